@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Drives, for those who write them.  A drive type is one const structure in
+ * the array of src/block/registry.c.
+ */
+#ifndef OUTBOARD_BLOCK_BACKEND_H
+#define OUTBOARD_BLOCK_BACKEND_H
+
+#include <outboard/block.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define OB_DRIVE_ABI 1u
+
+struct ob_drive_type {
+	uint32_t size;			/* sizeof(struct ob_drive_type) */
+	uint32_t abi;			/* OB_DRIVE_ABI */
+	const char *name;		/* the word before the first colon */
+	const char *syntax, *summary;	/* for help and the manual */
+	size_t instance_size;		/* embeds struct ob_drive first */
+
+	/*
+	 * arg is the text after "NAME:".  Fills drive->info and
+	 * drive->request_size (of its private part).  On error close is
+	 * called on the half-built instance (descriptors start at -1 after
+	 * prepare, if given).
+	 */
+	void (*prepare)(struct ob_drive *drive);
+	int (*open)(struct ob_drive *drive, const char *arg, bool readonly,
+		    struct ob_err *err);
+	void (*close)(struct ob_drive *drive);
+
+	/*
+	 * The caller has checked: the range is inside the drive, op is
+	 * allowed by info.readonly.  Must call ob_drive_done exactly once per
+	 * request, from the loop.
+	 */
+	void (*submit)(struct ob_drive *drive, struct ob_block_request *req);
+	void (*cancel)(struct ob_drive *drive, struct ob_block_request *req);
+	int (*refresh)(struct ob_drive *drive, struct ob_err *err);
+};
+
+struct ob_drive {
+	const struct ob_drive_type *type;
+	struct ob_loop *loop;
+	char *name;			/* the spec, for messages */
+	struct ob_drive_info info;
+	size_t request_size;
+	void (*resized)(void *arg);
+	void *resized_arg;
+};
+
+/* Completes a request in this turn of the loop or a later one. */
+void ob_drive_done(struct ob_drive *drive, struct ob_block_request *req,
+		   int rc);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The whole contract for the author of a device model.
+ *
+ * A model is a const class structure: identity and BARs as data, options and
+ * state as tables, and a handful of callbacks, most of them optional.  The
+ * library owns configuration space, BAR decoding, MSI, MSI-X, INTx, power
+ * management, resets, the DMA map and the client's connection.
+ *
+ * State and runtime.  What must survive the process lives in the state
+ * (ob_dev_state, ob_dev_hot): plain data, described by tables.  What can be
+ * rebuilt lives in the runtime (ob_dev_runtime).  init builds the runtime
+ * and must work both on zeroed, reset state and on state that came from
+ * elsewhere.
+ *
+ * Steps.  Every callback is one step: it runs to its end, never waits, and
+ * may start operations whose completions are later steps.  All callbacks of a
+ * device run on its loop's thread.
+ */
+#ifndef OUTBOARD_DEVICE_H
+#define OUTBOARD_DEVICE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <outboard/dma.h>
+#include <outboard/error.h>
+#include <outboard/loop.h>
+#include <outboard/option.h>
+#include <outboard/state.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define OB_DEVICE_ABI 1u
+
+struct ob_device;
+
+/* Region indexes, as VFIO numbers them (linux/vfio.h). */
+enum ob_region {
+	OB_BAR0, OB_BAR1, OB_BAR2, OB_BAR3, OB_BAR4, OB_BAR5,
+	OB_ROM, OB_CONFIG, OB_VGA, OB_NR_REGIONS
+};
+
+enum ob_bar_flags {
+	OB_BAR_IO	= 1 << 0,	/* port I/O; else memory */
+	OB_BAR_64	= 1 << 1,	/* takes this and the next BAR */
+	OB_BAR_PREFETCH	= 1 << 2,
+};
+
+#define OB_MAX_AREAS 4
+
+/* A piece of a BAR that the client may map; page multiples. */
+struct ob_area {
+	uint64_t offset, size;
+};
+
+struct ob_bar {
+	uint64_t size;			/* power of two; 0: absent */
+	uint32_t flags;
+	uint32_t nr_areas;		/* 0: every access is a message */
+	struct ob_area areas[OB_MAX_AREAS];
+};
+
+/* A vendor-specific capability (PCI 3.0, 6.7), body after the 3-byte head. */
+struct ob_vendor_cap {
+	uint8_t len;			/* of the body */
+	uint8_t body[32];
+};
+
+/* PCI identity and capabilities (PCI Express base spec, chapter 7). */
+struct ob_pci {
+	uint16_t vendor, device, subsystem_vendor, subsystem;
+	uint8_t revision;
+	uint32_t class_code;		/* base << 16 | sub << 8 | interface */
+	struct ob_bar bars[6];
+	bool intx;			/* has pin INTA */
+	bool pm;			/* power management capability */
+	bool express;			/* PCIe endpoint; adds FLR */
+	uint16_t msi_vectors;		/* 0, or a power of two up to 32 */
+	uint16_t msix_vectors;		/* 0 to 2048 */
+	uint8_t msix_table_bar, msix_pba_bar;
+	uint32_t msix_table_offset, msix_pba_offset;
+	uint64_t serial_number;		/* extended capability; 0: none */
+	uint32_t nr_vendor_caps;
+	struct ob_vendor_cap vendor_caps[2];
+};
+
+enum ob_reset {
+	OB_RESET_INIT,		/* first, right after init on new state */
+	OB_RESET_DEVICE,	/* DEVICE_RESET message */
+	OB_RESET_FLR,		/* function level reset */
+	OB_RESET_D3,		/* D3hot to D0 without No_Soft_Reset */
+};
+
+struct ob_device_class {
+	uint32_t size;			/* sizeof(struct ob_device_class) */
+	uint32_t abi;			/* OB_DEVICE_ABI */
+	const char *name;		/* the word in --device */
+	const char *summary;		/* one line */
+	const struct ob_pci *pci;
+	const struct ob_option *options;	/* may be NULL */
+	const struct ob_table *state;	/* plain part; may be NULL */
+	const struct ob_table *hot;	/* hot part; may be NULL */
+	size_t runtime_size;		/* zeroed; may be 0 */
+
+	/*
+	 * Builds the runtime.  pci is this device's private copy of the
+	 * class's, to be adjusted (vectors, areas, serial number); it is
+	 * fixed when init returns.  On error the library calls finish, so
+	 * finish accepts a half-built runtime.  Optional.
+	 */
+	int (*init)(struct ob_device *dev, struct ob_pci *pci,
+		    struct ob_err *err);
+	/* Releases the runtime.  No operation is in flight any more. */
+	void (*finish)(struct ob_device *dev);
+
+	/*
+	 * Register access inside a BAR: offset + len is within the BAR, len
+	 * is 1 to 1 MiB.  Default: reads are zeros, writes are ignored.  The
+	 * MSI-X table and PBA never reach the model.  An access that the
+	 * device does not define reads as zeros and is not an error.
+	 */
+	void (*region_read)(struct ob_device *dev, unsigned bar,
+			    uint64_t offset, void *buf, size_t len);
+	void (*region_write)(struct ob_device *dev, unsigned bar,
+			     uint64_t offset, const void *buf, size_t len);
+
+	/*
+	 * Brings the state to its documented power-on values.  Operations in
+	 * flight are disowned: their completions must change nothing that the
+	 * guest sees.
+	 */
+	void (*reset)(struct ob_device *dev, enum ob_reset kind);
+
+	/*
+	 * Hot path, see struct ob_poller.  Called only while ob_dev_poll is
+	 * on and a client is connected.
+	 */
+	bool (*poll)(struct ob_device *dev);
+	bool (*sleep)(struct ob_device *dev);
+
+	/*
+	 * The guest memory map changed: pointers are void, and what failed or
+	 * waits for memory may be tried again.  Before an unmap is answered
+	 * nothing may touch the range any more (R10); since the model only
+	 * copies through dma.h, that holds by itself.
+	 */
+	void (*memory_changed)(struct ob_device *dev);
+	/* The client has gone; its memory and interrupts are gone already. */
+	void (*disconnected)(struct ob_device *dev);
+	/* INTx, MSI or MSI-X was switched, or a mask lifted. */
+	void (*irq_changed)(struct ob_device *dev);
+	/* COMMAND.BusMaster changed; off: no DMA, ob_dma_* fail -EACCES. */
+	void (*bus_master)(struct ob_device *dev, bool on);
+	/*
+	 * Operations of this device (drive requests and the like) that have
+	 * not completed.  The library destroys a device only at 0.  Optional.
+	 */
+	unsigned (*in_flight)(struct ob_device *dev);
+};
+
+const struct ob_device_class *ob_dev_class(const struct ob_device *dev);
+const char *ob_dev_id(const struct ob_device *dev);
+void *ob_dev_state(struct ob_device *dev);
+void *ob_dev_hot(struct ob_device *dev);
+void *ob_dev_runtime(struct ob_device *dev);
+struct ob_loop *ob_dev_loop(struct ob_device *dev);
+const struct ob_options *ob_dev_options(const struct ob_device *dev);
+
+/*
+ * The memory behind a BAR's mappable areas, one memfd as long as the BAR,
+ * zeroed at creation, shared with the client; NULL when it has none.  Device
+ * registers outside the areas are not backed by it.
+ */
+void *ob_dev_bar_memory(struct ob_device *dev, unsigned bar);
+
+/* Asks for (or ends) calls of poll and sleep.  Off at creation and reset. */
+void ob_dev_poll(struct ob_device *dev, bool on, bool busy);
+
+/*
+ * Interrupts.  The mode is what the guest enabled in configuration space.
+ * ob_irq_raise is for MSI and MSI-X: one message, remembered in the PBA while
+ * masked; in INTx mode it does nothing.  ob_irq_level drives the pin; it is
+ * remembered in every mode and takes effect in INTx mode.
+ */
+enum ob_irq_mode { OB_IRQ_INTX, OB_IRQ_MSI, OB_IRQ_MSIX };
+enum ob_irq_mode ob_irq_mode(const struct ob_device *dev);
+/* Vectors that the guest granted in this mode; at least 1. */
+unsigned ob_irq_vectors(const struct ob_device *dev);
+void ob_irq_raise(struct ob_device *dev, unsigned vector);
+void ob_irq_level(struct ob_device *dev, bool asserted);
+
+/*
+ * Logging.  Every line names the device; what a guest or a client can
+ * trigger goes through OB_GUEST, which is rate-limited per device (R19).
+ */
+enum ob_level { OB_ERROR, OB_WARN, OB_INFO, OB_DEBUG, OB_GUEST };
+void ob_dev_log(struct ob_device *dev, enum ob_level level,
+		const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
+#ifdef __cplusplus
+}
+#endif
+#endif

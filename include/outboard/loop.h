@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The event loop: one thread, readiness, timers, asynchronous file
+ * operations and pollers, on one io_uring or, where the kernel refuses that,
+ * on epoll and a small thread pool.  Everything here is called on the loop's
+ * own thread; callbacks run from ob_loop_run, never from inside the function
+ * that started the operation.
+ */
+#ifndef OUTBOARD_LOOP_H
+#define OUTBOARD_LOOP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+#include <outboard/error.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct ob_loop;
+
+enum ob_loop_engine { OB_LOOP_AUTO, OB_LOOP_URING, OB_LOOP_POOL };
+
+struct ob_loop_params {
+	enum ob_loop_engine engine;
+	bool busy_poll;		/* never sleep: for dedicated cores */
+	uint32_t depth;		/* operations in flight; 0: a default */
+};
+
+/* -ENOSYS or -EPERM only when OB_LOOP_URING was asked for and is refused. */
+int ob_loop_create(const struct ob_loop_params *params, struct ob_loop **out,
+		   struct ob_err *err);
+void ob_loop_destroy(struct ob_loop *loop);
+
+/* Runs until ob_loop_stop; returns 0, or -errno if waiting failed. */
+int ob_loop_run(struct ob_loop *loop);
+/* One turn: everything that is ready now, waiting for it if wait is true. */
+int ob_loop_turn(struct ob_loop *loop, bool wait);
+void ob_loop_stop(struct ob_loop *loop);
+bool ob_loop_is_uring(const struct ob_loop *loop);
+/* True when the loop never sleeps (params, or a poller that is busy). */
+bool ob_loop_is_busy(const struct ob_loop *loop);
+
+/* CLOCK_MONOTONIC in nanoseconds. */
+uint64_t ob_loop_now(const struct ob_loop *loop);
+
+/*
+ * Readiness.  Level-triggered; the structure is embedded in its owner and
+ * must stay until ob_watch_remove.  events and ready's argument are poll(2)
+ * bits; POLLERR and POLLHUP are always reported.  remove and modify are
+ * allowed from inside any callback; after remove, ready is not called.
+ */
+struct ob_watch {
+	void (*ready)(struct ob_watch *watch, uint32_t events);
+	int fd;
+	uint32_t events;
+	void *engine;		/* the loop's */
+};
+
+int ob_watch_add(struct ob_loop *loop, struct ob_watch *watch);
+int ob_watch_modify(struct ob_loop *loop, struct ob_watch *watch,
+		    uint32_t events);
+void ob_watch_remove(struct ob_loop *loop, struct ob_watch *watch);
+
+/* One-shot timers.  Zero-initialise, set fire.  Arming again moves it. */
+struct ob_timer {
+	void (*fire)(struct ob_timer *timer);
+	uint64_t due;		/* absolute, ob_loop_now's clock */
+	struct ob_timer *next, **pprev;
+};
+
+void ob_timer_arm(struct ob_loop *loop, struct ob_timer *timer,
+		  uint64_t delay_ns);
+void ob_timer_cancel(struct ob_loop *loop, struct ob_timer *timer);
+
+/* Runs once, on the next turn, before anything waits.  Not re-queued twice. */
+struct ob_deferred {
+	void (*run)(struct ob_deferred *deferred);
+	struct ob_deferred *next;
+	bool queued;
+};
+
+void ob_defer(struct ob_loop *loop, struct ob_deferred *deferred);
+void ob_defer_cancel(struct ob_loop *loop, struct ob_deferred *deferred);
+
+/*
+ * Asynchronous operations.  op and everything it points to belong to the loop
+ * until done runs; res is the system call's result or -errno, short transfers
+ * included.  An operation is never lost: when the ring is full it waits in
+ * the loop.  ob_op_cancel asks; done still runs exactly once (-ECANCELED, or
+ * the result if it was too late).
+ */
+struct ob_op {
+	void (*done)(struct ob_op *op, int res);
+	struct ob_op *next;	/* from here on the loop's */
+	struct ob_loop *loop;
+	uint8_t code;
+	bool queued;
+	int fd;
+	uint32_t flags;
+	const void *addr;
+	uint32_t len;
+	uint64_t off, off2;
+	int res;
+};
+
+void ob_op_readv(struct ob_loop *loop, struct ob_op *op, int fd,
+		 const struct iovec *iov, unsigned count, off_t offset);
+/* rwf: RWF_DSYNC and friends */
+void ob_op_writev(struct ob_loop *loop, struct ob_op *op, int fd,
+		  const struct iovec *iov, unsigned count, off_t offset,
+		  int rwf);
+void ob_op_fdatasync(struct ob_loop *loop, struct ob_op *op, int fd);
+void ob_op_fallocate(struct ob_loop *loop, struct ob_op *op, int fd, int mode,
+		     off_t offset, off_t len);
+void ob_op_cancel(struct ob_loop *loop, struct ob_op *op);
+
+/*
+ * An eventfd that a peer shares with us.  Signalling never blocks the loop,
+ * whatever the peer did to the file's flags or its counter (rule R6); signals
+ * that come while one is on its way are one signal.  The fd stays the
+ * caller's; remove it here before closing it.
+ */
+struct ob_signal {
+	struct ob_op op;
+	int fd;
+	uint64_t one;
+	bool busy, again, closing;
+};
+
+void ob_signal_raise(struct ob_loop *loop, struct ob_signal *signal);
+
+/*
+ * Pollers look for work that wakes nobody (queues in shared memory).  poll
+ * returns true when it did something.  Before the loop sleeps it calls sleep:
+ * the poller arms its notifications, looks once more, and returns false when
+ * there is work after all.  The loop spins for a short while that adapts to
+ * the load before it sleeps; a busy poller keeps it from sleeping at all.
+ */
+struct ob_poller {
+	bool (*poll)(struct ob_poller *poller);
+	bool (*sleep)(struct ob_poller *poller);
+	bool busy;
+	struct ob_poller *next, **pprev;
+};
+
+void ob_poller_add(struct ob_loop *loop, struct ob_poller *poller);
+void ob_poller_remove(struct ob_loop *loop, struct ob_poller *poller);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What the daemon uses of the server: create devices, let them listen, end
+ * them.  Everything runs on one loop's thread.
+ */
+#ifndef OB_SERVER_SERVER_H
+#define OB_SERVER_SERVER_H
+
+#include <outboard/device.h>
+
+/* Keys that every device has: socket, fd, id, msix, rom, page. */
+extern const struct ob_option ob_device_common_options[];
+
+/*
+ * Takes opts (also on error).  The device's state is created, reset, and
+ * ready; it does not listen yet.
+ */
+int ob_device_create(struct ob_loop *loop, const struct ob_device_class *cls,
+		     struct ob_options *opts, struct ob_device **out,
+		     struct ob_err *err);
+
+/*
+ * Listens as its options say: socket=PATH (created 0660, unlinked at the end;
+ * a stale one is replaced, a live one refused) or fd=N.
+ */
+int ob_device_listen(struct ob_device *dev, struct ob_err *err);
+
+/* "unix:PATH" or "fd:N", for the ready line. */
+const char *ob_device_address(const struct ob_device *dev);
+
+/*
+ * Stops listening, drops the client, waits for nothing.  When no operation is
+ * in flight any more, gone runs (from the loop) and the device may be
+ * destroyed.
+ */
+void ob_device_shutdown(struct ob_device *dev, void (*gone)(void *arg),
+			void *arg);
+void ob_device_destroy(struct ob_device *dev);
+
+#endif

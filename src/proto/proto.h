@@ -57,7 +57,10 @@ int ob_hdr_get(struct ob_reader *rd, struct ob_hdr *hdr);
 int ob_hdr_put(struct ob_writer *wr, const struct ob_hdr *hdr);
 const char *ob_cmd_name(unsigned cmd);
 
-/* VERSION, both directions; json is borrowed and not NUL-terminated. */
+/*
+ * VERSION, both directions; json is borrowed, its length without the NUL that
+ * ends it on the wire.
+ */
 struct ob_version {
 	uint16_t major, minor;
 	const char *json;		/* NULL when absent */
@@ -211,7 +214,9 @@ int ob_request_get(struct ob_request *req, const void *payload, size_t len);
 /*
  * Bytes of payload that a successful reply to this request has; an error
  * reply is padded with zeros to the same size, because clients read that many
- * (docs/protocol.md).  0 for commands that cannot be decoded.
+ * (docs/protocol.md).  0 for unknown commands.  After ob_request_get failed
+ * it counts what could be decoded.  REGION_READ: with the count asked for,
+ * whatever it is; the caller bounds it.  DEVICE_FEATURE: the fixed part only.
  */
 size_t ob_reply_payload_size(const struct ob_request *req);
 

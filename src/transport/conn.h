@@ -28,14 +28,15 @@
 
 struct ob_conn;
 
-/* Takes fd.  max_message bounds hdr.size of what is received. */
+/* Takes fd, unless it fails.  max_message bounds hdr.size of what is received. */
 int ob_conn_create(int fd, size_t max_message, struct ob_conn **out);
 void ob_conn_destroy(struct ob_conn *conn);
 int ob_conn_fd(const struct ob_conn *conn);
 void ob_conn_set_max_message(struct ob_conn *conn, size_t max_message);
 
 /*
- * One read.  Bytes taken (> 0), 0 at the end of the stream, -EAGAIN, or
+ * One read, when ob_conn_next has returned 0.  Bytes taken (> 0), 0 at the
+ * end of the stream, -EAGAIN, -EBUSY if a whole message still waits, or
  * another -errno.  Pointers of earlier messages are void afterwards.  drained
  * tells that the socket was empty afterwards, so another call is pointless.
  */

@@ -41,6 +41,11 @@ void ob_conn_set_max_message(struct ob_conn *conn, size_t max_message);
  * tells that the socket was empty afterwards, so another call is pointless.
  */
 int ob_conn_fill(struct ob_conn *conn, bool *drained);
+/*
+ * The same, but waits for bytes as the socket's own flags and SO_RCVTIMEO
+ * say.  For clients, which have nothing else to do; a server never waits.
+ */
+int ob_conn_fill_wait(struct ob_conn *conn, bool *drained);
 
 /* payload is borrowed until the next ob_conn_fill; fds are the slot's. */
 struct ob_msg {

@@ -142,7 +142,7 @@ static void take_control(struct ob_conn *conn, struct msghdr *mh)
 		slot->dropped++;
 }
 
-static ssize_t receive(struct ob_conn *conn, bool *drained)
+static ssize_t receive(struct ob_conn *conn, int flags, bool *drained)
 {
 	union {
 		struct cmsghdr align;
@@ -158,7 +158,7 @@ static ssize_t receive(struct ob_conn *conn, bool *drained)
 	ssize_t n;
 
 	do
-		n = recvmsg(conn->fd, &mh, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+		n = recvmsg(conn->fd, &mh, flags | MSG_CMSG_CLOEXEC);
 	while (n < 0 && errno == EINTR);
 	if (n <= 0)
 		return n < 0 ? -errno : 0;
@@ -171,7 +171,7 @@ static ssize_t receive(struct ob_conn *conn, bool *drained)
 	return n;
 }
 
-int ob_conn_fill(struct ob_conn *conn, bool *drained)
+static int fill(struct ob_conn *conn, int flags, bool *drained)
 {
 	struct ob_hdr hdr = { .size = 0 };
 	int r;
@@ -183,10 +183,20 @@ int ob_conn_fill(struct ob_conn *conn, bool *drained)
 	r = make_room(conn, hdr.size ? hdr.size : OB_HDR_SIZE);
 	if (r)
 		return r;
-	r = receive(conn, drained);
+	r = receive(conn, flags, drained);
 	if (r == -EAGAIN)
 		*drained = true;
 	return r;
+}
+
+int ob_conn_fill(struct ob_conn *conn, bool *drained)
+{
+	return fill(conn, MSG_DONTWAIT, drained);
+}
+
+int ob_conn_fill_wait(struct ob_conn *conn, bool *drained)
+{
+	return fill(conn, 0, drained);
 }
 
 /* Few messages carry fds; this stays out of the way of the others. */

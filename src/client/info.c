@@ -229,30 +229,35 @@ static bool may_map(const struct ob_client_region *info, uint64_t offset,
 	return false;
 }
 
-int ob_client_region_map(struct ob_client *client, uint32_t index,
-			 uint64_t offset, size_t size, int prot, void **addr,
-			 struct ob_err *err)
+static int map_region(const struct ob_client_region *info, uint64_t offset,
+		      size_t size, int prot, void **addr, struct ob_err *err)
 {
-	const struct ob_client_region *info;
 	uint64_t at;
 	void *p;
-	int r = ob_client_region_info(client, index, &info, err);
 
-	if (r)
-		return r;
 	if (!info->mappable)
 		return ob_fail(err, EOPNOTSUPP, "region %u cannot be mapped",
-			       index);
+			       info->index);
 	if (!size || !may_map(info, offset, size) ||
 	    __builtin_add_overflow(info->offset, offset, &at))
 		return ob_fail(err, EINVAL,
 			       "region %u: 0x%zx bytes at 0x%llx may not be "
-			       "mapped", index, size,
+			       "mapped", info->index, size,
 			       (unsigned long long)offset);
 	p = mmap(NULL, size, prot, MAP_SHARED, info->fd, (off_t)at);
 	if (p == MAP_FAILED)
-		return ob_fail(err, errno, "region %u: mmap: %s", index,
+		return ob_fail(err, errno, "region %u: mmap: %s", info->index,
 			       strerror(errno));
 	*addr = p;
 	return 0;
+}
+
+int ob_client_region_map(struct ob_client *client, uint32_t index,
+			 uint64_t offset, size_t size, int prot, void **addr,
+			 struct ob_err *err)
+{
+	const struct ob_client_region *info = NULL;
+	int r = ob_client_region_info(client, index, &info, err);
+
+	return r ? r : map_region(info, offset, size, prot, addr, err);
 }

@@ -121,17 +121,19 @@ void ob_op_cancel(struct ob_loop *loop, struct ob_op *op);
 /*
  * An eventfd that a peer shares with us.  Signalling never blocks the loop,
  * whatever the peer did to the file's flags or its counter (rule R6); signals
- * that come while one is on its way are one signal.  The fd stays the
- * caller's; remove it here before closing it.
+ * that come while one is on its way are one signal.  Zero-initialise, set fd.
+ * The write on its way belongs to the loop, not to this structure, so that
+ * after ob_signal_close the owner may close fd and free the structure at
+ * once, even if the write is stuck in a counter that the peer keeps full.
  */
 struct ob_signal {
-	struct ob_op op;
 	int fd;
-	uint64_t one;
-	bool busy, again, closing;
+	void *pending;		/* the loop's */
 };
 
 void ob_signal_raise(struct ob_loop *loop, struct ob_signal *signal);
+/* A signal raised just before may be lost.  May be called again. */
+void ob_signal_close(struct ob_loop *loop, struct ob_signal *signal);
 
 /*
  * Pollers look for work that wakes nobody (queues in shared memory).  poll

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include <base/fd.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+void ob_fd_close(int *fd)
+{
+	int saved = errno;
+
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+	errno = saved;
+}
+
+int ob_fd_take(int *fd)
+{
+	int taken = *fd;
+
+	*fd = -1;
+	return taken;
+}
+
+void ob_fds_close(int *fds, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		ob_fd_close(&fds[i]);
+}
+
+void ob_cleanup_free(void *pointer_to_pointer)
+{
+	void **pp = pointer_to_pointer;
+	int saved = errno;
+
+	free(*pp);
+	*pp = NULL;
+	errno = saved;
+}
+
+int ob_memfd_create(const char *name, off_t size)
+{
+	OB_CLEANUP_FD int fd = -1;
+
+	fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (fd < 0 || ftruncate(fd, size) < 0 ||
+	    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK) < 0)
+		return -errno;
+	return ob_fd_take(&fd);
+}

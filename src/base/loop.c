@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * The loop's core: what runs in a turn, and when to sleep.
+ *
+ * A turn runs deferred callbacks, due timers, completions and pollers.  When
+ * a turn found nothing to do the loop sleeps in the engine, with a timeout
+ * only if a timer is armed, so that an idle process is never woken.  Requests
+ * that callbacks queued travel with that same system call.
+ *
+ * Pollers watch memory that wakes nobody.  Before the loop may sleep each
+ * must arm its notification, which makes the other side's next signal an
+ * expensive one, so the loop spins for a while first.  How long is learned:
+ * work that comes while spinning, or soon after falling asleep, doubles the
+ * window up to SPIN_MAX_NS; a sleep that lasts halves it, down to none.  The
+ * clock is read only while spinning, around sleeps and when timers are armed.
+ */
+#include <base/loop_private.h>
+
+#include <errno.h>
+#include <stdlib.h>
+#include <time.h>
+
+#define SPIN_MIN_NS	2000
+#define SPIN_MAX_NS	50000
+#define DEFAULT_DEPTH	256
+#define MAX_DEPTH	4096
+
+uint64_t ob_loop_now(const struct ob_loop *loop)
+{
+	struct timespec ts;
+
+	(void)loop;
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+bool ob_loop_is_uring(const struct ob_loop *loop)
+{
+	return loop->engine == &ob_engine_uring;
+}
+
+bool ob_loop_is_busy(const struct ob_loop *loop)
+{
+	if (loop->busy_poll)
+		return true;
+	for (struct ob_poller *p = loop->pollers; p; p = p->next)
+		if (p->busy)
+			return true;
+	return false;
+}
+
+void ob_loop_stop(struct ob_loop *loop)
+{
+	loop->stop = true;
+}
+
+static int open_engine(struct ob_loop *loop, enum ob_loop_engine which,
+		       struct ob_err *err)
+{
+	int r;
+
+	loop->engine = &ob_engine_uring;
+	r = which == OB_LOOP_POOL ? -ENOSYS : loop->engine->open(loop, err);
+	if (!r || which == OB_LOOP_URING)
+		return r;
+	loop->engine = &ob_engine_pool;
+	return loop->engine->open(loop, err);
+}
+
+int ob_loop_create(const struct ob_loop_params *params, struct ob_loop **out,
+		   struct ob_err *err)
+{
+	struct ob_loop *loop = calloc(1, sizeof(*loop));
+	uint32_t depth = params && params->depth ? params->depth :
+		DEFAULT_DEPTH;
+	int r;
+
+	if (!loop)
+		return ob_fail(err, ENOMEM, "event loop: out of memory");
+	loop->depth = depth < MAX_DEPTH ? depth : MAX_DEPTH;
+	loop->busy_poll = params && params->busy_poll;
+	loop->deferred_tail = &loop->deferred;
+	loop->free_slot = UINT32_MAX;
+	ob_op_list_init(&loop->waiting);
+	ob_op_list_init(&loop->urgent);
+	ob_op_list_init(&loop->finished);
+	r = open_engine(loop, params ? params->engine : OB_LOOP_AUTO, err);
+	if (r) {
+		free(loop);
+		return r;
+	}
+	*out = loop;
+	return 0;
+}
+
+void ob_loop_destroy(struct ob_loop *loop)
+{
+	if (!loop)
+		return;
+	ob_op_drain(loop);
+	loop->engine->close(loop);
+	ob_signal_free_all(loop);
+	free(loop->slots);
+	free(loop);
+}
+
+void ob_poller_add(struct ob_loop *loop, struct ob_poller *poller)
+{
+	poller->next = loop->pollers;
+	if (poller->next)
+		poller->next->pprev = &poller->next;
+	poller->pprev = &loop->pollers;
+	loop->pollers = poller;
+}
+
+void ob_poller_remove(struct ob_loop *loop, struct ob_poller *poller)
+{
+	if (!poller->pprev)
+		return;
+	if (loop->poller_next == poller)
+		loop->poller_next = poller->next;
+	*poller->pprev = poller->next;
+	if (poller->next)
+		poller->next->pprev = poller->pprev;
+	poller->pprev = NULL;
+}
+
+/* Pollers may remove themselves and others while the walk goes on. */
+static struct ob_poller *walk(struct ob_loop *loop, struct ob_poller *poller)
+{
+	loop->poller_next = poller ? poller->next : NULL;
+	return poller;
+}
+
+static bool poll_all(struct ob_loop *loop)
+{
+	struct ob_poller *poller;
+	bool any = false;
+
+	for (poller = walk(loop, loop->pollers); poller;
+	     poller = walk(loop, loop->poller_next))
+		any |= poller->poll(poller);
+	return any;
+}
+
+static bool all_asleep(struct ob_loop *loop)
+{
+	struct ob_poller *poller;
+
+	for (poller = walk(loop, loop->pollers); poller;
+	     poller = walk(loop, loop->poller_next))
+		if (!poller->sleep(poller))
+			return false;
+	return true;
+}
+
+/* Everything that is ready, without a system call if nothing is. */
+static bool run_ready(struct ob_loop *loop)
+{
+	bool any = ob_deferred_run(loop);
+
+	any |= ob_timers_fire(loop);
+	any |= ob_op_advance(loop);
+	any |= loop->engine->reap(loop);
+	any |= poll_all(loop);
+	return any;
+}
+
+static void widen(struct ob_loop *loop)
+{
+	uint64_t ns = loop->spin_ns ? 2 * loop->spin_ns : SPIN_MIN_NS;
+
+	loop->spin_ns = ns < SPIN_MAX_NS ? ns : SPIN_MAX_NS;
+}
+
+static void narrow(struct ob_loop *loop)
+{
+	loop->spin_ns /= 2;
+	if (loop->spin_ns < SPIN_MIN_NS)
+		loop->spin_ns = 0;
+}
+
+static void relax(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+	__builtin_ia32_pause();
+#elif defined(__aarch64__)
+	__asm__ volatile("yield");
+#endif
+}
+
+/* True when work turned up before the window closed. */
+static bool spin(struct ob_loop *loop)
+{
+	uint64_t end;
+
+	if (!loop->spin_ns)
+		return false;
+	loop->engine->flush(loop);
+	end = ob_loop_now(loop) + loop->spin_ns;
+	do {
+		if (run_ready(loop)) {
+			widen(loop);
+			return true;
+		}
+		relax();
+	} while (!loop->stop && ob_loop_now(loop) < end);
+	return false;
+}
+
+static bool must_not_sleep(const struct ob_loop *loop)
+{
+	return loop->stop || loop->deferred || loop->finished.head;
+}
+
+static int sleep_idle(struct ob_loop *loop)
+{
+	if (must_not_sleep(loop))
+		return 0;
+	return loop->engine->wait(loop, ob_timers_left(loop));
+}
+
+/* Pollers were asked to arm themselves; measure whether that was worth it. */
+static int sleep_armed(struct ob_loop *loop)
+{
+	uint64_t start;
+	int r;
+
+	if (!all_asleep(loop) || must_not_sleep(loop))
+		return 0;
+	start = ob_loop_now(loop);
+	r = sleep_idle(loop);
+	if (ob_loop_now(loop) - start < SPIN_MAX_NS)
+		widen(loop);
+	else
+		narrow(loop);
+	return r;
+}
+
+static int idle(struct ob_loop *loop)
+{
+	if (must_not_sleep(loop))
+		return 0;
+	if (ob_loop_is_busy(loop)) {
+		loop->engine->flush(loop);
+		return 0;
+	}
+	if (!loop->pollers)
+		return sleep_idle(loop);
+	return spin(loop) ? 0 : sleep_armed(loop);
+}
+
+int ob_loop_run(struct ob_loop *loop)
+{
+	int r = 0;
+
+	loop->stop = false;
+	while (!loop->stop && !r) {
+		if (!run_ready(loop))
+			r = idle(loop);
+		else if (loop->pollers)
+			loop->engine->flush(loop);
+	}
+	loop->engine->flush(loop);
+	return r;
+}
+
+int ob_loop_turn(struct ob_loop *loop, bool wait)
+{
+	int r = 0;
+
+	loop->stop = false;
+	if (!run_ready(loop) && wait) {
+		r = idle(loop);
+		if (!r)
+			run_ready(loop);
+	}
+	loop->engine->flush(loop);
+	return r;
+}

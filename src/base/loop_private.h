@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The loop's own files only.  The core (loop.c) decides what runs and when to
+ * sleep; an engine turns watches and operations into system calls.
+ */
+#ifndef OB_BASE_LOOP_PRIVATE_H
+#define OB_BASE_LOOP_PRIVATE_H
+
+#include <outboard/loop.h>
+
+enum op_code {
+	OP_READV, OP_WRITEV, OP_FDATASYNC, OP_FALLOCATE,
+	OP_SIGNAL,		/* eight bytes into an eventfd */
+};
+
+/* In ob_op.code beside the code: somebody asked to cancel it. */
+#define OP_CANCELLED	0x80
+#define OP_CODE(op)	((enum op_code)((op)->code & ~OP_CANCELLED))
+
+struct op_list {
+	struct ob_op *head, **tail;
+};
+
+/*
+ * A watch is known to the kernel by slot number and generation, never by
+ * address: an event of a watch that has been removed, or of an earlier user
+ * of the slot, finds another generation and is dropped.
+ */
+struct watch_slot {
+	struct ob_watch *watch;		/* NULL: free */
+	uint32_t generation;
+	uint32_t next_free;
+	bool armed;			/* the kernel has it */
+	bool wanted;			/* ... or could not take it yet */
+};
+
+struct engine {
+	bool one_shot;		/* a watch reports once and is armed again */
+	int (*open)(struct ob_loop *loop, struct ob_err *err);
+	void (*close)(struct ob_loop *loop);
+	/* Dispatches what is ready; true if there was anything. */
+	bool (*reap)(struct ob_loop *loop);
+	/* Hands queued requests to the kernel. */
+	void (*flush)(struct ob_loop *loop);
+	/* Flushes and sleeps; timeout_ns < 0 is for ever.  0, -errno. */
+	int (*wait)(struct ob_loop *loop, int64_t timeout_ns);
+	/* -EAGAIN: no room, to be tried again. */
+	int (*watch_arm)(struct ob_loop *loop, uint32_t index);
+	void (*watch_disarm)(struct ob_loop *loop, uint32_t index);
+	int (*op_start)(struct ob_loop *loop, struct ob_op *op);
+	void (*op_cancel)(struct ob_loop *loop, struct ob_op *op);
+	void (*cancel_all)(struct ob_loop *loop);
+};
+
+struct ob_loop {
+	const struct engine *engine;
+	void *io;			/* the engine's */
+	bool stop, busy_poll;
+	bool closing;			/* new operations are cancelled */
+
+	struct ob_deferred *deferred, **deferred_tail;
+	struct ob_deferred *running;	/* this turn's */
+	struct ob_timer *timers;	/* by due time */
+
+	struct ob_poller *pollers;
+	struct ob_poller *poller_next;	/* where a walk goes on */
+	uint64_t spin_ns;		/* the adaptive window */
+
+	struct watch_slot *slots;
+	uint32_t slot_count, free_slot;
+	uint32_t wanted;		/* slots to arm later */
+
+	uint32_t depth, in_flight;	/* signals are not counted */
+	struct op_list waiting;		/* for room */
+	struct op_list urgent;		/* signals that wait for room */
+	struct op_list finished;	/* done to be called */
+	struct signal_write *signals;	/* all there are */
+	struct signal_write *spare;	/* those not in use */
+};
+
+extern const struct engine ob_engine_uring, ob_engine_pool;
+
+/* loop_watch.c */
+uint64_t ob_watch_key(const struct ob_loop *loop, uint32_t index);
+void ob_watch_dispatch(struct ob_loop *loop, uint64_t key, uint32_t events);
+/* Arms what found no room earlier. */
+void ob_watch_retry(struct ob_loop *loop);
+
+/* loop_op.c */
+void ob_op_list_init(struct op_list *list);
+void ob_op_list_add(struct op_list *list, struct ob_op *op);
+struct ob_op *ob_op_list_pop(struct op_list *list);
+bool ob_op_list_remove(struct op_list *list, struct ob_op *op);
+void ob_op_submit(struct ob_loop *loop, struct ob_op *op);
+/* What the engine calls: accounts, then runs done. */
+void ob_op_complete(struct ob_op *op, int res);
+/* Starts what waited for room; runs done of what finished without it. */
+bool ob_op_advance(struct ob_loop *loop);
+/* Cancels all, returns when done has run for each (signals apart). */
+void ob_op_drain(struct ob_loop *loop);
+
+/* loop_timer.c */
+bool ob_deferred_run(struct ob_loop *loop);
+bool ob_timers_fire(struct ob_loop *loop);
+/* Nanoseconds to the next one, -1 for none. */
+int64_t ob_timers_left(const struct ob_loop *loop);
+
+/* loop_signal.c */
+void ob_signal_free_all(struct ob_loop *loop);
+
+#endif

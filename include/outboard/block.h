@@ -62,7 +62,11 @@ struct ob_block_request {
 	uint64_t offset, length;	/* bytes; FLUSH: 0, 0 */
 	void *buf;
 	void (*done)(struct ob_block_request *req, int rc);
-	max_align_t priv[];		/* the drive's */
+	/* From here on the drive's. */
+	struct ob_block_request *next;
+	int rc;
+	bool queued;			/* finished, done has not run yet */
+	max_align_t priv[];
 };
 
 /*

@@ -50,11 +50,30 @@ struct ob_drive {
 	size_t request_size;
 	void (*resized)(void *arg);
 	void *resized_arg;
+	/* From here on the front's, src/block/block.c. */
+	unsigned in_flight, entered;
+	struct ob_block_request *done_head, **done_tail;
+	struct ob_deferred done_soon;
 };
 
-/* Completes a request in this turn of the loop or a later one. */
+/* All types that are built in; NULL ends the array. */
+extern const struct ob_drive_type *const ob_drive_types[];
+
+/*
+ * Completes a request in this turn of the loop or a later one.  May be called
+ * from inside submit and cancel.  From elsewhere, the request and, if it was
+ * the last one, the drive may be gone when this returns.
+ */
 void ob_drive_done(struct ob_drive *drive, struct ob_block_request *req,
 		   int rc);
+
+/* For refresh, or whenever a drive notices that its size is another one. */
+void ob_drive_resized(struct ob_drive *drive, uint64_t size);
+
+/* ob_fail with the drive's name in front. */
+int ob_drive_fail(const struct ob_drive *drive, struct ob_err *err,
+		  int errnum, const char *fmt, ...)
+	__attribute__((format(printf, 4, 5)));
 
 #ifdef __cplusplus
 }

@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * The front of every drive: finds the type by the word before the colon,
+ * checks requests, and delivers completions.
+ *
+ * Completions.  A type may finish a request before its submit returns (mem
+ * and null always do).  The caller is promised that done never runs from
+ * inside submit, so while a type's submit or cancel is on the stack (entered)
+ * finished requests are queued and delivered by one deferred call in the next
+ * turn of the loop; otherwise, which is the case for everything that the loop
+ * completes, done runs straight away.  Whoever owns the last request may
+ * close the drive in its done: nothing here touches the drive afterwards.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <outboard/block_backend.h>
+
+#include "block/types.h"
+
+/* Longest part of a name that a message shows, so that the reason fits. */
+#define NAME_SHOWN 120
+
+int ob_drive_fail(const struct ob_drive *drive, struct ob_err *err,
+		  int errnum, const char *fmt, ...)
+{
+	size_t len = strlen(drive->name);
+	bool cut = len > NAME_SHOWN;
+	char text[sizeof(err->msg)];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	return ob_fail(err, errnum, "%s%s: %s", cut ? "..." : "",
+		       drive->name + (cut ? len - NAME_SHOWN : 0), text);
+}
+
+static const struct ob_drive_type *type_by_name(const char *name, size_t len)
+{
+	for (size_t i = 0; ob_drive_types[i]; i++) {
+		const char *known = ob_drive_types[i]->name;
+
+		if (strlen(known) == len && !memcmp(known, name, len))
+			return ob_drive_types[i];
+	}
+	return NULL;
+}
+
+static void list_types(char *buf, size_t size)
+{
+	size_t at = 0;
+
+	buf[0] = '\0';
+	for (size_t i = 0; ob_drive_types[i] && at < size; i++)
+		at += snprintf(buf + at, size - at, "%s%s", i ? ", " : "",
+			       ob_drive_types[i]->name);
+}
+
+/*
+ * Sets *type and *arg.  A word without a colon is a file's path, but the bare
+ * name of a type is more likely a forgotten argument than such a file.
+ */
+static int parse_spec(const char *spec, const struct ob_drive_type **type,
+		      const char **arg, struct ob_err *err)
+{
+	size_t word = strcspn(spec, ":/");
+	char known[128];
+
+	if (!*spec)
+		return ob_fail(err, EINVAL, "a drive must be named: TYPE:ARGUMENT or a path");
+	*type = type_by_name(spec, word);
+	if (spec[word] == ':') {
+		*arg = spec + word + 1;
+		if (*type)
+			return 0;
+		list_types(known, sizeof(known));
+		return ob_fail(err, EINVAL, "no drive type \"%.*s\" (known: %s); "
+			       "a path with a colon is written file:PATH",
+			       word > 40 ? 40 : (int)word, spec, known);
+	}
+	if (*type && !spec[word])
+		return ob_fail(err, EINVAL, "%s needs an argument: %s",
+			       (*type)->name, (*type)->syntax);
+	*type = type_by_name("file", 4);
+	*arg = spec;
+	return 0;
+}
+
+static void deliver(struct ob_drive *drive, struct ob_block_request *req)
+{
+	assert(drive->in_flight);
+	drive->in_flight--;
+	req->done(req, req->rc);
+}
+
+static void deliver_queued(struct ob_deferred *deferred)
+{
+	struct ob_drive *drive = container_of(deferred, struct ob_drive,
+					      done_soon);
+	struct ob_block_request *req = drive->done_head, *next;
+
+	drive->done_head = NULL;
+	drive->done_tail = &drive->done_head;
+	for (; req; req = next) {
+		next = req->next;
+		deliver(drive, req);
+	}
+}
+
+static char *full_name(const struct ob_drive_type *type, const char *arg)
+{
+	char *name;
+
+	return asprintf(&name, "%s:%s", type->name, arg) < 0 ? NULL : name;
+}
+
+int ob_drive_open(struct ob_loop *loop, const char *spec, bool readonly,
+		  struct ob_drive **out, struct ob_err *err)
+{
+	const struct ob_drive_type *type = NULL;
+	struct ob_drive *drive;
+	const char *arg = NULL;
+	int r = parse_spec(spec, &type, &arg, err);
+
+	if (r)
+		return r;
+	drive = calloc(1, type->instance_size);
+	if (!drive)
+		return ob_fail(err, ENOMEM, "out of memory");
+	drive->type = type;
+	drive->loop = loop;
+	drive->done_tail = &drive->done_head;
+	drive->done_soon.run = deliver_queued;
+	drive->name = full_name(type, arg);
+	if (type->prepare)
+		type->prepare(drive);
+	r = drive->name ? type->open(drive, arg, readonly, err)
+			: ob_fail(err, ENOMEM, "out of memory");
+	if (r) {
+		ob_drive_close(drive);
+		return r;
+	}
+	*out = drive;
+	return 0;
+}
+
+void ob_drive_close(struct ob_drive *drive)
+{
+	if (!drive)
+		return;
+	assert(!drive->in_flight);
+	drive->type->close(drive);
+	free(drive->name);
+	free(drive);
+}
+
+const struct ob_drive_info *ob_drive_info(const struct ob_drive *drive)
+{
+	return &drive->info;
+}
+
+const char *ob_drive_name(const struct ob_drive *drive)
+{
+	return drive->name;
+}
+
+size_t ob_drive_request_size(const struct ob_drive *drive)
+{
+	return sizeof(struct ob_block_request) + drive->request_size;
+}
+
+/* 0: the type's business; 1: there is nothing to do; or -errno. */
+static int check(const struct ob_drive *drive,
+		 const struct ob_block_request *req)
+{
+	const struct ob_drive_info *info = &drive->info;
+
+	switch (req->op) {
+	case OB_BLOCK_FLUSH:
+		return 0;
+	case OB_BLOCK_READ:
+		break;
+	case OB_BLOCK_WRITE:
+	case OB_BLOCK_DISCARD:
+	case OB_BLOCK_WRITE_ZEROES:
+		if (info->readonly)
+			return -EROFS;
+		break;
+	default:
+		return -EOPNOTSUPP;
+	}
+	if (req->offset > info->size || req->length > info->size - req->offset)
+		return -EINVAL;
+	return req->length ? 0 : 1;
+}
+
+void ob_drive_submit(struct ob_drive *drive, struct ob_block_request *req)
+{
+	int r = check(drive, req);
+
+	drive->in_flight++;
+	drive->entered++;
+	req->queued = false;
+	if (r)
+		ob_drive_done(drive, req, r < 0 ? r : 0);
+	else
+		drive->type->submit(drive, req);
+	drive->entered--;
+}
+
+void ob_drive_cancel(struct ob_drive *drive, struct ob_block_request *req)
+{
+	if (req->queued || !drive->type->cancel)
+		return;
+	drive->entered++;
+	drive->type->cancel(drive, req);
+	drive->entered--;
+}
+
+void ob_drive_done(struct ob_drive *drive, struct ob_block_request *req,
+		   int rc)
+{
+	req->rc = rc;
+	if (!drive->entered) {
+		deliver(drive, req);
+		return;
+	}
+	req->queued = true;
+	req->next = NULL;
+	*drive->done_tail = req;
+	drive->done_tail = &req->next;
+	ob_defer(drive->loop, &drive->done_soon);
+}
+
+void ob_drive_on_resize(struct ob_drive *drive, void (*fn)(void *arg),
+			void *arg)
+{
+	drive->resized = fn;
+	drive->resized_arg = arg;
+}
+
+void ob_drive_resized(struct ob_drive *drive, uint64_t size)
+{
+	if (size == drive->info.size)
+		return;
+	drive->info.size = size;
+	if (drive->resized)
+		drive->resized(drive->resized_arg);
+}
+
+int ob_drive_refresh(struct ob_drive *drive, struct ob_err *err)
+{
+	return drive->type->refresh ? drive->type->refresh(drive, err) : 0;
+}

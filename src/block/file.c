@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * file:PATH, a regular file or a block device.
+ *
+ * The path is the operator's, so symbolic links are followed: /dev/disk/by-id
+ * is made of them.  A path that a guest could influence does not exist here
+ * (rule R36).  What is neither file nor block device is refused before it is
+ * opened, since opening alone may do things (a tape rewinds, a watchdog
+ * starts, a FIFO waits).
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "block/file.h"
+#include "block/lock.h"
+
+static void file_prepare(struct ob_drive *drive)
+{
+	struct file_drive *file = (struct file_drive *)drive;
+
+	file->fd = -1;
+	drive->request_size = sizeof(struct file_request);
+	file_gate_init(file);
+}
+
+static const char *kind_name(mode_t mode)
+{
+	switch (mode & S_IFMT) {
+	case S_IFDIR:
+		return "a directory";
+	case S_IFCHR:
+		return "a character device";
+	case S_IFIFO:
+		return "a FIFO";
+	case S_IFSOCK:
+		return "a socket";
+	default:
+		return "something unknown";
+	}
+}
+
+static int check_kind(struct file_drive *file, const struct stat *st,
+		      struct ob_err *err)
+{
+	file->block_device = S_ISBLK(st->st_mode);
+	if (file->block_device || S_ISREG(st->st_mode))
+		return 0;
+	return ob_drive_fail(&file->drive, err, EINVAL,
+			     "it is %s; a drive is a file or a block device",
+			     kind_name(st->st_mode));
+}
+
+static int fail_errno(struct file_drive *file, struct ob_err *err)
+{
+	int e = errno;
+
+	return ob_drive_fail(&file->drive, err, e, "%s", strerror(e));
+}
+
+/* The second look is at what was opened, whatever the path names by now. */
+static int open_path(struct file_drive *file, const char *path, bool readonly,
+		     struct ob_err *err)
+{
+	struct stat st;
+	int r;
+
+	if (stat(path, &st))
+		return fail_errno(file, err);
+	r = check_kind(file, &st, err);
+	if (r)
+		return r;
+	file->fd = open(path, (readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC |
+			      O_NONBLOCK | O_NOCTTY);
+	if (file->fd < 0 || fstat(file->fd, &st))
+		return fail_errno(file, err);
+	r = check_kind(file, &st, err);
+	if (r)
+		return r;
+	return fcntl(file->fd, F_SETFL, 0) ? fail_errno(file, err) : 0;
+}
+
+static int lock_image(struct file_drive *file, bool readonly,
+		      struct ob_err *err)
+{
+	struct ob_err why = { 0 };
+	int r = ob_image_lock(file->fd, readonly, &why);
+
+	return r ? ob_drive_fail(&file->drive, err, -r, "%s", why.msg) : 0;
+}
+
+/* Pages that the guest's data went through stay out of core dumps (R32). */
+static int map_slots(struct file_drive *file, struct ob_err *err)
+{
+	size_t size = (FILE_NR_SLOTS + 1) * (size_t)FILE_SLOT_SIZE;
+	void *slots = mmap(NULL, size, PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (slots == MAP_FAILED)
+		return fail_errno(file, err);
+	file->slots = slots;
+	madvise(slots, size, MADV_DONTDUMP);
+	return 0;
+}
+
+static int file_open(struct ob_drive *drive, const char *path, bool readonly,
+		     struct ob_err *err)
+{
+	struct file_drive *file = (struct file_drive *)drive;
+	int r;
+
+	drive->info.readonly = readonly;
+	if ((r = open_path(file, path, readonly, err)) ||
+	    (r = lock_image(file, readonly, err)) ||
+	    (r = file_probe_size(file, &drive->info.size, err)) ||
+	    (r = map_slots(file, err)))
+		return r;
+	file_probe_direct(file);
+	file_probe_medium(file);
+	return 0;
+}
+
+static void file_close(struct ob_drive *drive)
+{
+	struct file_drive *file = (struct file_drive *)drive;
+
+	if (file->slots)
+		munmap(file->slots, (FILE_NR_SLOTS + 1) *
+				    (size_t)FILE_SLOT_SIZE);
+	ob_fd_close(&file->fd);
+}
+
+static int file_refresh(struct ob_drive *drive, struct ob_err *err)
+{
+	struct file_drive *file = (struct file_drive *)drive;
+	uint64_t size;
+	int r = file_probe_size(file, &size, err);
+
+	if (!r)
+		ob_drive_resized(drive, size);
+	return r;
+}
+
+const struct ob_drive_type ob_drive_file = {
+	.size = sizeof(struct ob_drive_type),
+	.abi = OB_DRIVE_ABI,
+	.name = "file",
+	.syntax = "file:PATH",
+	.summary = "a raw image file or a block device",
+	.instance_size = sizeof(struct file_drive),
+	.prepare = file_prepare,
+	.open = file_open,
+	.close = file_close,
+	.submit = file_submit,
+	.cancel = file_cancel,
+	.refresh = file_refresh,
+};

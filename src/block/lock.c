@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * QEMU's programs agree on who may open an image through locks on single bytes
+ * of it (the bytes need not exist).  There is a list of permissions.  Whoever
+ * uses permission p of an image holds a read lock on byte 100 + p; whoever
+ * does not want others to use p holds one on byte 200 + p.  Only read locks
+ * are ever taken, so taking them always succeeds; afterwards everybody looks
+ * whether somebody else's lock contradicts: for each p that I use byte 200 + p
+ * must be free, for each p that I do not share byte 100 + p.  Two that come at
+ * once may both be refused, but never both be let in.
+ *
+ * They are open file description locks: unlike POSIX locks they conflict
+ * inside one process too and do not vanish with the close of some other
+ * descriptor of the file.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "block/holder.h"
+#include "block/lock.h"
+
+enum perm {
+	PERM_READ, PERM_WRITE, PERM_WRITE_UNCHANGED, PERM_RESIZE, NR_PERMS
+};
+
+#define USED_BASE 100
+#define UNSHARED_BASE 200
+
+static const char *const perm_names[NR_PERMS] = {
+	"consistent read", "write", "write unchanged", "resize",
+};
+
+/*
+ * Nobody else may write or resize what we serve, even if we only read: the
+ * guest would see its disk change underneath.
+ */
+static const unsigned unshared = 1 << PERM_WRITE | 1 << PERM_RESIZE;
+
+static int lock_byte(int fd, off_t byte)
+{
+	struct flock fl = {
+		.l_type = F_RDLCK, .l_whence = SEEK_SET,
+		.l_start = byte, .l_len = 1,
+	};
+
+	return fcntl(fd, F_OFD_SETLK, &fl) ? -errno : 0;
+}
+
+/* 1 when another holds a lock there. */
+static int byte_is_taken(int fd, off_t byte)
+{
+	struct flock fl = {
+		.l_type = F_WRLCK, .l_whence = SEEK_SET,
+		.l_start = byte, .l_len = 1,
+	};
+
+	return fcntl(fd, F_OFD_GETLK, &fl) ? -errno : fl.l_type != F_UNLCK;
+}
+
+static int lock_bytes(int fd, unsigned perms, off_t base, struct ob_err *err)
+{
+	for (int p = 0; p < NR_PERMS; p++) {
+		int r = perms & 1u << p ? lock_byte(fd, base + p) : 0;
+
+		if (r)
+			return ob_fail(err, -r, "cannot lock the image: %s",
+				       strerror(-r));
+	}
+	return 0;
+}
+
+static int fail_busy(int fd, off_t byte, const char *relation, int perm,
+		     struct ob_err *err)
+{
+	struct ob_holder holder;
+
+	if (!ob_holder_find(fd, byte, &holder))
+		return ob_fail(err, EBUSY, "in use by another program: it %s \"%s\"",
+			       relation, perm_names[perm]);
+	if (holder.self)
+		return ob_fail(err, EBUSY, "in use by another drive of this server: it %s \"%s\"",
+			       relation, perm_names[perm]);
+	return ob_fail(err, EBUSY, "in use by pid %d (%s): it %s \"%s\"",
+		       (int)holder.pid, holder.name, relation,
+		       perm_names[perm]);
+}
+
+static int check_bytes(int fd, unsigned perms, off_t base,
+		       const char *relation, struct ob_err *err)
+{
+	for (int p = 0; p < NR_PERMS; p++) {
+		int r = perms & 1u << p ? byte_is_taken(fd, base + p) : 0;
+
+		if (r < 0)
+			return ob_fail(err, -r, "cannot look for locks: %s",
+				       strerror(-r));
+		if (r)
+			return fail_busy(fd, base + p, relation, p, err);
+	}
+	return 0;
+}
+
+int ob_image_lock(int fd, bool readonly, struct ob_err *err)
+{
+	unsigned used = 1 << PERM_READ | (readonly ? 0 : 1 << PERM_WRITE);
+	int r;
+
+	if ((r = lock_bytes(fd, used, USED_BASE, err)) ||
+	    (r = lock_bytes(fd, unshared, UNSHARED_BASE, err)) ||
+	    (r = check_bytes(fd, unshared, USED_BASE, "holds a lock on",
+			     err)))
+		return r;
+	return check_bytes(fd, used, UNSHARED_BASE, "does not share", err);
+}

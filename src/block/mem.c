@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * mem:SIZE is a memfd, mapped.  Who can copies to and from info.memory; the
+ * requests do the same for everybody else.
+ *
+ * DISCARD and WRITE_ZEROES may cover terabytes, so they are one hole punched
+ * by the loop's workers instead of a memset here: the kernel frees the whole
+ * pages and clears what the range covers of the others.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "block/types.h"
+
+struct mem_drive {
+	struct ob_drive drive;
+	int fd;
+	uint8_t *bytes;
+};
+
+struct mem_request {
+	struct ob_op op;
+	struct mem_drive *mem;
+};
+
+static void mem_prepare(struct ob_drive *drive)
+{
+	struct mem_drive *mem = (struct mem_drive *)drive;
+
+	mem->fd = -1;
+	drive->request_size = sizeof(struct mem_request);
+}
+
+/* Guest data must not end up in a core dump (rule R32). */
+static int mem_map(struct mem_drive *mem, struct ob_err *err)
+{
+	uint64_t size = mem->drive.info.size;
+	void *bytes = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED,
+			   mem->fd, 0);
+
+	if (bytes == MAP_FAILED)
+		return ob_drive_fail(&mem->drive, err, errno,
+				     "cannot map %" PRIu64 " bytes: %s", size,
+				     strerror(errno));
+	mem->bytes = bytes;
+	mem->drive.info.memory = bytes;
+	madvise(bytes, size, MADV_DONTDUMP);
+	return 0;
+}
+
+static int mem_open(struct ob_drive *drive, const char *arg, bool readonly,
+		    struct ob_err *err)
+{
+	struct mem_drive *mem = (struct mem_drive *)drive;
+	int r = ob_drive_parse_size(drive, arg, &drive->info.size, err);
+
+	if (r)
+		return r;
+	drive->info.block_size = OB_SECTOR;
+	drive->info.discard_granularity = sysconf(_SC_PAGESIZE);
+	drive->info.readonly = readonly;
+	mem->fd = ob_memfd_create("drive", drive->info.size);
+	if (mem->fd < 0)
+		return ob_drive_fail(drive, err, -mem->fd,
+				     "cannot get %" PRIu64 " bytes of memory: %s",
+				     drive->info.size, strerror(-mem->fd));
+	return mem_map(mem, err);
+}
+
+static void mem_close(struct ob_drive *drive)
+{
+	struct mem_drive *mem = (struct mem_drive *)drive;
+
+	if (mem->bytes)
+		munmap(mem->bytes, drive->info.size);
+	if (mem->fd >= 0)
+		ob_fd_close(&mem->fd);
+}
+
+static void mem_punched(struct ob_op *op, int res)
+{
+	struct mem_request *part = container_of(op, struct mem_request, op);
+
+	ob_drive_done(&part->mem->drive, OB_REQUEST_OF(part), res);
+}
+
+static void mem_submit(struct ob_drive *drive, struct ob_block_request *req)
+{
+	struct mem_drive *mem = (struct mem_drive *)drive;
+	struct mem_request *part = (struct mem_request *)req->priv;
+
+	switch (req->op) {
+	case OB_BLOCK_READ:
+		memcpy(req->buf, mem->bytes + req->offset, req->length);
+		break;
+	case OB_BLOCK_WRITE:
+		memcpy(mem->bytes + req->offset, req->buf, req->length);
+		break;
+	case OB_BLOCK_FLUSH:
+		break;
+	case OB_BLOCK_DISCARD:
+	case OB_BLOCK_WRITE_ZEROES:
+		part->mem = mem;
+		part->op = (struct ob_op){ .done = mem_punched };
+		ob_op_fallocate(drive->loop, &part->op, mem->fd,
+				FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+				req->offset, req->length);
+		return;
+	}
+	ob_drive_done(drive, req, 0);
+}
+
+const struct ob_drive_type ob_drive_mem = {
+	.size = sizeof(struct ob_drive_type),
+	.abi = OB_DRIVE_ABI,
+	.name = "mem",
+	.syntax = "mem:SIZE",
+	.summary = "memory, gone when the server ends",
+	.instance_size = sizeof(struct mem_drive),
+	.prepare = mem_prepare,
+	.open = mem_open,
+	.close = mem_close,
+	.submit = mem_submit,
+};

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include <errno.h>
+#include <string.h>
+
+#include "block/wrap.h"
+
+int ob_wrap_split(struct ob_wrap *wrap, const char *arg, size_t *rule_len,
+		  struct ob_err *err)
+{
+	const char *colon = strchr(arg, ':');
+
+	if (!colon)
+		return ob_drive_fail(&wrap->drive, err, EINVAL,
+				     "no inner drive; the form is %s",
+				     wrap->drive.type->syntax);
+	*rule_len = colon - arg;
+	return 0;
+}
+
+static void inner_resized(void *arg)
+{
+	struct ob_wrap *wrap = arg;
+
+	ob_drive_resized(&wrap->drive, ob_drive_info(wrap->inner)->size);
+}
+
+int ob_wrap_open(struct ob_wrap *wrap, const char *spec, bool readonly,
+		 size_t head, struct ob_err *err)
+{
+	int r = ob_drive_open(wrap->drive.loop, spec, readonly, &wrap->inner,
+			      err);
+
+	if (r)
+		return r;
+	ob_drive_on_resize(wrap->inner, inner_resized, wrap);
+	wrap->drive.info = *ob_drive_info(wrap->inner);
+	wrap->drive.info.memory = NULL;
+	wrap->drive.request_size = head +
+		offsetof(struct ob_wrap_request, inner) +
+		ob_drive_request_size(wrap->inner);
+	return 0;
+}
+
+void ob_wrap_close(struct ob_drive *drive)
+{
+	ob_drive_close(((struct ob_wrap *)drive)->inner);
+}
+
+int ob_wrap_refresh(struct ob_drive *drive, struct ob_err *err)
+{
+	return ob_drive_refresh(((struct ob_wrap *)drive)->inner, err);
+}
+
+static void inner_done(struct ob_block_request *inner, int rc)
+{
+	struct ob_wrap_request *part = container_of(inner,
+						    struct ob_wrap_request,
+						    inner);
+
+	ob_drive_done(&part->wrap->drive, part->outer, rc);
+}
+
+void ob_wrap_pass(struct ob_wrap *wrap, struct ob_wrap_request *part,
+		  struct ob_block_request *outer)
+{
+	part->wrap = wrap;
+	part->outer = outer;
+	part->inner.op = outer->op;
+	part->inner.flags = outer->flags;
+	part->inner.offset = outer->offset;
+	part->inner.length = outer->length;
+	part->inner.buf = outer->buf;
+	part->inner.done = inner_done;
+	ob_drive_submit(wrap->inner, &part->inner);
+}

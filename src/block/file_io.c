@@ -330,14 +330,10 @@ static bool discard_range(const struct file_drive *file,
 
 static void discard(struct file_request *part)
 {
-	struct file_drive *file = part->file;
-	uint64_t start, len;
-
-	discard_range(file, OB_REQUEST_OF(part), &start, &len);
 	part->op.done = discarded;
-	ob_op_fallocate(file->drive.loop, &part->op, file->fd,
-			FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, start,
-			len);
+	ob_op_fallocate(part->file->drive.loop, &part->op, part->file->fd,
+			FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, part->at,
+			part->piece);
 }
 
 void file_io_start(struct file_request *part)
@@ -378,12 +374,13 @@ void file_submit(struct ob_drive *drive, struct ob_block_request *req)
 	struct file_drive *file = (struct file_drive *)drive;
 	struct file_request *part = (struct file_request *)req->priv;
 
-	uint64_t start, len;
+	uint64_t start = 0, len = 0;
 
 	if (req->op == OB_BLOCK_DISCARD &&
 	    !discard_range(file, req, &start, &len))
 		return ob_drive_done(drive, req, 0);
-	*part = (struct file_request){ .file = file };
+	*part = (struct file_request){ .file = file, .at = start,
+				       .piece = len };
 	classify(part);
 	if (file_gate_enter(file, part))
 		file_io_start(part);

@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include <errno.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "fake.h"
+
+const struct ob_device_class *ob_dev_class(const struct ob_device *dev)
+{
+	return dev->cls;
+}
+
+const char *ob_dev_id(const struct ob_device *dev)
+{
+	return dev->cls->name;
+}
+
+void *ob_dev_state(struct ob_device *dev)
+{
+	return dev->state;
+}
+
+void *ob_dev_runtime(struct ob_device *dev)
+{
+	return dev->runtime;
+}
+
+struct ob_loop *ob_dev_loop(struct ob_device *dev)
+{
+	return dev->loop;
+}
+
+const struct ob_options *ob_dev_options(const struct ob_device *dev)
+{
+	return dev->opts;
+}
+
+void ob_irq_raise(struct ob_device *dev, unsigned vector)
+{
+	assert_in_range(vector, 0, 31);
+	dev->raised[vector]++;
+}
+
+void ob_irq_level(struct ob_device *dev, bool asserted)
+{
+	dev->level = asserted;
+}
+
+void ob_dev_log(struct ob_device *dev, enum ob_level level,
+		const char *fmt, ...)
+{
+	(void)level;
+	(void)fmt;
+	dev->logged++;
+}
+
+static int dma_copy(struct ob_device *dev, const struct ob_seg *seg, void *buf,
+		    bool write)
+{
+	uint8_t *guest;
+
+	if (seg->addr < FAKE_GUEST || seg->len > FAKE_GUEST_SIZE ||
+	    seg->addr - FAKE_GUEST > FAKE_GUEST_SIZE - seg->len)
+		return -EFAULT;
+	guest = dev->guest + (seg->addr - FAKE_GUEST);
+	if (write)
+		memcpy(guest, buf, seg->len);
+	else
+		memcpy(buf, guest, seg->len);
+	return 0;
+}
+
+static int dma(struct ob_device *dev, const struct ob_seg *segs,
+	       unsigned count, void *buf, struct ob_dma_op *op, bool write)
+{
+	assert_int_equal(count, 1);
+	assert_null(dev->dma_op);	/* op is still the library's */
+	dev->dma_count++;
+	if (!dev->dma_later)
+		return dma_copy(dev, segs, buf, write);
+	dev->dma_op = op;
+	dev->dma_seg = segs[0];
+	dev->dma_buf = buf;
+	dev->dma_write = write;
+	return -EINPROGRESS;
+}
+
+int ob_dma_read(struct ob_device *dev, const struct ob_seg *segs,
+		unsigned count, void *buf, struct ob_dma_op *op)
+{
+	return dma(dev, segs, count, buf, op, false);
+}
+
+int ob_dma_write(struct ob_device *dev, const struct ob_seg *segs,
+		 unsigned count, const void *buf, struct ob_dma_op *op)
+{
+	return dma(dev, segs, count, (void *)buf, op, true);
+}
+
+void fake_dma_end(struct ob_device *dev, int rc)
+{
+	struct ob_dma_op *op = dev->dma_op;
+
+	assert_non_null(op);
+	dev->dma_op = NULL;
+	if (!rc)
+		rc = dma_copy(dev, &dev->dma_seg, dev->dma_buf,
+			      dev->dma_write);
+	op->done(op, rc);
+}
+
+static void build(struct ob_device *dev)
+{
+	struct ob_err err = { 0 };
+
+	dev->pci = *dev->cls->pci;
+	dev->runtime = calloc(1, dev->cls->runtime_size + 1);
+	assert_non_null(dev->runtime);
+	if (dev->cls->init && dev->cls->init(dev, &dev->pci, &err))
+		fail_msg("init: %s", err.msg);
+}
+
+static void unbuild(struct ob_device *dev)
+{
+	if (dev->cls->finish)
+		dev->cls->finish(dev);
+	free(dev->runtime);
+}
+
+struct ob_device *fake_create(const struct ob_device_class *cls,
+			      const char *text)
+{
+	const struct ob_option *tables[] = { cls->options, NULL };
+	struct ob_device *dev = calloc(1, sizeof(*dev));
+	struct ob_err err = { 0 };
+
+	assert_non_null(dev);
+	dev->cls = cls;
+	if (ob_loop_create(&(struct ob_loop_params){ .engine = OB_LOOP_POOL },
+			   &dev->loop, &err) ||
+	    ob_options_parse(text, tables, &dev->opts, &err))
+		fail_msg("%s", err.msg);
+	dev->state = calloc(1, cls->state->size);
+	assert_non_null(dev->state);
+	build(dev);
+	cls->reset(dev, OB_RESET_INIT);
+	return dev;
+}
+
+void fake_destroy(struct ob_device *dev)
+{
+	unbuild(dev);
+	ob_options_destroy(dev->opts);
+	ob_loop_destroy(dev->loop);
+	free(dev->state);
+	free(dev);
+}
+
+void fake_rebuild(struct ob_device *dev)
+{
+	unbuild(dev);
+	dev->dma_op = NULL;
+	build(dev);
+}
+
+void fake_turn(struct ob_device *dev)
+{
+	assert_in_range(ob_loop_turn(dev->loop, false), 0, INT32_MAX);
+}
+
+uint32_t fake_read32(struct ob_device *dev, uint64_t offset)
+{
+	uint32_t v = 0;
+
+	dev->cls->region_read(dev, OB_BAR0, offset, &v, sizeof(v));
+	return v;
+}
+
+uint64_t fake_read64(struct ob_device *dev, uint64_t offset)
+{
+	uint64_t v = 0;
+
+	dev->cls->region_read(dev, OB_BAR0, offset, &v, sizeof(v));
+	return v;
+}
+
+void fake_write32(struct ob_device *dev, uint64_t offset, uint32_t value)
+{
+	dev->cls->region_write(dev, OB_BAR0, offset, &value, sizeof(value));
+}
+
+void fake_write64(struct ob_device *dev, uint64_t offset, uint64_t value)
+{
+	dev->cls->region_write(dev, OB_BAR0, offset, &value, sizeof(value));
+}

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A stand-in for the library around one device: what a model calls
+ * (outboard/device.h, dma.h), and what a test wants to know of it.  The loop
+ * and the options are the real ones.
+ */
+#ifndef TESTS_FAKE_H
+#define TESTS_FAKE_H
+
+#include <outboard/device.h>
+
+#define FAKE_GUEST	0x10000ull	/* guest memory, from here */
+#define FAKE_GUEST_SIZE	0x10000u
+
+struct ob_device {
+	const struct ob_device_class *cls;
+	struct ob_loop *loop;
+	struct ob_options *opts;
+	struct ob_pci pci;
+	void *state, *runtime;
+
+	uint8_t guest[FAKE_GUEST_SIZE];
+	bool dma_later;			/* transfers wait for fake_dma_end */
+	struct ob_dma_op *dma_op;
+	struct ob_seg dma_seg;
+	void *dma_buf;
+	bool dma_write;
+	unsigned dma_count;		/* transfers asked for */
+
+	unsigned raised[32];		/* messages per vector */
+	bool level;
+	unsigned logged;
+};
+
+/* text is NAME,KEY=VALUE,... as on the command line. */
+struct ob_device *fake_create(const struct ob_device_class *cls,
+			      const char *text);
+void fake_destroy(struct ob_device *dev);
+/* A new life of the process: the state stays, the runtime is built anew. */
+void fake_rebuild(struct ob_device *dev);
+/* Runs what is due in the loop. */
+void fake_turn(struct ob_device *dev);
+/* Completes the waiting transfer. */
+void fake_dma_end(struct ob_device *dev, int rc);
+
+uint32_t fake_read32(struct ob_device *dev, uint64_t offset);
+uint64_t fake_read64(struct ob_device *dev, uint64_t offset);
+void fake_write32(struct ob_device *dev, uint64_t offset, uint32_t value);
+void fake_write64(struct ob_device *dev, uint64_t offset, uint64_t value);
+
+#endif

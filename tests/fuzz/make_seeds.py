@@ -1,0 +1,131 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""Writes the first inputs of the fuzz targets that speak the protocol.
+
+    make_seeds.py DIRECTORY
+
+makes DIRECTORY/TARGET/NAME for every target.  The messages are those that
+real clients send: their sizes, flags and capabilities, not their contents.
+"""
+
+import json
+import os
+import struct
+import sys
+
+QEMU_CAPS = {
+    "capabilities": {
+        "pgsizes": 4096,
+        "max_msg_fds": 16,
+        "max_dma_maps": 65535,
+        "max_data_xfer_size": 1 << 20,
+        "migration": {"max_bitmap_size": 1 << 28, "pgsize": 4096},
+        "write_multiple": True,
+    }
+}
+TWIN_CAPS = {
+    "capabilities": {
+        "max_msg_fds": 8,
+        "twin_socket": {"supported": True, "fd_index": 0},
+    }
+}
+
+CAPS = {
+    "empty": b"{}",
+    "bare": b'{"capabilities":{}}',
+    "qemu": json.dumps(QEMU_CAPS).encode(),
+    "twin": json.dumps(TWIN_CAPS).encode(),
+    "negative": b'{"capabilities":{"max_msg_fds":-1}}',
+    "real": b'{"capabilities":{"pgsizes":4.0}}',
+    "huge": b'{"capabilities":{"max_dma_maps":99999999999999999999}}',
+    "twice": b'{"capabilities":{"pgsizes":1,"pgsizes":2}}',
+    "deep": b'{"a":' + b"[" * 14 + b"]" * 14 + b"}",
+    "too_deep": b'{"a":' + b"[" * 15 + b"]" * 15 + b"}",
+    "escapes": b'{"\\u0061\\"[[[":"\\\\","\xc3\xa9":null}',
+    "surrogate": b'{"a":"\\ud800"}',
+}
+
+PAYLOADS = {
+    "version_bare": (1, struct.pack("<HH", 0, 1)),
+    "version_qemu": (1, struct.pack("<HH", 0, 0) + CAPS["qemu"] + b"\0"),
+    "map": (2, struct.pack("<IIQQQ", 32, 3, 0, 0, 0xa0000)),
+    "map_rom": (2, struct.pack("<IIQQQ", 32, 1, 0, 0xfffc0000, 0x40000)),
+    "unmap": (3, struct.pack("<IIQQ", 24, 0, 0, 0xa0000)),
+    "unmap_all": (3, struct.pack("<IIQQ", 24, 2, 0, 0)),
+    "info": (4, struct.pack("<IIII", 16, 0, 0, 0)),
+    "region_info": (5, struct.pack("<IIIIQQ", 32, 0, 7, 0, 0, 0)),
+    "region_info_spdk": (
+        5, struct.pack("<IIIIQQ", 4064, 0, 0, 0, 0, 0) + bytes(4032)),
+    "io_fds": (6, struct.pack("<IIII", 4096, 0, 0, 0)),
+    "irq_info": (7, struct.pack("<IIII", 16, 0, 2, 0)),
+    "irqs_eventfd": (8, struct.pack("<IIIII", 20, 0x24, 2, 0, 1)),
+    "irqs_off": (8, struct.pack("<IIIII", 20, 0x21, 0, 0, 0)),
+    "irqs_unmask": (8, struct.pack("<IIIII", 20, 0x11, 0, 0, 1)),
+    "irqs_bool": (8, struct.pack("<IIIII", 22, 0x22, 2, 0, 2) + b"\1\0"),
+    "read_config": (9, struct.pack("<QII", 0, 7, 4096)),
+    "read": (9, struct.pack("<QII", 0x14, 0, 4)),
+    "write": (10, struct.pack("<QII", 0x14, 0, 4) + b"\1\0\x46\0"),
+    "write_8": (10, struct.pack("<QII", 0x28, 0, 8) + bytes(8)),
+    "reset": (13, b""),
+    "dirty_pages": (14, struct.pack("<II", 8, 1)),
+    "multi_0": (15, struct.pack("<Q", 0)),
+    "multi_2": (
+        15, struct.pack("<Q", 2)
+        + struct.pack("<QII8s", 0x1000, 0, 4, b"\1")
+        + struct.pack("<QII8s", 0x1008, 0, 4, b"\2")),
+    "multi_wrap": (15, struct.pack("<Q", 1 << 61)),
+    "feature_probe": (16, struct.pack("<II", 8, 0x50001)),
+    "feature_set": (16, struct.pack("<IIII", 16, 0x20002, 3, 0)),
+    "mig_read": (17, struct.pack("<II", 4104, 4096)),
+    "mig_write": (18, struct.pack("<II", 12, 4) + b"data"),
+}
+
+
+def message(ident, cmd, payload, flags=0):
+    return struct.pack("<HHIII", ident, cmd, 16 + len(payload), flags,
+                       0) + payload
+
+
+def pieces(data, length, nr_fds):
+    """For fuzz_stream: (length of a piece, fds on it), bytes, and again."""
+    step = length * 4 + 1
+    out = b""
+    for at in range(0, len(data), step):
+        out += bytes([length, nr_fds]) + data[at:at + step]
+    return out
+
+
+def messages():
+    every = b""
+    for ident, (name, (cmd, payload)) in enumerate(PAYLOADS.items()):
+        yield name, message(ident, cmd, payload)
+        every += message(ident, cmd, payload, 0x10 if cmd == 10 else 0)
+    yield "all", every
+    yield "short", message(1, 9, bytes(16))[:20]
+
+
+def streams():
+    for name, data in messages():
+        yield name, pieces(data, 255, 1)
+    data = dict(messages())["all"]
+    yield "bytewise", pieces(data[:600], 0, 0x80)
+    yield "odd", pieces(data, 9, 2)
+    yield "crowded", pieces(data, 16, 100)
+
+
+def write_seeds(directory, seeds):
+    os.makedirs(directory, exist_ok=True)
+    for name, data in seeds:
+        with open(os.path.join(directory, name), "wb") as f:
+            f.write(data)
+
+
+def main():
+    top = sys.argv[1]
+    write_seeds(os.path.join(top, "fuzz_message"), messages())
+    write_seeds(os.path.join(top, "fuzz_stream"), streams())
+    write_seeds(os.path.join(top, "fuzz_caps"), CAPS.items())
+
+
+if __name__ == "__main__":
+    main()

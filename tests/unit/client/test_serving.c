@@ -295,11 +295,17 @@ static void twin_socket(void **state)
 /* A failed map leaves nothing behind that could be served. */
 static void refused_map_script(struct peer *p)
 {
+	struct peer_header reset;
+
 	peer_version(p, NULL);
 	peer_take(p);
 	peer_error(p, EEXIST);
+	peer_take(p);
+	reset = p->hdr;
 	ask(p, DMA_READ, MEM_ADDR, 1, NULL, 0);
 	expect_error(p, EFAULT);
+	p->hdr = reset;
+	peer_reply(p, NULL, 0);
 }
 
 static void refused_maps(void **state)
@@ -315,8 +321,7 @@ static void refused_maps(void **state)
 	assert_int_equal(ob_client_dma_map(client, &wraps, NULL), -EINVAL);
 	assert_int_equal(ob_client_dma_map(client, &empty, NULL), -EINVAL);
 	assert_int_equal(ob_client_dma_map(client, &map, NULL), -EEXIST);
-	while (ob_client_poll(client, 5000, NULL) > 0)
-		;
+	assert_int_equal(ob_client_reset(client, NULL), 0);
 	ob_client_destroy(client);
 	peer_end(&peer);
 }

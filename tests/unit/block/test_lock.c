@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* Locks, between drives of our own and against QEMU's programs. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "rig.h"
+
+static void start_with_image(struct rig *rig, void **state, char *spec,
+			     size_t size)
+{
+	rig_start(rig, state);
+	rig_make_image(rig, rig_disk(), MIB);
+	snprintf(spec, size, "file:%s", rig->path);
+}
+
+static void two_drives_on_one_image_conflict(void **state)
+{
+	struct ob_drive *second;
+	struct ob_err err;
+	char spec[160];
+	struct rig rig;
+
+	start_with_image(&rig, state, spec, sizeof(spec));
+	rig_open(&rig, spec, false);
+	assert_non_null(strstr(rig_open_fails(&rig, spec, false, EBUSY),
+			       ": in use by another drive of this server: it holds a lock on \"write\""));
+	assert_non_null(strstr(rig_open_fails(&rig, spec, true, EBUSY),
+			       "it holds a lock on \"write\""));
+	rig_close(&rig);
+
+	rig_open(&rig, spec, true);
+	assert_non_null(strstr(rig_open_fails(&rig, spec, false, EBUSY),
+			       "it does not share \"write\""));
+	assert_int_equal(ob_drive_open(rig.loop, spec, true, &second, &err),
+			 0);
+	ob_drive_close(second);
+	/* Closing one must not release the other's lock. */
+	rig_open_fails(&rig, spec, false, EBUSY);
+	rig_close(&rig);
+	rig_open(&rig, spec, false);
+	rig_stop(&rig);
+}
+
+/* Runs a shell command; its output, errors included, in out. */
+static int run(char *out, size_t size, const char *fmt, const char *path)
+{
+	char command[400];
+	size_t n;
+	FILE *pipe;
+
+	snprintf(command, sizeof(command), fmt, path);
+	pipe = popen(command, "r");
+	assert_non_null(pipe);
+	n = fread(out, 1, size - 1, pipe);
+	out[n] = '\0';
+	return pclose(pipe);
+}
+
+static bool have_qemu(void)
+{
+	char out[512];
+
+	return !run(out, sizeof(out), "qemu-img --version 2>&1 %s", "") &&
+	       !run(out, sizeof(out), "qemu-io --version 2>&1 %s", "");
+}
+
+static void refused(const char *fmt, const char *path, const char *complaint)
+{
+	char out[2048];
+
+	assert_int_not_equal(run(out, sizeof(out), fmt, path), 0);
+	if (!strstr(out, complaint))
+		fail_msg("expected \"%s\" in: %s", complaint, out);
+}
+
+static void accepted(const char *fmt, const char *path)
+{
+	char out[2048];
+
+	if (run(out, sizeof(out), fmt, path))
+		fail_msg("%s", out);
+}
+
+#define QEMU_INFO "qemu-img info -f raw %s 2>&1"
+#define QEMU_READ "qemu-io -r -f raw -c 'read 0 4k' %s 2>&1"
+#define QEMU_WRITE "qemu-io -f raw -c 'write 0 4k' %s 2>&1"
+
+static void qemu_refuses_an_image_in_use(void **state)
+{
+	char spec[160];
+	struct rig rig;
+
+	if (!have_qemu())
+		skip();
+	start_with_image(&rig, state, spec, sizeof(spec));
+	accepted(QEMU_INFO, rig.path);
+
+	rig_open(&rig, spec, false);
+	refused(QEMU_INFO, rig.path, "Failed to get shared \"write\" lock");
+	refused(QEMU_READ, rig.path, "Failed to get shared \"write\" lock");
+	refused(QEMU_WRITE, rig.path, "Failed to get");
+	refused("qemu-img resize -f raw %s 2M 2>&1", rig.path,
+		"Failed to get");
+	accepted("qemu-img info -U -f raw %s 2>&1", rig.path);
+	rig_close(&rig);
+
+	rig_open(&rig, spec, true);
+	accepted(QEMU_INFO, rig.path);
+	accepted(QEMU_READ, rig.path);
+	refused(QEMU_WRITE, rig.path, "Failed to get \"write\" lock");
+	rig_close(&rig);
+	accepted(QEMU_WRITE, rig.path);
+	rig_stop(&rig);
+}
+
+/* qemu-io that has the image open and waits for its standard input. */
+static pid_t start_qemu_io(const char *path, bool readonly, int *input)
+{
+	int in[2], out[2];
+	char c;
+	pid_t pid;
+
+	assert_int_equal(pipe(in), 0);
+	assert_int_equal(pipe(out), 0);
+	pid = fork();
+	if (!pid) {
+		dup2(in[0], 0);
+		dup2(out[1], 1);
+		close(in[1]);
+		execlp("qemu-io", "qemu-io", "-f", "raw", path,
+		       readonly ? "-r" : (char *)NULL, (char *)NULL);
+		_exit(127);
+	}
+	close(in[0]);
+	close(out[1]);
+	/* The prompt comes when the image is open. */
+	assert_int_equal(read(out[0], &c, 1), 1);
+	close(out[0]);
+	*input = in[1];
+	return pid;
+}
+
+static void an_image_open_in_qemu_is_refused_with_its_pid(void **state)
+{
+	char spec[160], expected[300];
+	struct rig rig;
+	pid_t pid;
+	int input;
+
+	if (!have_qemu())
+		skip();
+	start_with_image(&rig, state, spec, sizeof(spec));
+	pid = start_qemu_io(rig.path, false, &input);
+	snprintf(expected, sizeof(expected),
+		 "%s: in use by pid %d (qemu-io): it holds a lock on \"write\"",
+		 spec, (int)pid);
+	assert_string_equal(rig_open_fails(&rig, spec, false, EBUSY),
+			    expected);
+	assert_string_equal(rig_open_fails(&rig, spec, true, EBUSY),
+			    expected);
+	close(input);
+	waitpid(pid, NULL, 0);
+
+	pid = start_qemu_io(rig.path, true, &input);
+	snprintf(expected, sizeof(expected),
+		 "%s: in use by pid %d (qemu-io): it does not share \"write\"",
+		 spec, (int)pid);
+	assert_string_equal(rig_open_fails(&rig, spec, false, EBUSY),
+			    expected);
+	rig_open(&rig, spec, true);
+	close(input);
+	waitpid(pid, NULL, 0);
+	rig_stop(&rig);
+}
+
+/* A program that locks in its own way, and is no QEMU. */
+static void a_plain_lock_on_the_whole_file_is_respected(void **state)
+{
+	struct flock fl = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+	char spec[160];
+	struct rig rig;
+	int fd;
+
+	start_with_image(&rig, state, spec, sizeof(spec));
+	fd = open(rig.path, O_RDWR | O_CLOEXEC);
+	assert_int_equal(fcntl(fd, F_OFD_SETLK, &fl), 0);
+	assert_non_null(strstr(rig_open_fails(&rig, spec, false, EBUSY),
+			       "in use by another drive of this server"));
+	close(fd);
+	rig_open(&rig, spec, false);
+	rig_stop(&rig);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		ON_BOTH_ENGINES(two_drives_on_one_image_conflict),
+		ON_BOTH_ENGINES(qemu_refuses_an_image_in_use),
+		ON_BOTH_ENGINES(an_image_open_in_qemu_is_refused_with_its_pid),
+		ON_BOTH_ENGINES(a_plain_lock_on_the_whole_file_is_respected),
+	};
+
+	return cmocka_run_group_tests_name("block locks", tests, NULL, NULL);
+}

@@ -1,5 +1,55 @@
 // SPDX-License-Identifier: BSD-3-Clause
-int main(void)
+#include <string.h>
+
+#include "ob_config.h"
+#include "tools.h"
+
+const struct tool_verb tool_verbs[] = {
+	{ "serve", "--device MODEL,KEY=VALUE,... [OPTION...]",
+	  "serve devices to VMMs", tool_serve, tool_serve_help },
+	{ "devices", "[OPTION...]",
+	  "list the models, their keys and defaults, and the drive types",
+	  tool_devices, tool_devices_help },
+	{ "help", "[VERB]", "tell how to use a verb", tool_help, NULL },
+	{ 0 }
+};
+
+const struct tool_verb *tool_find(const char *name)
 {
-	return 0;
+	for (const struct tool_verb *v = tool_verbs; v->name; v++)
+		if (!strcmp(v->name, name))
+			return v;
+	return NULL;
+}
+
+static int run_verb(const struct tool_verb *verb, int argc, char **argv)
+{
+	if (argc > 1 && !strcmp(argv[1], "--help")) {
+		tool_print_help(verb, stdout);
+		return TOOL_OK;
+	}
+	return verb->run(argc, argv);
+}
+
+int main(int argc, char **argv)
+{
+	const struct tool_verb *verb;
+
+	if (argc < 2) {
+		tool_print_verbs(stderr);
+		return TOOL_USAGE;
+	}
+	if (!strcmp(argv[1], "--version")) {
+		printf("outboard %s\n", OB_VERSION);
+		return TOOL_OK;
+	}
+	if (!strcmp(argv[1], "--help"))
+		argv[1] = (char *)"help";
+	verb = tool_find(argv[1]);
+	if (!verb) {
+		fprintf(stderr, "outboard: no verb '%s'\n", argv[1]);
+		tool_print_verbs(stderr);
+		return TOOL_USAGE;
+	}
+	return run_verb(verb, argc - 1, argv + 1);
 }

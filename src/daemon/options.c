@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/args.h"
+#include "daemon/options.h"
+
+static int set_device(void *into, const char *value, struct ob_err *err)
+{
+	struct ob_serve_options *opts = into;
+
+	(void)err;
+	opts->devices[opts->nr_devices++] = value;
+	return 0;
+}
+
+static int set_load(void *into, const char *value, struct ob_err *err)
+{
+	struct ob_serve_options *opts = into;
+
+	(void)err;
+	opts->loads[opts->nr_loads++] = value;
+	return 0;
+}
+
+static int set_busy_poll(void *into, const char *value, struct ob_err *err)
+{
+	struct ob_serve_options *opts = into;
+
+	(void)value;
+	(void)err;
+	opts->loop.busy_poll = true;
+	return 0;
+}
+
+static int set_engine(void *into, const char *value, struct ob_err *err)
+{
+	static const char *const words[] = {
+		[OB_LOOP_AUTO] = "auto",
+		[OB_LOOP_URING] = "uring",
+		[OB_LOOP_POOL] = "threads",
+	};
+	struct ob_serve_options *opts = into;
+
+	for (unsigned i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+		if (!strcmp(value, words[i])) {
+			opts->loop.engine = (enum ob_loop_engine)i;
+			return 0;
+		}
+	}
+	return ob_fail(err, EINVAL, "'%s' is none of auto, uring, threads",
+		       value);
+}
+
+static int set_log_level(void *into, const char *value, struct ob_err *err)
+{
+	struct ob_serve_options *opts = into;
+
+	if (!ob_log_parse_level(value, &opts->log_level))
+		return 0;
+	return ob_fail(err, EINVAL, "'%s' is none of error, warn, info, debug",
+		       value);
+}
+
+static const struct ob_arg args[] = {
+	{ "device", "MODEL,KEY=VALUE,...",
+	  "a device to serve (repeat)", set_device },
+	{ "load", "FILE", "a shared object with a model (repeat)", set_load },
+	{ "busy-poll", NULL, "never sleep; for a core of one's own",
+	  set_busy_poll },
+	{ "io-engine", "ENGINE", "auto, uring or threads (auto)", set_engine },
+	{ "log-level", "LEVEL", "error, warn, info or debug (info)",
+	  set_log_level },
+	{ 0 }
+};
+
+static int parse(struct ob_serve_options *opts, int argc, char **argv,
+		 struct ob_err *err)
+{
+	int first = ob_args_parse(args, opts, argc, argv, err);
+
+	if (first < 0)
+		return first;
+	if (first < argc)
+		return ob_fail(err, EINVAL, "unexpected argument '%s'",
+			       argv[first]);
+	if (!opts->nr_devices)
+		return ob_fail(err, EINVAL,
+			       "no device: give --device at least once");
+	return 0;
+}
+
+int ob_serve_options_parse(struct ob_serve_options *opts, int argc,
+			   char **argv, struct ob_err *err)
+{
+	*opts = (struct ob_serve_options){ .log_level = OB_LOG_INFO };
+	/* Every option is at least one word of argv. */
+	opts->devices = calloc(argc, sizeof(*opts->devices));
+	opts->loads = calloc(argc, sizeof(*opts->loads));
+	if (!opts->devices || !opts->loads)
+		return ob_fail(err, ENOMEM, "out of memory");
+	return parse(opts, argc, argv, err);
+}
+
+void ob_serve_options_finish(struct ob_serve_options *opts)
+{
+	free(opts->devices);
+	free(opts->loads);
+	*opts = (struct ob_serve_options){ 0 };
+}
+
+void ob_serve_options_help(FILE *out)
+{
+	ob_args_help(args, out);
+}

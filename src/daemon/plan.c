@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/plan.h"
+#include "server/server.h"
+
+/* The model's name: the text up to the first comma. */
+static const struct ob_device_class *
+find_model(const struct ob_registry *reg, const char *text, struct ob_err *err)
+{
+	char name[64];
+	size_t len = strcspn(text, ",");
+
+	if (len >= sizeof(name))
+		len = sizeof(name) - 1;
+	memcpy(name, text, len);
+	name[len] = '\0';
+	return ob_registry_find(reg, name, err);
+}
+
+static int plan_device(struct ob_plan *plan, const char *text,
+		       struct ob_err *err)
+{
+	struct ob_planned *p = &plan->devices[plan->count];
+	const struct ob_option *tables[3] = { ob_device_common_options };
+	int rc;
+
+	p->cls = find_model(&plan->registry, text, err);
+	if (!p->cls)
+		return -EINVAL;
+	tables[1] = p->cls->options;
+	rc = ob_options_parse(text, tables, &p->opts, err);
+	if (!rc)
+		plan->count++;
+	return rc;
+}
+
+static int load_all(struct ob_plan *plan, const struct ob_serve_options *opts,
+		    struct ob_err *err)
+{
+	int rc = 0;
+
+	for (size_t i = 0; i < opts->nr_loads && !rc; i++) {
+		rc = ob_registry_load(&plan->registry, opts->loads[i], err);
+		if (rc)
+			ob_err_prefix(err, "--load");
+	}
+	return rc;
+}
+
+int ob_plan_make(struct ob_plan *plan, const struct ob_serve_options *opts,
+		 struct ob_err *err)
+{
+	int rc;
+
+	*plan = (struct ob_plan){ 0 };
+	ob_registry_init(&plan->registry);
+	plan->devices = calloc(opts->nr_devices, sizeof(*plan->devices));
+	if (!plan->devices)
+		return ob_fail(err, ENOMEM, "out of memory");
+	rc = load_all(plan, opts, err);
+	for (size_t i = 0; i < opts->nr_devices && !rc; i++) {
+		rc = plan_device(plan, opts->devices[i], err);
+		if (rc)
+			ob_err_prefix(err, "--device %.80s",
+				      opts->devices[i]);
+	}
+	return rc;
+}
+
+void ob_plan_finish(struct ob_plan *plan)
+{
+	for (size_t i = 0; i < plan->count; i++)
+		ob_options_destroy(plan->devices[i].opts);
+	free(plan->devices);
+	ob_registry_finish(&plan->registry);
+	*plan = (struct ob_plan){ 0 };
+}

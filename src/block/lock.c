@@ -59,11 +59,32 @@ static int byte_is_taken(int fd, off_t byte)
 	return fcntl(fd, F_OFD_GETLK, &fl) ? -errno : fl.l_type != F_UNLCK;
 }
 
+static int fail_busy(int fd, off_t byte, const char *what, int perm,
+		     struct ob_err *err)
+{
+	struct ob_holder holder;
+	char who[64] = "another program";
+
+	if (ob_holder_find(fd, byte, &holder)) {
+		if (holder.self)
+			snprintf(who, sizeof(who), "another drive of this server");
+		else
+			snprintf(who, sizeof(who), "pid %d (%s)",
+				 (int)holder.pid, holder.name);
+	}
+	return ob_fail(err, EBUSY, "in use by %s: it %s \"%s\"", who, what,
+		       perm_names[perm]);
+}
+
+/* Only a program that has its own idea of locks can be in the way here. */
 static int lock_bytes(int fd, unsigned perms, off_t base, struct ob_err *err)
 {
 	for (int p = 0; p < NR_PERMS; p++) {
 		int r = perms & 1u << p ? lock_byte(fd, base + p) : 0;
 
+		if (r == -EAGAIN || r == -EACCES)
+			return fail_busy(fd, base + p,
+					 "holds an exclusive lock on", p, err);
 		if (r)
 			return ob_fail(err, -r, "cannot lock the image: %s",
 				       strerror(-r));
@@ -71,24 +92,8 @@ static int lock_bytes(int fd, unsigned perms, off_t base, struct ob_err *err)
 	return 0;
 }
 
-static int fail_busy(int fd, off_t byte, const char *relation, int perm,
-		     struct ob_err *err)
-{
-	struct ob_holder holder;
-
-	if (!ob_holder_find(fd, byte, &holder))
-		return ob_fail(err, EBUSY, "in use by another program: it %s \"%s\"",
-			       relation, perm_names[perm]);
-	if (holder.self)
-		return ob_fail(err, EBUSY, "in use by another drive of this server: it %s \"%s\"",
-			       relation, perm_names[perm]);
-	return ob_fail(err, EBUSY, "in use by pid %d (%s): it %s \"%s\"",
-		       (int)holder.pid, holder.name, relation,
-		       perm_names[perm]);
-}
-
-static int check_bytes(int fd, unsigned perms, off_t base,
-		       const char *relation, struct ob_err *err)
+static int check_bytes(int fd, unsigned perms, off_t base, const char *what,
+		       struct ob_err *err)
 {
 	for (int p = 0; p < NR_PERMS; p++) {
 		int r = perms & 1u << p ? byte_is_taken(fd, base + p) : 0;
@@ -97,7 +102,7 @@ static int check_bytes(int fd, unsigned perms, off_t base,
 			return ob_fail(err, -r, "cannot look for locks: %s",
 				       strerror(-r));
 		if (r)
-			return fail_busy(fd, base + p, relation, p, err);
+			return fail_busy(fd, base + p, what, p, err);
 	}
 	return 0;
 }

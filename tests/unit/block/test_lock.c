@@ -85,8 +85,14 @@ static void accepted(const char *fmt, const char *path)
 		fail_msg("%s", out);
 }
 
-#define QEMU_INFO "qemu-img info -f raw %s 2>&1"
-#define QEMU_READ "qemu-io -r -f raw -c 'read 0 4k' %s 2>&1"
+/*
+ * Of a raw image qemu-img info asks for nothing and is never refused, while
+ * qemu-img convert insists that nobody writes to its source.
+ */
+#define QEMU_COPY_WITH(flag) \
+	"qemu-img convert " flag " -f raw -O raw %1$s %1$s.copy 2>&1; " \
+	"r=$?; rm -f %1$s.copy; exit $r"
+#define QEMU_COPY QEMU_COPY_WITH("")
 #define QEMU_WRITE "qemu-io -f raw -c 'write 0 4k' %s 2>&1"
 
 static void qemu_refuses_an_image_in_use(void **state)
@@ -97,20 +103,18 @@ static void qemu_refuses_an_image_in_use(void **state)
 	if (!have_qemu())
 		skip();
 	start_with_image(&rig, state, spec, sizeof(spec));
-	accepted(QEMU_INFO, rig.path);
+	accepted(QEMU_COPY, rig.path);
 
 	rig_open(&rig, spec, false);
-	refused(QEMU_INFO, rig.path, "Failed to get shared \"write\" lock");
-	refused(QEMU_READ, rig.path, "Failed to get shared \"write\" lock");
-	refused(QEMU_WRITE, rig.path, "Failed to get");
+	refused(QEMU_COPY, rig.path, "Failed to get shared \"write\" lock");
+	refused(QEMU_WRITE, rig.path, "Failed to get \"write\" lock");
 	refused("qemu-img resize -f raw %s 2M 2>&1", rig.path,
-		"Failed to get");
-	accepted("qemu-img info -U -f raw %s 2>&1", rig.path);
+		"Failed to get \"write\" lock");
+	accepted(QEMU_COPY_WITH("-U"), rig.path);
 	rig_close(&rig);
 
 	rig_open(&rig, spec, true);
-	accepted(QEMU_INFO, rig.path);
-	accepted(QEMU_READ, rig.path);
+	accepted(QEMU_COPY, rig.path);
 	refused(QEMU_WRITE, rig.path, "Failed to get \"write\" lock");
 	rig_close(&rig);
 	accepted(QEMU_WRITE, rig.path);
@@ -165,12 +169,8 @@ static void an_image_open_in_qemu_is_refused_with_its_pid(void **state)
 	close(input);
 	waitpid(pid, NULL, 0);
 
+	/* Readers get along. */
 	pid = start_qemu_io(rig.path, true, &input);
-	snprintf(expected, sizeof(expected),
-		 "%s: in use by pid %d (qemu-io): it does not share \"write\"",
-		 spec, (int)pid);
-	assert_string_equal(rig_open_fails(&rig, spec, false, EBUSY),
-			    expected);
 	rig_open(&rig, spec, true);
 	close(input);
 	waitpid(pid, NULL, 0);
@@ -189,7 +189,7 @@ static void a_plain_lock_on_the_whole_file_is_respected(void **state)
 	fd = open(rig.path, O_RDWR | O_CLOEXEC);
 	assert_int_equal(fcntl(fd, F_OFD_SETLK, &fl), 0);
 	assert_non_null(strstr(rig_open_fails(&rig, spec, false, EBUSY),
-			       "in use by another drive of this server"));
+			       "in use by another drive of this server: it holds an exclusive lock on"));
 	close(fd);
 	rig_open(&rig, spec, false);
 	rig_stop(&rig);

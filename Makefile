@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# A thin front; meson and ninja build.  `make help` lists what there is.
+
+BUILD	= build
+
+all: $(BUILD)/build.ninja
+	@ninja -C $(BUILD)
+
+help:
+	@echo 'make          build; the command is $(BUILD)/outboard'
+	@echo 'make run      serve a disk, drive it with the built-in client, explain'
+	@echo 'make vm       the same disk in a real VM, a shell on the console'
+	@echo 'make check    everything tested; scripts/check STEP... for a part'
+	@echo 'make bench    measure, against the floor and against fio'
+	@echo 'make install  with PREFIX (/usr/local) and DESTDIR'
+	@echo 'make clean    remove what was built, and ./run'
+
+PREFIX	= /usr/local
+
+$(BUILD)/build.ninja:
+	@scripts/install-deps build
+	@meson setup --prefix $(PREFIX) -Dtests=auto $(BUILD)
+
+run vm bench: all
+	@scripts/$@ $(BUILD)/outboard
+
+check:
+	@scripts/install-deps build check vm
+	@scripts/check
+
+install: all
+	@meson configure --prefix $(PREFIX) $(BUILD)
+	@meson install -C $(BUILD)
+
+clean:
+	rm -rf $(BUILD) $(BUILD)-sanitize $(BUILD)-fuzz run
+
+.PHONY: all help run vm bench check install clean

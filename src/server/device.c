@@ -1,0 +1,322 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * A device's life: options, state, runtime, end.
+ *
+ * Creation goes from what can be refused without a trace to what is only
+ * built: tables and options are checked, the state is laid out, the model's
+ * init may still change the PCI description, and from then on that is fixed
+ * and everything derived from it is built.  The first reset fills in the
+ * power-on values.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/guard.h"
+#include "server/device_impl.h"
+#include "server/server.h"
+#include "server/session.h"
+
+#define GONE_CHECK_NS 1000000u
+
+const struct ob_option ob_device_common_options[] = {
+	{ .name = "socket", .type = OB_OPT_STRING,
+	  .help = "path of the socket to listen on" },
+	{ .name = "fd", .type = OB_OPT_UINT, .max = INT32_MAX,
+	  .help = "an inherited listening socket, instead of a path" },
+	{ .name = "id", .type = OB_OPT_STRING, .min = 1, .max = 64,
+	  .help = "name in messages; default: the model and a number" },
+	{ .name = "msix", .type = OB_OPT_BOOL, .def = "on",
+	  .help = "offer MSI-X; off lets QEMU 11 unplug the device" },
+	{ .name = "msi", .type = OB_OPT_BOOL, .def = "on",
+	  .help = "offer MSI" },
+	{ .name = "rom", .type = OB_OPT_STRING,
+	  .help = "file with an option ROM" },
+	{ .name = NULL }
+};
+
+static void check_gone(struct ob_timer *timer);
+
+static int check_class(const struct ob_device_class *cls, struct ob_err *err)
+{
+	int r;
+
+	if (cls->size != sizeof(*cls) || cls->abi != OB_DEVICE_ABI)
+		return ob_fail(err, EINVAL, "built for another interface (%u bytes, version %u)",
+			       cls->size, cls->abi);
+	if ((r = ob_table_check(&ob_core_table, err)) ||
+	    (r = ob_table_check(&ob_dma_table_table, err)))
+		return r;
+	if (cls->state && (r = ob_table_check(cls->state, err)))
+		return r;
+	return cls->hot ? ob_table_check(cls->hot, err) : 0;
+}
+
+static int check_options(const struct ob_options *opts, struct ob_err *err)
+{
+	size_t given = ob_options_count(opts, "socket") +
+		       ob_options_count(opts, "fd");
+
+	if (given == 1)
+		return 0;
+	return ob_fail(err, EINVAL, given ? "socket and fd exclude each other" :
+		       "one of socket=PATH and fd=N must be given");
+}
+
+/* Devices without a name are numbered through the process's life. */
+static char *make_id(const struct ob_device *dev)
+{
+	static unsigned number;
+	const char *given = ob_options_str(dev->opts, "id");
+	char *id;
+
+	if (given)
+		return strdup(given);
+	return asprintf(&id, "%s%u", dev->cls->name, number++) < 0 ? NULL : id;
+}
+
+static int create_state(struct ob_device *dev, struct ob_err *err)
+{
+	const struct ob_table *const tables[OB_NR_SECTIONS] = {
+		[OB_SECTION_CORE] = &ob_core_table,
+		[OB_SECTION_PLAIN] = dev->cls->state,
+		[OB_SECTION_HOT] = dev->cls->hot,
+		[OB_SECTION_DMA] = &ob_dma_table_table,
+	};
+	int r = ob_state_create(&dev->mem, dev->cls->name, tables, err);
+
+	if (r)
+		return r;
+	dev->core = ob_state_section(&dev->mem, OB_SECTION_CORE);
+	dev->plain = ob_state_section(&dev->mem, OB_SECTION_PLAIN);
+	dev->hot = ob_state_section(&dev->mem, OB_SECTION_HOT);
+	return 0;
+}
+
+static void leave_out(struct ob_device *dev)
+{
+	if (!ob_options_bool(dev->opts, "msix"))
+		dev->pci.msix_vectors = 0;
+	if (!ob_options_bool(dev->opts, "msi"))
+		dev->pci.msi_vectors = 0;
+}
+
+static int init_model(struct ob_device *dev, struct ob_err *err)
+{
+	int r = 0;
+
+	dev->pci = *dev->cls->pci;
+	leave_out(dev);
+	dev->inited = true;	/* finish takes a half-built runtime */
+	if (dev->cls->init)
+		r = dev->cls->init(dev, &dev->pci, err);
+	leave_out(dev);
+	return r ? r : ob_pci_check(&dev->pci, err);
+}
+
+static int create_bar_memory(struct ob_device *dev, unsigned bar,
+			     struct ob_err *err)
+{
+	struct ob_bar_memory *mem = &dev->bars[bar];
+	size_t size = dev->pci.bars[bar].size;
+	void *base;
+
+	if (dev->pci.bars[bar].nr_areas == 0)
+		return 0;
+	mem->fd = ob_memfd_create("outboard-bar", (off_t)size);
+	if (mem->fd < 0)
+		return ob_fail(err, -mem->fd, "BAR%u memory: %s", bar,
+			       strerror(-mem->fd));
+	base = mmap(NULL, size, PROT_READ | PROT_WRITE,
+		    MAP_SHARED | MAP_NORESERVE, mem->fd, 0);
+	if (base == MAP_FAILED)
+		return ob_fail(err, errno, "BAR%u memory: %s", bar,
+			       strerror(errno));
+	mem->base = base;
+	return 0;
+}
+
+/* Everything that follows from the PCI description. */
+static int build(struct ob_device *dev, struct ob_err *err)
+{
+	const char *rom = ob_options_str(dev->opts, "rom");
+	unsigned i;
+	int r;
+
+	if (rom && (r = ob_rom_load(dev, rom, err)))
+		return r;
+	r = ob_config_build(&dev->cfg, &dev->pci, dev->rom_size, err);
+	if (r)
+		return r;
+	for (i = 0; i < 6; i++)
+		if ((r = create_bar_memory(dev, i, err)))
+			return r;
+	r = ob_irqs_init(dev);
+	return r ? ob_fail(err, -r, "out of memory") : 0;
+}
+
+static int setup(struct ob_device *dev, struct ob_err *err)
+{
+	int r;
+
+	if ((r = check_class(dev->cls, err)) ||
+	    (r = check_options(dev->opts, err)))
+		return r;
+	dev->id = make_id(dev);
+	dev->runtime = calloc(1, dev->cls->runtime_size + 1);
+	if (!dev->id || !dev->runtime)
+		return ob_fail(err, ENOMEM, "out of memory");
+	dev->log.who = dev->id;
+	r = ob_guard_start();
+	if (r)
+		return ob_fail(err, -r, "SIGBUS handler: %s", strerror(-r));
+	if ((r = create_state(dev, err)) || (r = init_model(dev, err)) ||
+	    (r = build(dev, err)))
+		return r;
+	ob_step_begin(&dev->mem);
+	ob_device_reset(dev, OB_RESET_INIT);
+	ob_step_end(&dev->mem);
+	return 0;
+}
+
+int ob_device_create(struct ob_loop *loop, const struct ob_device_class *cls,
+		     struct ob_options *opts, struct ob_device **out,
+		     struct ob_err *err)
+{
+	struct ob_device *dev = calloc(1, sizeof(*dev));
+	unsigned i;
+	int r;
+
+	if (!dev) {
+		ob_options_destroy(opts);
+		return ob_fail(err, ENOMEM, "%s: out of memory", cls->name);
+	}
+	dev->loop = loop;
+	dev->cls = cls;
+	dev->opts = opts;
+	dev->mem.fd = -1;
+	dev->listener.watch.fd = -1;
+	dev->gone_timer.fire = check_gone;
+	for (i = 0; i < 6; i++)
+		dev->bars[i].fd = -1;
+	ob_dma_init(dev);
+	r = setup(dev, err);
+	if (r) {
+		ob_err_prefix(err, "%s", dev->id ? dev->id : cls->name);
+		ob_device_destroy(dev);
+		return r;
+	}
+	*out = dev;
+	return 0;
+}
+
+static void destroy_bars(struct ob_device *dev)
+{
+	unsigned i;
+
+	for (i = 0; i < 6; i++) {
+		if (dev->bars[i].base)
+			munmap(dev->bars[i].base, dev->pci.bars[i].size);
+		ob_fd_close(&dev->bars[i].fd);
+	}
+}
+
+void ob_device_destroy(struct ob_device *dev)
+{
+	if (!dev)
+		return;
+	ob_timer_cancel(dev->loop, &dev->gone_timer);
+	ob_listener_close(dev);
+	if (dev->session)
+		ob_session_destroy(dev->session, "dropped");
+	ob_defer_cancel(dev->loop, &dev->dma_queue.run);
+	if (dev->inited && dev->cls->finish)
+		dev->cls->finish(dev);
+	ob_irqs_finish(dev);
+	destroy_bars(dev);
+	ob_rom_free(dev);
+	ob_state_destroy(&dev->mem);
+	ob_options_destroy(dev->opts);
+	free(dev->listener.address);
+	free(dev->runtime);
+	free(dev->id);
+	free(dev);
+}
+
+/* Models do not say when their last operation ends; it is seldom far off. */
+static void check_gone(struct ob_timer *timer)
+{
+	struct ob_device *dev = container_of(timer, struct ob_device,
+					     gone_timer);
+
+	if ((dev->cls->in_flight && dev->cls->in_flight(dev)) ||
+	    dev->dma_queue.done)
+		ob_timer_arm(dev->loop, timer, GONE_CHECK_NS);
+	else
+		dev->gone(dev->gone_arg);
+}
+
+void ob_device_shutdown(struct ob_device *dev, void (*gone)(void *arg),
+			void *arg)
+{
+	dev->gone = gone;
+	dev->gone_arg = arg;
+	ob_listener_close(dev);
+	if (dev->session)
+		ob_session_destroy(dev->session, "dropped, the server ends");
+	ob_timer_arm(dev->loop, &dev->gone_timer, 0);
+}
+
+const struct ob_device_class *ob_dev_class(const struct ob_device *dev)
+{
+	return dev->cls;
+}
+
+const char *ob_dev_id(const struct ob_device *dev)
+{
+	return dev->id;
+}
+
+void *ob_dev_state(struct ob_device *dev)
+{
+	return dev->plain;
+}
+
+void *ob_dev_hot(struct ob_device *dev)
+{
+	return dev->hot;
+}
+
+void *ob_dev_runtime(struct ob_device *dev)
+{
+	return dev->runtime;
+}
+
+struct ob_loop *ob_dev_loop(struct ob_device *dev)
+{
+	return dev->loop;
+}
+
+const struct ob_options *ob_dev_options(const struct ob_device *dev)
+{
+	return dev->opts;
+}
+
+void *ob_dev_bar_memory(struct ob_device *dev, unsigned bar)
+{
+	return bar < 6 ? dev->bars[bar].base : NULL;
+}
+
+void ob_dev_log(struct ob_device *dev, enum ob_level level, const char *fmt,
+		...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	ob_vlog(&dev->log, (enum ob_log_level)level, fmt, ap);
+	va_end(ap);
+}

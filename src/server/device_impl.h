@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A device: the state (in its memfd), and the runtime that the library builds
+ * around it.  Functions are grouped by the file they live in.
+ */
+#ifndef OB_SERVER_DEVICE_IMPL_H
+#define OB_SERVER_DEVICE_IMPL_H
+
+#include <sys/types.h>
+
+#include <outboard/device.h>
+
+#include "base/log.h"
+#include "server/core.h"
+#include "server/dma_impl.h"
+#include "server/irq.h"
+#include "server/pci.h"
+#include "state/state_mem.h"
+
+#define container_of(ptr, type, member) \
+	((type *)((char *)(ptr) - offsetof(type, member)))
+
+struct ob_session;
+
+struct ob_listener {
+	struct ob_watch watch;		/* watch.fd is the listening socket */
+	bool watched;
+	char *path;			/* NULL: inherited */
+	char *address;
+	dev_t dev;			/* of the socket file, so that only */
+	ino_t ino;			/* our own is unlinked */
+};
+
+/* The memfd behind a BAR's mappable areas. */
+struct ob_bar_memory {
+	int fd;
+	uint8_t *base;
+};
+
+struct ob_device {
+	const struct ob_device_class *cls;
+	struct ob_loop *loop;
+	struct ob_options *opts;
+	char *id;
+	struct ob_log log;
+
+	/* state */
+	struct ob_state_mem mem;
+	struct ob_core *core;
+	void *plain, *hot;
+
+	/* runtime */
+	void *runtime;
+	bool inited;			/* the class's init succeeded */
+	bool bus_master;
+	struct ob_pci pci;
+	struct ob_config_space cfg;
+	struct ob_bar_memory bars[6];
+	uint8_t *rom;
+	uint64_t rom_size;		/* a power of two, or 0 */
+	struct ob_irqs irqs;
+	struct ob_dma dma;
+	struct ob_dma_queue dma_queue;
+
+	struct ob_listener listener;
+	struct ob_session *session;	/* the client, or NULL */
+
+	struct ob_poller poller;
+	bool poll_on, poll_busy, poller_added;
+	uint64_t last_work, last_look;	/* poll.c */
+
+	void (*gone)(void *arg);	/* shutdown's */
+	void *gone_arg;
+	struct ob_timer gone_timer;
+};
+
+/* listen.c */
+void ob_listener_close(struct ob_device *dev);
+
+/* poll.c */
+/* Poller on or off as the model, the client and the loop want it. */
+void ob_poll_update(struct ob_device *dev);
+
+/* reset.c */
+void ob_device_reset(struct ob_device *dev, enum ob_reset kind);
+/* COMMAND.BusMaster as it is now; tells the model when it changed. */
+void ob_bus_master_update(struct ob_device *dev);
+
+/* region.c */
+struct ob_region_access;
+/* Both check region, bounds and rights; buf has access->count bytes. */
+int ob_region_check(const struct ob_device *dev,
+		    const struct ob_region_access *access, bool write);
+void ob_region_read(struct ob_device *dev,
+		    const struct ob_region_access *access, void *buf);
+void ob_region_write(struct ob_device *dev,
+		     const struct ob_region_access *access, const void *buf);
+uint64_t ob_region_size(const struct ob_device *dev, unsigned region);
+
+/* rom.c */
+int ob_rom_load(struct ob_device *dev, const char *path, struct ob_err *err);
+void ob_rom_free(struct ob_device *dev);
+
+#endif

@@ -1,0 +1,304 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * One message, to its reply.
+ *
+ * A row for each command says who handles it and how many fds it may carry.
+ * Whatever is wrong becomes an error reply, padded to the size of a success
+ * (R37), never the end of the connection (R3); nobody is answered who said
+ * No_reply (R4).
+ *
+ * A single fd on a message that takes none is closed and forgiven, because
+ * real drivers send one; more are an error.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fd.h"
+#include "server/device_impl.h"
+#include "server/session.h"
+
+struct command {
+	int (*handle)(struct ob_session *s, const struct ob_request *req,
+		      struct ob_msg *msg);
+	uint8_t max_fds;
+};
+
+static int do_dma_map(struct ob_session *s, const struct ob_request *req,
+		      struct ob_msg *msg)
+{
+	struct ob_device *dev = s->dev;
+	int fd = msg->nr_fds ? ob_msg_take_fd(msg, 0) : -1;
+	int r;
+
+	if (dev->dma.nr >= s->caps.max_dma_maps)
+		r = -ENOSPC;
+	else
+		r = ob_dma_map(dev, &req->map, &fd);
+	ob_fd_close(&fd);
+	if (r)
+		ob_log(&dev->log, OB_LOG_GUEST,
+		       "map of %#llx bytes at %#llx refused: %s",
+		       (unsigned long long)req->map.size,
+		       (unsigned long long)req->map.address, strerror(-r));
+	return r;
+}
+
+static int do_dma_unmap(struct ob_session *s, const struct ob_request *req,
+			struct ob_msg *msg)
+{
+	int r = ob_dma_unmap(s->dev, &req->unmap);
+
+	(void)msg;
+	return r ? r : ob_put_dma_unmap(&s->reply.wr, &req->unmap);
+}
+
+static int do_set_irqs(struct ob_session *s, const struct ob_request *req,
+		       struct ob_msg *msg)
+{
+	return ob_irqs_set(s->dev, &req->set_irqs, req->data, msg->fds,
+			   msg->nr_fds);
+}
+
+static int do_region_read(struct ob_session *s, const struct ob_request *req,
+			  struct ob_msg *msg)
+{
+	struct ob_reply *reply = &s->reply;
+	const struct ob_region_access *access = &req->access;
+	size_t count = access->count;
+	int r;
+
+	(void)msg;
+	if (count > s->caps.max_data_xfer_size)
+		return -EINVAL;
+	r = ob_region_check(s->dev, access, false);
+	if (r)
+		return r;
+	r = ob_put_region_access(&reply->wr, access);
+	if (r)
+		return r;
+	if (count <= (size_t)(reply->wr.end - reply->wr.at)) {
+		ob_region_read(s->dev, access, reply->wr.at);
+		reply->wr.at += count;
+		return 0;
+	}
+	reply->bulk = malloc(count);
+	if (!reply->bulk)
+		return -ENOMEM;
+	reply->bulk_len = count;
+	ob_region_read(s->dev, access, reply->bulk);
+	return 0;
+}
+
+static int do_region_write(struct ob_session *s, const struct ob_request *req,
+			   struct ob_msg *msg)
+{
+	int r;
+
+	(void)msg;
+	if (req->access.count > s->caps.max_data_xfer_size)
+		return -EINVAL;
+	r = ob_region_check(s->dev, &req->access, true);
+	if (r)
+		return r;
+	if (req->access.count)
+		ob_region_write(s->dev, &req->access, req->data);
+	return ob_put_region_access(&s->reply.wr, &req->access);
+}
+
+static int write_entry(struct ob_session *s, struct ob_reader *rd)
+{
+	struct ob_region_access access;
+	struct ob_write_entry entry;
+	int r = ob_get_write_entry(rd, &entry);
+
+	if (r)
+		return r;
+	if (entry.len == 0 || entry.len > sizeof(entry.data))
+		return -EINVAL;
+	access = (struct ob_region_access){
+		entry.offset, entry.region, entry.len
+	};
+	r = ob_region_check(s->dev, &access, true);
+	if (r == 0)
+		ob_region_write(s->dev, &access, entry.data);
+	return r;
+}
+
+/* In order, up to the first that is wrong; the reply counts those done. */
+static int do_write_multi(struct ob_session *s, const struct ob_request *req,
+			  struct ob_msg *msg)
+{
+	struct ob_reader rd;
+	uint64_t done;
+	int r = 0;
+
+	(void)msg;
+	if (!s->caps.write_multiple)
+		return -ENOTSUP;
+	ob_reader_init(&rd, req->data, req->data_len);
+	for (done = 0; done < req->write_count; done++) {
+		r = write_entry(s, &rd);
+		if (r)
+			break;
+	}
+	if (r && done == 0)
+		return r;
+	return ob_put_u64(&s->reply.wr, done);
+}
+
+static int do_reset(struct ob_session *s, const struct ob_request *req,
+		    struct ob_msg *msg)
+{
+	(void)req;
+	(void)msg;
+	ob_device_reset(s->dev, OB_RESET_DEVICE);
+	return 0;
+}
+
+/* Migration and dirty logging are not offered, and so say the replies. */
+static int do_unsupported(struct ob_session *s, const struct ob_request *req,
+			  struct ob_msg *msg)
+{
+	(void)s;
+	(void)req;
+	(void)msg;
+	return -ENOTTY;
+}
+
+static const struct command commands[OB_NR_CMDS] = {
+	[OB_CMD_VERSION] = { ob_do_version, 0 },
+	[OB_CMD_DMA_MAP] = { do_dma_map, 1 },
+	[OB_CMD_DMA_UNMAP] = { do_dma_unmap, 0 },
+	[OB_CMD_DEVICE_GET_INFO] = { ob_do_device_info, 0 },
+	[OB_CMD_DEVICE_GET_REGION_INFO] = { ob_do_region_info, 0 },
+	[OB_CMD_DEVICE_GET_REGION_IO_FDS] = { ob_do_region_io_fds, 0 },
+	[OB_CMD_DEVICE_GET_IRQ_INFO] = { ob_do_irq_info, 0 },
+	[OB_CMD_DEVICE_SET_IRQS] = { do_set_irqs, OB_MAX_MSG_FDS },
+	[OB_CMD_REGION_READ] = { do_region_read, 0 },
+	[OB_CMD_REGION_WRITE] = { do_region_write, 0 },
+	[OB_CMD_DEVICE_RESET] = { do_reset, 0 },
+	[OB_CMD_REGION_WRITE_MULTI] = { do_write_multi, 0 },
+	[OB_CMD_DEVICE_FEATURE] = { do_unsupported, 0 },
+	[OB_CMD_MIG_DATA_READ] = { do_unsupported, 0 },
+	[OB_CMD_MIG_DATA_WRITE] = { do_unsupported, 0 },
+};
+
+/* Finds the row, checks what all commands have in common, runs it. */
+static int execute(struct ob_session *s, struct ob_request *req,
+		   struct ob_msg *msg)
+{
+	const struct command *command;
+	int r = ob_request_get(req, msg->payload, msg->len);
+
+	if (r)
+		return r;
+	command = &commands[req->hdr.cmd];
+	if (!command->handle)
+		return -ENOSYS;
+	if (!s->negotiated && req->hdr.cmd != OB_CMD_VERSION)
+		return -EINVAL;
+	if (msg->fds_dropped ||
+	    (msg->nr_fds > command->max_fds && msg->nr_fds > 1))
+		return -EINVAL;
+	return command->handle(s, req, msg);
+}
+
+static void start_reply(struct ob_reply *reply)
+{
+	ob_writer_init(&reply->wr, reply->buf, sizeof(reply->buf));
+	reply->wr.at += OB_HDR_SIZE;
+	reply->bulk = NULL;
+	reply->bulk_len = 0;
+	reply->nr_fds = 0;
+}
+
+/* Zeros as long as a success would be; a failed calloc sends fewer. */
+static void pad_error(struct ob_session *s, const struct ob_request *req)
+{
+	size_t most = (size_t)s->caps.max_data_xfer_size + OB_REGION_ACCESS_SIZE;
+	size_t pad = ob_reply_payload_size(req);
+	struct ob_reply *reply = &s->reply;
+
+	free(reply->bulk);
+	start_reply(reply);
+	if (pad > most)
+		pad = most;
+	if (ob_put_zeros(&reply->wr, pad) == 0)
+		return;
+	reply->bulk = calloc(1, pad);
+	if (reply->bulk)
+		reply->bulk_len = pad;
+}
+
+static int send_reply(struct ob_session *s, const struct ob_hdr *asked,
+		      int error)
+{
+	struct ob_reply *reply = &s->reply;
+	size_t len = ob_writer_len(&reply->wr);
+	struct ob_hdr hdr = {
+		.id = asked->id,
+		.cmd = asked->cmd,
+		.size = (uint32_t)(len + reply->bulk_len),
+		.flags = OB_HDR_REPLY | (error ? OB_HDR_ERROR : 0u),
+		.error = (uint32_t)-error,
+	};
+	struct iovec iov[2] = {
+		{ reply->buf, len }, { reply->bulk, reply->bulk_len },
+	};
+	struct ob_writer wr;
+
+	ob_writer_init(&wr, reply->buf, OB_HDR_SIZE);
+	ob_hdr_put(&wr, &hdr);
+	return ob_conn_send(s->main.conn, iov, reply->bulk_len ? 2 : 1,
+			    reply->fds, reply->nr_fds);
+}
+
+static int run(struct ob_session *s, struct ob_request *req,
+	       struct ob_msg *msg)
+{
+	int r;
+
+	if ((msg->hdr.flags & OB_HDR_TYPE) != OB_HDR_COMMAND)
+		return -EINVAL;
+	ob_step_begin(&s->dev->mem);
+	r = execute(s, req, msg);
+	ob_step_end(&s->dev->mem);
+	return r;
+}
+
+static int answer(struct ob_session *s, struct ob_msg *msg)
+{
+	struct ob_request req;
+	int r, sent = 0;
+
+	req.hdr = msg->hdr;
+	start_reply(&s->reply);
+	r = run(s, &req, msg);
+	if (r) {
+		ob_log(&s->dev->log, OB_LOG_GUEST, "%s: %s",
+		       ob_cmd_name(msg->hdr.cmd), strerror(-r));
+		pad_error(s, &req);
+	}
+	if (!(msg->hdr.flags & OB_HDR_NO_REPLY))
+		sent = send_reply(s, &msg->hdr, r);
+	free(s->reply.bulk);
+	s->reply.bulk = NULL;
+	ob_fd_close(&s->twin_peer);
+	return sent;
+}
+
+int ob_dispatch(struct ob_session *s, struct ob_msg *msg)
+{
+	int r = 0;
+
+	if ((msg->hdr.flags & OB_HDR_TYPE) != OB_HDR_REPLY)
+		r = answer(s, msg);
+	else if (ob_dma_msg_reply(s, msg))
+		/* Whoever answers what nobody asked cannot be told. */
+		ob_log(&s->dev->log, OB_LOG_GUEST,
+		       "reply to a command that was not sent (id %u)",
+		       msg->hdr.id);
+	ob_msg_finish(msg);
+	return r;
+}

@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * The files behind the client's memory, and our windows into them.
+ *
+ * Clients send the same memfd again and again, as a new fd each time; inode
+ * and access mode tell that it is the same.  A file is mapped whole when it
+ * is first needed, and later mappings of it share that window as long as they
+ * lie inside; so the number of maps is not bounded by the kernel's limit of
+ * mappings for a process, and no offset needs to suit our page size (R23).
+ * Rights are checked at each access, by the flags of the DMA mapping.
+ *
+ * A window is guarded (R7): if its owner cuts the file, the access fails, as
+ * does every later one through this window.  It stays out of core dumps
+ * (R32).
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "server/dma_impl.h"
+
+#define FUSE_MAGIC 0x65735546
+
+/*
+ * Memory of a VM is a memfd, a hugetlbfs or tmpfs file, now and then a file
+ * on a disk.  Behind a FUSE file could be the client itself, and a page fault
+ * would wait for it.
+ */
+static int examine(int fd, struct ob_dma_file *key)
+{
+	struct statfs fs;
+	struct stat st;
+	int flags = fcntl(fd, F_GETFL);
+
+	if (flags < 0 || fstat(fd, &st) < 0 || fstatfs(fd, &fs) < 0)
+		return -errno;
+	if ((flags & O_PATH) || !S_ISREG(st.st_mode) ||
+	    fs.f_type == FUSE_MAGIC)
+		return -EINVAL;
+	key->dev = st.st_dev;
+	key->ino = st.st_ino;
+	key->access = flags & O_ACCMODE;
+	return 0;
+}
+
+int ob_dma_file_get(struct ob_dma *dma, int *fd, struct ob_dma_file **out)
+{
+	struct ob_dma_file key = { .fd = -1 }, *file;
+	int r = examine(*fd, &key);
+
+	if (r)
+		return r;
+	for (file = dma->files; file; file = file->next)
+		if (file->dev == key.dev && file->ino == key.ino &&
+		    file->access == key.access)
+			break;
+	if (!file) {
+		file = calloc(1, sizeof(*file));
+		if (!file)
+			return -ENOMEM;
+		file->dev = key.dev;
+		file->ino = key.ino;
+		file->access = key.access;
+		file->fd = ob_fd_take(fd);
+		file->id = dma->next_file_id++;
+		file->next = dma->files;
+		dma->files = file;
+	}
+	file->refs++;
+	*out = file;
+	return 0;
+}
+
+void ob_dma_file_put(struct ob_dma *dma, struct ob_dma_file *file)
+{
+	struct ob_dma_file **at = &dma->files;
+
+	if (--file->refs)
+		return;
+	while (*at != file)
+		at = &(*at)->next;
+	*at = file->next;
+	close(file->fd);
+	free(file);
+}
+
+static int check_extent(const struct ob_dma_file *file, uint64_t offset,
+			uint64_t size, uint64_t *file_size)
+{
+	uint64_t end;
+	struct stat st;
+
+	if (fstat(file->fd, &st) < 0)
+		return -errno;
+	*file_size = (uint64_t)st.st_size;
+	if (__builtin_add_overflow(offset, size, &end) || end > *file_size)
+		return -EINVAL;
+	return 0;
+}
+
+int ob_dma_file_check(const struct ob_dma_file *file, uint64_t offset,
+		      uint64_t size, bool write)
+{
+	uint64_t file_size;
+
+	if (file->access == O_WRONLY || (write && file->access == O_RDONLY))
+		return -EACCES;
+	return check_extent(file, offset, size, &file_size);
+}
+
+static struct ob_window *find_window(struct ob_dma_file *file, uint64_t offset,
+				     uint64_t size, int prot)
+{
+	struct ob_window *win;
+
+	for (win = file->windows; win; win = win->next)
+		if (win->prot == prot && offset >= win->offset &&
+		    size <= win->guard.len &&
+		    offset - win->offset <= win->guard.len - size)
+			return win;
+	return NULL;
+}
+
+static int map_window(struct ob_dma_file *file, struct ob_window *win,
+		      uint64_t offset, uint64_t len)
+{
+	void *addr;
+	int r;
+
+	if (offset > INT64_MAX || len > SIZE_MAX / 2)
+		return -EINVAL;
+	addr = mmap(NULL, len, win->prot, MAP_SHARED | MAP_NORESERVE, file->fd,
+		    (off_t)offset);
+	if (addr == MAP_FAILED)
+		return -errno;
+	madvise(addr, len, MADV_DONTDUMP);
+	win->offset = offset;
+	win->guard.addr = addr;
+	win->guard.len = len;
+	r = ob_guard_add(&win->guard);
+	if (r)
+		munmap(addr, len);
+	return r;
+}
+
+/* The whole file; if that is too much to ask, the part that is needed. */
+static int open_window(struct ob_dma_file *file, struct ob_window *win,
+		       uint64_t offset, uint64_t size)
+{
+	uint64_t mask = (uint64_t)sysconf(_SC_PAGESIZE) - 1;
+	uint64_t start = offset & ~mask, file_size;
+	int r = check_extent(file, offset, size, &file_size);
+
+	if (r)
+		return r;
+	if (map_window(file, win, 0, (file_size + mask) & ~mask) == 0)
+		return 0;
+	return map_window(file, win, start,
+			  (offset + size - start + mask) & ~mask);
+}
+
+int ob_window_get(struct ob_dma_file *file, uint64_t offset, uint64_t size,
+		  int prot, struct ob_window **out)
+{
+	struct ob_window *win = find_window(file, offset, size, prot);
+	int r;
+
+	if (!win) {
+		win = calloc(1, sizeof(*win));
+		if (!win)
+			return -ENOMEM;
+		win->prot = prot;
+		r = open_window(file, win, offset, size);
+		if (r) {
+			free(win);
+			return r;
+		}
+		win->next = file->windows;
+		file->windows = win;
+	}
+	win->refs++;
+	*out = win;
+	return 0;
+}
+
+void ob_window_put(struct ob_dma_file *file, struct ob_window *win)
+{
+	struct ob_window **at = &file->windows;
+
+	if (--win->refs)
+		return;
+	while (*at != win)
+		at = &(*at)->next;
+	*at = win->next;
+	ob_guard_remove(&win->guard);
+	munmap(win->guard.addr, win->guard.len);
+	free(win);
+}

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Inside the DMA map.  The client's mappings are entries of the state's DMA
+ * table, in slots that never move.  Beside them the runtime keeps an array of
+ * ranges sorted by address for the look-up, and for each range how to reach
+ * its bytes.
+ */
+#ifndef OB_SERVER_DMA_IMPL_H
+#define OB_SERVER_DMA_IMPL_H
+
+#include <outboard/dma.h>
+#include <outboard/loop.h>
+
+#include "base/bitmap.h"
+#include "base/guard.h"
+#include "proto/proto.h"
+#include "server/core.h"
+
+struct ob_device;
+struct ob_session;
+
+/* One file of the client, however often it was sent. */
+struct ob_dma_file {
+	struct ob_dma_file *next;
+	uint64_t dev, ino;
+	int access;			/* O_RDONLY or O_RDWR */
+	int fd;
+	uint32_t id, refs;
+	bool lost;			/* file I/O found it truncated */
+	struct ob_window *windows;
+};
+
+/*
+ * One mapping into our memory.  The first window of a file covers all of it,
+ * so that a thousand DMA mappings of one memfd cost one mmap, one guard and
+ * one fd.
+ */
+struct ob_window {
+	struct ob_window *next;
+	struct ob_guard guard;
+	uint64_t offset;		/* in the file */
+	int prot;
+	uint32_t refs;
+	bool told;			/* its loss was logged and reported */
+};
+
+struct ob_range {
+	uint64_t first, last;		/* inclusive: 2^64 - 1 may be mapped */
+	uint8_t *host;			/* through a window, else NULL */
+	struct ob_window *window;
+	struct ob_dma_file *file;
+	uint64_t offset;		/* of first, in the file */
+	uint32_t flags, slot;
+};
+
+struct ob_dma {
+	struct ob_range *ranges;	/* sorted, disjoint */
+	uint32_t nr, room, hit;		/* hit: index of the last look-up */
+	uint32_t free_hint;		/* no slot below it is free */
+	uint32_t next_file_id;
+	struct ob_dma_file *files;
+	uint64_t pgsize;		/* smallest page, for alignment */
+	uint64_t slots[OB_BITMAP_WORDS(OB_DMA_MAPS_MAX)];
+};
+
+void ob_dma_init(struct ob_device *dev);
+/* fd is taken when it is used; *fd is -1 then.  0 or -errno for the reply. */
+int ob_dma_map(struct ob_device *dev, const struct ob_dma_map *req, int *fd);
+int ob_dma_unmap(struct ob_device *dev, const struct ob_dma_unmap *req);
+/* Everything; also at the end. */
+void ob_dma_clear(struct ob_device *dev);
+
+/* dma_file.c */
+int ob_dma_file_get(struct ob_dma *dma, int *fd, struct ob_dma_file **out);
+void ob_dma_file_put(struct ob_dma *dma, struct ob_dma_file *file);
+/* May all of it be reached by file I/O, for writing too?  -EINVAL, -EACCES. */
+int ob_dma_file_check(const struct ob_dma_file *file, uint64_t offset,
+		      uint64_t size, bool write);
+/* -EINVAL when the file ends before offset + size. */
+int ob_window_get(struct ob_dma_file *file, uint64_t offset, uint64_t size,
+		  int prot, struct ob_window **out);
+void ob_window_put(struct ob_dma_file *file, struct ob_window *win);
+
+/* The range that holds addr, or NULL. */
+struct ob_range *ob_dma_find(struct ob_dma *dma, uint64_t addr);
+
+/*
+ * dma_msg.c: memory that only the client can reach.  Requests wait in a queue
+ * and leave when no answer to the client is due (R9).
+ */
+struct ob_dma_msg;
+struct ob_dma_queue {
+	struct ob_dma_msg *waiting, **waiting_tail;
+	struct ob_dma_msg *sent;
+	unsigned nr_sent;
+	uint16_t next_id;
+	struct ob_dma_op *done, **done_tail;	/* their callbacks are due */
+	struct ob_deferred run;			/* which does that */
+};
+
+void ob_dma_queue_init(struct ob_dma_queue *q);
+/* Adds to op->pending.  -ENOMEM, -ENOTCONN, -EFAULT (R14). */
+int ob_dma_msg_add(struct ob_device *dev, struct ob_dma_op *op, bool write,
+		   uint64_t addr, uint8_t *buf, uint64_t len);
+/* Takes back what was added to op and is not sent; op->done will not run. */
+void ob_dma_msg_revoke(struct ob_device *dev, struct ob_dma_op *op);
+/* Sends what may be sent now. */
+void ob_dma_msg_pump(struct ob_session *s);
+/* A reply arrived; -ENOENT when nobody asked. */
+struct ob_msg;
+int ob_dma_msg_reply(struct ob_session *s, const struct ob_msg *msg);
+/* The client has gone: every operation fails with rc, from the loop. */
+void ob_dma_msg_fail_all(struct ob_device *dev, int rc);
+
+#endif

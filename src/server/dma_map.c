@@ -1,0 +1,295 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * The client's memory map: DMA_MAP, DMA_UNMAP, look-up.
+ *
+ * Ranges are an array sorted by address: a look-up is the last hit or a
+ * binary search, an insertion moves what lies behind it (1.5 MiB at most, for
+ * 65,535 ranges that come in the worst order).  The table in the state has
+ * the same mappings in slots of their own, so that a change there is one
+ * entry, and its size field is the store that commits it.
+ *
+ * R10: an unmapped range is out of the array before the answer goes, and
+ * every access is a look-up followed by a copy that ends before the callback
+ * does; nothing is on its way in the kernel.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "server/device_impl.h"
+
+static struct ob_dma_table *table(const struct ob_device *dev)
+{
+	return ob_state_section(&dev->mem, OB_SECTION_DMA);
+}
+
+void ob_dma_init(struct ob_device *dev)
+{
+	dev->dma.pgsize = 4096;
+	dev->dma.next_file_id = 1;
+	ob_dma_queue_init(&dev->dma_queue);
+}
+
+/* Index of the first range that ends at or after addr. */
+static uint32_t lower_bound(const struct ob_dma *dma, uint64_t addr)
+{
+	uint32_t low = 0, high = dma->nr, mid;
+
+	while (low < high) {
+		mid = low + (high - low) / 2;
+		if (dma->ranges[mid].last < addr)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low;
+}
+
+struct ob_range *ob_dma_find(struct ob_dma *dma, uint64_t addr)
+{
+	struct ob_range *range;
+	uint32_t i;
+
+	if (dma->hit < dma->nr) {
+		range = &dma->ranges[dma->hit];
+		if (addr >= range->first && addr <= range->last)
+			return range;
+	}
+	i = lower_bound(dma, addr);
+	if (i == dma->nr || addr < dma->ranges[i].first)
+		return NULL;
+	dma->hit = i;
+	return &dma->ranges[i];
+}
+
+static int check_map(const struct ob_device *dev, const struct ob_dma_map *req,
+		     bool has_fd)
+{
+	uint64_t end;
+	uint32_t known = OB_DMA_READ | OB_DMA_WRITE | OB_DMA_MMAP |
+			 OB_DMA_FILE_IO;
+
+	if (req->argsz < OB_DMA_MAP_SIZE || req->size == 0 ||
+	    (req->flags & ~known) || !(req->flags & (OB_DMA_READ | OB_DMA_WRITE)))
+		return -EINVAL;
+	if ((req->address | req->size) & (dev->dma.pgsize - 1))
+		return -EINVAL;
+	if (has_fd && (req->offset & (dev->dma.pgsize - 1)))
+		return -EINVAL;
+	if ((req->flags & OB_DMA_MMAP) && (req->flags & OB_DMA_FILE_IO))
+		return -EINVAL;
+	if (!has_fd && (req->flags & (OB_DMA_MMAP | OB_DMA_FILE_IO)))
+		return -EINVAL;
+	return __builtin_add_overflow(req->address, req->size - 1, &end) ?
+		-EINVAL : 0;
+}
+
+/* How the bytes are reached: window, file I/O, or (no file) messages. */
+static int attach(struct ob_range *range, uint64_t size)
+{
+	int prot = 0, r;
+
+	if (!range->file)
+		return 0;
+	if (range->flags & OB_DMA_FILE_IO)
+		return ob_dma_file_check(range->file, range->offset, size,
+					 range->flags & OB_DMA_WRITE);
+	if (range->flags & OB_DMA_READ)
+		prot |= PROT_READ;
+	if (range->flags & OB_DMA_WRITE)
+		prot |= PROT_READ | PROT_WRITE;
+	r = ob_window_get(range->file, range->offset, size, prot,
+			  &range->window);
+	if (r)
+		return r;
+	range->host = (uint8_t *)range->window->guard.addr +
+		      (range->offset - range->window->offset);
+	return 0;
+}
+
+static void detach(struct ob_dma *dma, struct ob_range *range)
+{
+	if (range->window)
+		ob_window_put(range->file, range->window);
+	if (range->file)
+		ob_dma_file_put(dma, range->file);
+}
+
+static int make_room(struct ob_dma *dma)
+{
+	uint32_t room = dma->room ? 2 * dma->room : 16;
+	struct ob_range *ranges;
+
+	if (dma->nr < dma->room)
+		return 0;
+	ranges = reallocarray(dma->ranges, room, sizeof(*ranges));
+	if (!ranges)
+		return -ENOMEM;
+	dma->ranges = ranges;
+	dma->room = room;
+	return 0;
+}
+
+static void record(struct ob_device *dev, struct ob_range *range)
+{
+	struct ob_dma *dma = &dev->dma;
+	struct ob_dma_entry *entry;
+
+	range->slot = dma->free_hint;
+	while (ob_bit_test(dma->slots, range->slot))
+		range->slot++;
+	dma->free_hint = range->slot + 1;
+	ob_bit_set(dma->slots, range->slot);
+	entry = &table(dev)->entries[range->slot];
+	entry->address = range->first;
+	entry->offset = range->offset;
+	entry->flags = range->flags;
+	entry->file = range->file ? range->file->id : 0;
+	entry->size = range->last - range->first + 1;
+}
+
+static void insert(struct ob_device *dev, uint32_t at, struct ob_range *range)
+{
+	struct ob_dma *dma = &dev->dma;
+
+	record(dev, range);
+	memmove(&dma->ranges[at + 1], &dma->ranges[at],
+		(dma->nr - at) * sizeof(*range));
+	dma->ranges[at] = *range;
+	dma->nr++;
+	dma->hit = at;
+}
+
+static void forget(struct ob_device *dev, struct ob_range *range)
+{
+	struct ob_dma *dma = &dev->dma;
+
+	table(dev)->entries[range->slot].size = 0;
+	ob_bit_clear(dma->slots, range->slot);
+	if (range->slot < dma->free_hint)
+		dma->free_hint = range->slot;
+	detach(dma, range);
+}
+
+static bool same(const struct ob_range *a, const struct ob_range *b)
+{
+	return a->first == b->first && a->last == b->last &&
+	       a->flags == b->flags && a->file == b->file &&
+	       a->offset == b->offset;
+}
+
+/* 1: the very same mapping is there already, which is no conflict. */
+static int find_place(const struct ob_dma *dma, const struct ob_range *range,
+		      uint32_t *at)
+{
+	*at = lower_bound(dma, range->first);
+	if (*at < dma->nr && dma->ranges[*at].first <= range->last)
+		return same(&dma->ranges[*at], range) ? 1 : -EEXIST;
+	return dma->nr < OB_DMA_MAPS_MAX ? 0 : -ENOSPC;
+}
+
+static int map_range(struct ob_device *dev, struct ob_range *range,
+		     uint64_t size)
+{
+	uint32_t at;
+	int r = find_place(&dev->dma, range, &at);
+
+	if (r)
+		return r;
+	if ((r = make_room(&dev->dma)) || (r = attach(range, size)))
+		return r;
+	insert(dev, at, range);
+	return 0;
+}
+
+static void changed(struct ob_device *dev)
+{
+	if (dev->cls->memory_changed)
+		dev->cls->memory_changed(dev);
+}
+
+int ob_dma_map(struct ob_device *dev, const struct ob_dma_map *req, int *fd)
+{
+	struct ob_range range = {
+		.first = req->address,
+		.last = req->address + req->size - 1,
+		.flags = req->flags,
+		.offset = *fd >= 0 ? req->offset : 0,
+	};
+	int r = check_map(dev, req, *fd >= 0);
+
+	if (r)
+		return r;
+	if (*fd >= 0 && (r = ob_dma_file_get(&dev->dma, fd, &range.file)))
+		return r;
+	r = map_range(dev, &range, req->size);
+	if (r == 0)
+		changed(dev);
+	else
+		detach(&dev->dma, &range);
+	return r > 0 ? 0 : r;
+}
+
+static int check_unmap(const struct ob_dma_unmap *req)
+{
+	if (req->argsz < OB_DMA_UNMAP_SIZE ||
+	    (req->flags & ~(uint32_t)(OB_UNMAP_BITMAP | OB_UNMAP_ALL)))
+		return -EINVAL;
+	if ((req->flags & OB_UNMAP_ALL) && (req->address || req->size ||
+					    (req->flags & OB_UNMAP_BITMAP)))
+		return -EINVAL;
+	/* There is no dirty log to report from. */
+	return req->flags & OB_UNMAP_BITMAP ? -ENOTSUP : 0;
+}
+
+static int unmap_one(struct ob_device *dev, uint64_t addr, uint64_t size)
+{
+	struct ob_dma *dma = &dev->dma;
+	struct ob_range *range = ob_dma_find(dma, addr);
+	uint32_t at;
+
+	if (size == 0)
+		return -EINVAL;
+	if (!range || range->first != addr || range->last != addr + (size - 1))
+		return -ENOENT;
+	forget(dev, range);
+	at = (uint32_t)(range - dma->ranges);
+	dma->nr--;
+	memmove(range, range + 1, (dma->nr - at) * sizeof(*range));
+	return 0;
+}
+
+static void unmap_all(struct ob_device *dev)
+{
+	struct ob_dma *dma = &dev->dma;
+
+	while (dma->nr)
+		forget(dev, &dma->ranges[--dma->nr]);
+	free(dma->ranges);
+	dma->ranges = NULL;
+	dma->room = 0;
+}
+
+int ob_dma_unmap(struct ob_device *dev, const struct ob_dma_unmap *req)
+{
+	int r = check_unmap(req);
+
+	if (r)
+		return r;
+	if (req->flags & OB_UNMAP_ALL)
+		unmap_all(dev);
+	else if ((r = unmap_one(dev, req->address, req->size)))
+		return r;
+	changed(dev);
+	return 0;
+}
+
+void ob_dma_clear(struct ob_device *dev)
+{
+	bool any = dev->dma.nr;
+
+	unmap_all(dev);
+	if (any)
+		changed(dev);
+}

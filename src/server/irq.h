@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Interrupts: triggers (the client's eventfds) and what may pull them. */
+#ifndef OB_SERVER_IRQ_H
+#define OB_SERVER_IRQ_H
+
+#include <outboard/device.h>
+
+#include "proto/proto.h"
+
+/*
+ * Runtime.  A trigger is an eventfd of the client, owned here; NULL where the
+ * client gave none.  The arrays have count[] places.
+ */
+struct ob_irqs {
+	uint32_t count[OB_NR_IRQ_INDEXES];
+	struct ob_signal **triggers[OB_NR_IRQ_INDEXES];
+	enum ob_irq_mode mode;		/* as configuration space says */
+};
+
+int ob_irqs_init(struct ob_device *dev);
+void ob_irqs_finish(struct ob_device *dev);
+/* The client has gone: its eventfds too. */
+void ob_irqs_drop(struct ob_device *dev);
+/* Clears levels, pendings and masks; the client's eventfds stay. */
+void ob_irqs_reset(struct ob_device *dev);
+
+/* SET_IRQS after decoding; takes the fds it uses out of the array. */
+int ob_irqs_set(struct ob_device *dev, const struct ob_set_irqs *req,
+		const uint8_t *bools, int *fds, size_t nr_fds);
+
+/* Configuration space changed: mode, masks, INTx disable. */
+void ob_irqs_update(struct ob_device *dev);
+/* Sends what is owed and no longer held back. */
+void ob_irqs_deliver(struct ob_device *dev);
+/* Tells the model. */
+void ob_irq_changed(struct ob_device *dev);
+/* Takes *fd; NULL takes the trigger away.  Closes the one before. */
+int ob_irq_assign(struct ob_device *dev, unsigned index, unsigned vector,
+		  int *fd);
+bool ob_irq_has_trigger(const struct ob_device *dev, unsigned index,
+			unsigned vector);
+/* Pulls a trigger if there is one. */
+bool ob_irq_fire(struct ob_device *dev, unsigned index, unsigned vector);
+
+void ob_intx_mask(struct ob_device *dev, bool masked);
+
+/* msix.c: the table and the pending bits. */
+void ob_msix_reset(struct ob_device *dev);
+void ob_msix_raise(struct ob_device *dev, unsigned vector);
+void ob_msix_mask(struct ob_device *dev, unsigned vector, bool masked);
+/* Delivers what is pending and no longer masked. */
+void ob_msix_flush(struct ob_device *dev);
+/*
+ * The piece of an access to a BAR that begins at offset: its length (at most
+ * len), and whether it is the table's, the PBA's or the model's.
+ */
+enum ob_msix_part { OB_PART_MODEL, OB_PART_TABLE, OB_PART_PBA };
+enum ob_msix_part ob_msix_part(const struct ob_device *dev, unsigned bar,
+			       uint64_t offset, size_t *len);
+void ob_msix_read(struct ob_device *dev, enum ob_msix_part part,
+		  uint64_t offset, void *buf, size_t len);
+void ob_msix_write(struct ob_device *dev, enum ob_msix_part part,
+		   uint64_t offset, const void *buf, size_t len);
+
+#endif

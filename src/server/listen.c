@@ -1,0 +1,278 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * The listening socket.
+ *
+ * One client at a time (R11).  When another one connects, the first is looked
+ * at: if it has hung up, what it left is worked off, its session ends, and
+ * the new one is taken; else the new one is closed at once, since a client
+ * that waits in the backlog keeps its whole VM waiting.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "server/device_impl.h"
+#include "server/server.h"
+#include "server/session.h"
+
+#define BACKLOG 16
+#define ACCEPTS_PER_TURN 16
+
+static pid_t peer_pid(int fd)
+{
+	struct ucred cred = { .pid = -1 };
+	socklen_t len = sizeof(cred);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) < 0)
+		return -1;
+	return cred.pid;
+}
+
+static bool hung_up(int fd)
+{
+	struct pollfd p = { .fd = fd, .events = POLLRDHUP };
+
+	return poll(&p, 1, 0) > 0 &&
+	       (p.revents & (POLLRDHUP | POLLHUP | POLLERR));
+}
+
+static void take_client(struct ob_device *dev, int fd)
+{
+	pid_t pid = peer_pid(fd);
+	int r;
+
+	if (dev->session && hung_up(ob_conn_fd(dev->session->main.conn)))
+		ob_session_drain(dev->session);
+	if (dev->session) {
+		ob_log(&dev->log, OB_LOG_GUEST,
+		       "refused process %d: process %d is connected",
+		       (int)pid, (int)dev->session->pid);
+		ob_fd_close(&fd);
+		return;
+	}
+	r = ob_session_create(dev, fd, pid, &dev->session);
+	if (r) {
+		ob_log(&dev->log, OB_LOG_ERROR, "client %d: %s", (int)pid,
+		       strerror(-r));
+		return;
+	}
+	ob_log(&dev->log, OB_LOG_INFO, "client %d: connected", (int)pid);
+	ob_poll_update(dev);
+}
+
+static void listen_ready(struct ob_watch *watch, uint32_t events)
+{
+	struct ob_device *dev = container_of(watch, struct ob_device,
+					     listener.watch);
+	int i, fd;
+
+	(void)events;
+	for (i = 0; i < ACCEPTS_PER_TURN; i++) {
+		fd = accept4(watch->fd, NULL, NULL,
+			     SOCK_CLOEXEC | SOCK_NONBLOCK);
+		if (fd < 0)
+			break;
+		take_client(dev, fd);
+	}
+	if (i < ACCEPTS_PER_TURN && errno != EAGAIN && errno != ECONNABORTED &&
+	    errno != EINTR)
+		ob_log(&dev->log, OB_LOG_GUEST, "accept: %s", strerror(errno));
+}
+
+static int fill_address(struct sockaddr_un *sun, const char *path,
+			struct ob_err *err)
+{
+	size_t len = strlen(path);
+
+	memset(sun, 0, sizeof(*sun));
+	sun->sun_family = AF_UNIX;
+	if (len == 0)
+		return ob_fail(err, EINVAL, "socket: the path is empty");
+	if (len >= sizeof(sun->sun_path))
+		return ob_fail(err, ENAMETOOLONG,
+			       "socket %s: path is %zu bytes long, at most %zu fit",
+			       path, len, sizeof(sun->sun_path) - 1);
+	memcpy(sun->sun_path, path, len);
+	return 0;
+}
+
+/* Is somebody listening there? */
+static bool alive(const struct sockaddr_un *sun)
+{
+	OB_CLEANUP_FD int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC |
+				      SOCK_NONBLOCK, 0);
+
+	return fd >= 0 &&
+	       (connect(fd, (const struct sockaddr *)sun, sizeof(*sun)) == 0 ||
+		errno == EAGAIN);
+}
+
+/* A stale socket goes; anything else that has the name stays. */
+static int clear_path(const struct sockaddr_un *sun, struct ob_err *err)
+{
+	const char *path = sun->sun_path;
+	struct stat st;
+
+	if (lstat(path, &st) < 0)
+		return errno == ENOENT ? 0 :
+			ob_fail(err, errno, "socket %s: %s", path, strerror(errno));
+	if (!S_ISSOCK(st.st_mode))
+		return ob_fail(err, EEXIST, "socket %s: a file of that name exists, and is no socket",
+			       path);
+	if (alive(sun))
+		return ob_fail(err, EADDRINUSE, "socket %s: another program listens there",
+			       path);
+	if (unlink(path) < 0 && errno != ENOENT)
+		return ob_fail(err, errno, "socket %s: cannot replace the stale one: %s",
+			       path, strerror(errno));
+	return 0;
+}
+
+static int fail_bind(const char *path, int error, struct ob_err *err)
+{
+	const char *slash = strrchr(path, '/');
+
+	if (error == ENOENT && slash)
+		return ob_fail(err, ENOENT, "socket %s: folder %.*s does not exist",
+			       path, (int)(slash - path), path);
+	return ob_fail(err, error, "socket %s: %s", path, strerror(error));
+}
+
+/*
+ * The file appears with the mode it keeps: the umask is the process's, but
+ * at this time it has one thread.
+ */
+static int bind_private(int fd, const struct sockaddr_un *sun)
+{
+	mode_t old = umask(0117);
+	int r = bind(fd, (const struct sockaddr *)sun, sizeof(*sun));
+	int error = errno;
+
+	umask(old);
+	return r < 0 ? -error : 0;
+}
+
+static int listen_path(struct ob_device *dev, const char *path,
+		       struct ob_err *err)
+{
+	OB_CLEANUP_FD int fd = -1;
+	struct sockaddr_un sun;
+	struct stat st;
+	int r;
+
+	if ((r = fill_address(&sun, path, err)) || (r = clear_path(&sun, err)))
+		return r;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return ob_fail(err, errno, "socket: %s", strerror(errno));
+	r = bind_private(fd, &sun);
+	if (r)
+		return fail_bind(path, -r, err);
+	if (lstat(path, &st) < 0)
+		return ob_fail(err, errno, "socket %s: %s", path, strerror(errno));
+	dev->listener.dev = st.st_dev;
+	dev->listener.ino = st.st_ino;
+	dev->listener.path = strdup(path);
+	if (!dev->listener.path)
+		return ob_fail(err, ENOMEM, "out of memory");
+	if (listen(fd, BACKLOG) < 0)
+		return ob_fail(err, errno, "socket %s: %s", path, strerror(errno));
+	dev->listener.watch.fd = ob_fd_take(&fd);
+	return 0;
+}
+
+static int socket_option(int fd, int option)
+{
+	int value = -1;
+	socklen_t len = sizeof(value);
+
+	return getsockopt(fd, SOL_SOCKET, option, &value, &len) < 0 ?
+		-1 : value;
+}
+
+static int listen_inherited(struct ob_device *dev, int fd, struct ob_err *err)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return ob_fail(err, errno, "fd %d: %s", fd, strerror(errno));
+	if (!S_ISSOCK(st.st_mode) || socket_option(fd, SO_DOMAIN) != AF_UNIX ||
+	    socket_option(fd, SO_TYPE) != SOCK_STREAM ||
+	    socket_option(fd, SO_ACCEPTCONN) != 1)
+		return ob_fail(err, EINVAL, "fd %d is not a listening Unix stream socket",
+			       fd);
+	/* Its flags are the parent's; accept must not wait, exec not inherit. */
+	if (fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) < 0 ||
+	    fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
+		return ob_fail(err, errno, "fd %d: %s", fd, strerror(errno));
+	dev->listener.watch.fd = fd;
+	return 0;
+}
+
+static int start(struct ob_device *dev, struct ob_err *err)
+{
+	struct ob_listener *l = &dev->listener;
+	int r;
+
+	l->watch.ready = listen_ready;
+	l->watch.events = POLLIN;
+	r = ob_watch_add(dev->loop, &l->watch);
+	if (r)
+		return ob_fail(err, -r, "watching the socket: %s", strerror(-r));
+	l->watched = true;
+	return 0;
+}
+
+int ob_device_listen(struct ob_device *dev, struct ob_err *err)
+{
+	const char *path = ob_options_str(dev->opts, "socket");
+	char *address;
+	int r, n;
+
+	if (path) {
+		n = asprintf(&address, "unix:%s", path);
+		r = listen_path(dev, path, err);
+	} else {
+		int fd = (int)ob_options_u64(dev->opts, "fd");
+
+		n = asprintf(&address, "fd:%d", fd);
+		r = listen_inherited(dev, fd, err);
+	}
+	dev->listener.address = n < 0 ? NULL : address;
+	if (r == 0 && n < 0)
+		r = ob_fail(err, ENOMEM, "out of memory");
+	if (r == 0)
+		r = start(dev, err);
+	if (r)
+		ob_err_prefix(err, "%s", dev->id);
+	return r;
+}
+
+const char *ob_device_address(const struct ob_device *dev)
+{
+	return dev->listener.address ? dev->listener.address : "";
+}
+
+void ob_listener_close(struct ob_device *dev)
+{
+	struct ob_listener *l = &dev->listener;
+	struct stat st;
+
+	if (l->watched)
+		ob_watch_remove(dev->loop, &l->watch);
+	l->watched = false;
+	ob_fd_close(&l->watch.fd);
+	if (l->path && lstat(l->path, &st) == 0 && st.st_dev == l->dev &&
+	    st.st_ino == l->ino)
+		unlink(l->path);
+	free(l->path);
+	l->path = NULL;
+}

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * Resets: DEVICE_RESET, function level, D3hot to D0.
+ *
+ * All bring configuration space, interrupts and the model to their power-on
+ * state; none touches what belongs to the client (memory, eventfds), none
+ * waits for a drive: the model disowns its operations in flight.  Two in a
+ * row are one.
+ */
+#include "server/device_impl.h"
+
+void ob_bus_master_update(struct ob_device *dev)
+{
+	bool on = ob_config_get(dev, PCI_COMMAND, 2) & PCI_CMD_MASTER;
+
+	if (on == dev->bus_master)
+		return;
+	dev->bus_master = on;
+	if (dev->cls->bus_master)
+		dev->cls->bus_master(dev, on);
+}
+
+void ob_device_reset(struct ob_device *dev, enum ob_reset kind)
+{
+	ob_dev_poll(dev, false, false);
+	ob_config_reset(dev);
+	ob_irqs_reset(dev);
+	ob_bus_master_update(dev);
+	if (dev->cls->reset)
+		dev->cls->reset(dev, kind);
+}

@@ -1,0 +1,281 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * A client's connection, from accept to hang-up.
+ *
+ * One call of ob_session_run is one batch: what is left of the last read,
+ * then one more read, each message dispatched as it is found; then DMA
+ * messages, now that no answer is due.  After one read the loop goes on to
+ * others, so that no client starves another device.
+ *
+ * Backpressure.  When the client does not take its answers the transport
+ * keeps the one that did not fit, and we read nothing more until it has gone
+ * (R5): the watch waits for room instead of input.
+ *
+ * A session is never freed under its own feet: whoever finds the connection
+ * dead says so by a return value, and the outermost function ends it.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fd.h"
+#include "server/device_impl.h"
+#include "server/session.h"
+
+/* Header and fixed part beside the data; VERSION's JSON is shorter. */
+#define MAX_MESSAGE (OB_HDR_SIZE + OB_REGION_ACCESS_SIZE + OB_OUR_DATA_XFER)
+
+static void main_ready(struct ob_watch *watch, uint32_t events);
+static void twin_ready(struct ob_watch *watch, uint32_t events);
+static void pump(struct ob_deferred *deferred);
+
+static int channel_open(struct ob_channel *ch, struct ob_loop *loop, int fd,
+			void (*ready)(struct ob_watch *, uint32_t))
+{
+	int r = ob_conn_create(fd, MAX_MESSAGE, &ch->conn);
+
+	if (r)
+		return r;
+	ch->watch.fd = fd;
+	ch->watch.ready = ready;
+	ch->watch.events = POLLIN;
+	r = ob_watch_add(loop, &ch->watch);
+	ch->watched = r == 0;
+	return r;
+}
+
+static void channel_close(struct ob_channel *ch, struct ob_loop *loop)
+{
+	if (ch->watched)
+		ob_watch_remove(loop, &ch->watch);
+	ch->watched = false;
+	if (ch->conn)
+		ob_conn_destroy(ch->conn);
+	ch->conn = NULL;
+}
+
+/* Input, or room for output while some is kept. */
+static uint32_t wanted(const struct ob_channel *ch)
+{
+	return ob_conn_pending(ch->conn) ? POLLOUT : POLLIN;
+}
+
+static void channel_rewatch(struct ob_channel *ch, struct ob_loop *loop)
+{
+	uint32_t events = wanted(ch);
+
+	if (ch->watched && ch->watch.events != events)
+		ob_watch_modify(loop, &ch->watch, events);
+}
+
+int ob_session_create(struct ob_device *dev, int fd, pid_t pid,
+		      struct ob_session **out)
+{
+	struct ob_session *s = calloc(1, sizeof(*s));
+	int r;
+
+	if (!s) {
+		ob_fd_close(&fd);
+		return -ENOMEM;
+	}
+	s->dev = dev;
+	s->pid = pid;
+	s->twin_peer = -1;
+	s->pump.run = pump;
+	ob_caps_defaults(&s->caps);
+	r = channel_open(&s->main, dev->loop, fd, main_ready);
+	if (r) {
+		channel_close(&s->main, dev->loop);
+		free(s);
+		return r;
+	}
+	*out = s;
+	return 0;
+}
+
+int ob_session_open_twin(struct ob_session *s, int fd)
+{
+	return channel_open(&s->twin, s->dev->loop, fd, twin_ready);
+}
+
+void ob_session_destroy(struct ob_session *s, const char *why)
+{
+	struct ob_device *dev = s->dev;
+
+	ob_log(&dev->log, OB_LOG_INFO, "client %d: %s", (int)s->pid, why);
+	dev->session = NULL;
+	ob_poll_update(dev);
+	ob_defer_cancel(dev->loop, &s->pump);
+	channel_close(&s->main, dev->loop);
+	channel_close(&s->twin, dev->loop);
+	ob_fd_close(&s->twin_peer);
+	free(s);
+
+	ob_step_begin(&dev->mem);
+	ob_dma_msg_fail_all(dev, -ECANCELED);
+	ob_irqs_drop(dev);
+	ob_dma_clear(dev);
+	if (dev->cls->disconnected)
+		dev->cls->disconnected(dev);
+	ob_step_end(&dev->mem);
+}
+
+static const char *reason(int r)
+{
+	switch (r) {
+	case 0:
+		return "has gone";
+	case -EPROTO:
+		return "sent a message shorter than its header, closed";
+	case -EMSGSIZE:
+		return "sent a message that is too long, closed";
+	case -ECONNABORTED:
+		return "closed after a refused VERSION";
+	default:
+		return strerror(-r);
+	}
+}
+
+/* Dispatches what is read.  0, or -errno when the connection is over. */
+static int work_off(struct ob_session *s)
+{
+	struct ob_msg msg;
+	int r;
+
+	while (!ob_conn_pending(s->main.conn)) {
+		r = ob_conn_next(s->main.conn, &msg);
+		if (r <= 0)
+			return r;
+		r = ob_dispatch(s, &msg);
+		if (r)
+			return r;
+		if (s->closing)
+			return -ECONNABORTED;
+	}
+	return 0;
+}
+
+/* One batch.  1: something was there; 0: nothing; -errno: over. */
+static int batch(struct ob_session *s)
+{
+	struct ob_conn *conn = s->main.conn;
+	bool drained;
+	int r;
+
+	r = ob_conn_flush(conn);
+	if (r)
+		return r == -EAGAIN ? 0 : r;
+	r = work_off(s);
+	if (r || ob_conn_pending(conn))
+		return r ? r : 1;
+	r = ob_conn_fill(conn, &drained);
+	if (r <= 0)
+		return r == -EAGAIN ? 0 : r == 0 ? -ESHUTDOWN : r;
+	r = work_off(s);
+	return r ? r : 1;
+}
+
+static void end(struct ob_session *s, int r)
+{
+	ob_session_destroy(s, reason(r == -ESHUTDOWN ? 0 : r));
+}
+
+bool ob_session_run(struct ob_session *s)
+{
+	int r = batch(s);
+
+	if (r < 0) {
+		end(s, r);
+		return true;
+	}
+	ob_dma_msg_pump(s);
+	channel_rewatch(&s->main, s->dev->loop);
+	return r;
+}
+
+void ob_session_drain(struct ob_session *s)
+{
+	int r;
+
+	/* What a socket holds is bounded; nobody adds to it any more. */
+	do
+		r = batch(s);
+	while (r > 0);
+	end(s, r);
+}
+
+static void main_ready(struct ob_watch *watch, uint32_t events)
+{
+	(void)events;
+	ob_session_run(container_of(watch, struct ob_session, main.watch));
+}
+
+/* The twin socket carries replies only; its end is not the client's end. */
+static int read_twin(struct ob_session *s)
+{
+	struct ob_conn *conn = s->twin.conn;
+	struct ob_msg msg;
+	bool drained;
+	int r = ob_conn_flush(conn);
+
+	if (r == 0)
+		r = ob_conn_fill(conn, &drained);
+	if (r == -EAGAIN)
+		return 0;
+	if (r <= 0)
+		return r ? r : -ESHUTDOWN;
+	while ((r = ob_conn_next(conn, &msg)) > 0) {
+		if ((msg.hdr.flags & OB_HDR_TYPE) != OB_HDR_REPLY ||
+		    ob_dma_msg_reply(s, &msg))
+			ob_log(&s->dev->log, OB_LOG_GUEST,
+			       "unexpected message on the twin socket");
+		ob_msg_finish(&msg);
+	}
+	return r;
+}
+
+static void twin_ready(struct ob_watch *watch, uint32_t events)
+{
+	struct ob_session *s = container_of(watch, struct ob_session,
+					    twin.watch);
+
+	(void)events;
+	if (read_twin(s)) {
+		end(s, -EPIPE);
+		return;
+	}
+	ob_dma_msg_pump(s);
+	channel_rewatch(&s->twin, s->dev->loop);
+}
+
+static void pump(struct ob_deferred *deferred)
+{
+	struct ob_session *s = container_of(deferred, struct ob_session, pump);
+
+	ob_dma_msg_pump(s);
+	channel_rewatch(&s->main, s->dev->loop);
+	if (s->twin.conn)
+		channel_rewatch(&s->twin, s->dev->loop);
+}
+
+void ob_session_want_pump(struct ob_session *s)
+{
+	ob_defer(s->dev->loop, &s->pump);
+}
+
+void ob_session_spin(struct ob_session *s, bool on)
+{
+	struct ob_channel *ch = &s->main;
+
+	if (on == s->spinning)
+		return;
+	s->spinning = on;
+	if (on) {
+		ob_watch_remove(s->dev->loop, &ch->watch);
+		ch->watched = false;
+	} else {
+		ch->watch.events = wanted(ch);
+		ch->watched = ob_watch_add(s->dev->loop, &ch->watch) == 0;
+	}
+}

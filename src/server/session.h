@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * One client's connection: negotiated values, the reply under construction,
+ * and the watch that drives it.
+ */
+#ifndef OB_SERVER_SESSION_H
+#define OB_SERVER_SESSION_H
+
+#include <outboard/loop.h>
+
+#include "proto/caps.h"
+#include "proto/proto.h"
+#include "transport/conn.h"
+
+struct ob_device;
+
+#define OB_OUR_DATA_XFER (1u << 20)
+#define OB_REPLY_FDS 8
+#define OB_REPLY_ROOM 4352u	/* header, fixed part, 4 KiB of data */
+
+/* The success reply of the request in hand, payload only. */
+struct ob_reply {
+	struct ob_writer wr;
+	uint8_t buf[OB_REPLY_ROOM];
+	uint8_t *bulk;			/* data that does not fit buf; owned */
+	size_t bulk_len;
+	int fds[OB_REPLY_FDS];		/* borrowed */
+	unsigned nr_fds;
+};
+
+struct ob_channel {			/* a socket with its watch */
+	struct ob_conn *conn;
+	struct ob_watch watch;
+	bool watched;
+};
+
+struct ob_session {
+	struct ob_device *dev;
+	struct ob_channel main, twin;
+	struct ob_caps caps;		/* as agreed */
+	uint32_t peer_fds;		/* the client takes so many a message */
+	bool negotiated;
+	bool closing;			/* end it after the message in hand */
+	bool spinning;			/* read by the poller, not the watch */
+	int twin_peer;			/* the client's end, until it is sent */
+	pid_t pid;			/* who it is, for the log */
+	struct ob_deferred pump;	/* DMA messages to send */
+	struct ob_reply reply;
+};
+
+/* Takes fd. */
+int ob_session_create(struct ob_device *dev, int fd, pid_t pid,
+		      struct ob_session **out);
+/* The twin socket: takes our end. */
+int ob_session_open_twin(struct ob_session *s, int fd);
+/*
+ * Ends it: memory unmapped, eventfds dropped, DMA operations failed; the
+ * device's state stays.  why is for the log.
+ */
+void ob_session_destroy(struct ob_session *s, const char *why);
+/* Reads what is there and answers it; true if there was anything. */
+bool ob_session_run(struct ob_session *s);
+/* The peer has hung up: work off what it left, then end. */
+void ob_session_drain(struct ob_session *s);
+/* Read from the poller instead of the watch. */
+void ob_session_spin(struct ob_session *s, bool on);
+/* Have DMA messages sent once no answer is due. */
+void ob_session_want_pump(struct ob_session *s);
+
+/* dispatch.c: one message, to its reply. */
+int ob_dispatch(struct ob_session *s, struct ob_msg *msg);
+
+/*
+ * Handlers fill s->reply and return 0, or return -errno for an error reply.
+ * They take the fds they keep out of msg.
+ */
+int ob_do_version(struct ob_session *s, const struct ob_request *req,
+		  struct ob_msg *msg);
+int ob_do_device_info(struct ob_session *s, const struct ob_request *req,
+		      struct ob_msg *msg);
+int ob_do_region_info(struct ob_session *s, const struct ob_request *req,
+		      struct ob_msg *msg);
+int ob_do_region_io_fds(struct ob_session *s, const struct ob_request *req,
+			struct ob_msg *msg);
+int ob_do_irq_info(struct ob_session *s, const struct ob_request *req,
+		   struct ob_msg *msg);
+
+#endif

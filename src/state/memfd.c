@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* The state memfd: laid out once at creation, mapped for the device's life. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "ob_config.h"
+#include "state/state_mem.h"
+
+static const struct ob_field extent_rows[] = {
+	OB_U64(1, struct ob_state_extent, offset, "0.1"),
+	OB_U64(2, struct ob_state_extent, size, "0.1"),
+	OB_END
+};
+
+static const struct ob_table extent_table = {
+	"extent", sizeof(struct ob_state_extent), extent_rows
+};
+
+static const struct ob_field header_rows[] = {
+	OB_U64(1, struct ob_state_header, magic, "0.1"),
+	OB_U32(2, struct ob_state_header, layout, "0.1"),
+	OB_U32(3, struct ob_state_header, nr_sections, "0.1"),
+	OB_U64(4, struct ob_state_header, generation, "0.1"),
+	OB_U64(5, struct ob_state_header, step, "0.1"),
+	OB_BYTES(6, struct ob_state_header, release, "0.1"),
+	OB_BYTES(7, struct ob_state_header, model, "0.1"),
+	OB_STRUCTS(8, struct ob_state_header, sections, struct ob_state_extent,
+		   &extent_table, "0.1"),
+	OB_END
+};
+
+const struct ob_table ob_state_header_table = {
+	"header", sizeof(struct ob_state_header), header_rows
+};
+
+static size_t page_up(size_t size)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+
+	return (size + page - 1) & ~(page - 1);
+}
+
+/* Fills the extents and returns the file's length. */
+static size_t lay_out(struct ob_state_header *hdr,
+		      const struct ob_table *const tables[])
+{
+	size_t end = page_up(sizeof(*hdr));
+	unsigned i;
+
+	for (i = 0; i < OB_NR_SECTIONS; i++) {
+		if (!tables[i])
+			continue;
+		hdr->sections[i].offset = end;
+		hdr->sections[i].size = tables[i]->size;
+		end += page_up(tables[i]->size);
+	}
+	return end;
+}
+
+int ob_state_create(struct ob_state_mem *mem, const char *model,
+		    const struct ob_table *const tables[OB_NR_SECTIONS],
+		    struct ob_err *err)
+{
+	struct ob_state_header hdr = {
+		.magic = OB_STATE_MAGIC,
+		.layout = OB_STATE_LAYOUT,
+		.nr_sections = OB_NR_SECTIONS,
+		.generation = 1,
+	};
+	void *base;
+
+	*mem = (struct ob_state_mem){ .fd = -1 };
+	mem->size = lay_out(&hdr, tables);
+	snprintf((char *)hdr.release, sizeof(hdr.release), "%s", OB_VERSION);
+	snprintf((char *)hdr.model, sizeof(hdr.model), "%s", model);
+	mem->fd = ob_memfd_create("outboard-state", (off_t)mem->size);
+	if (mem->fd < 0)
+		return ob_fail(err, -mem->fd, "state memory of %zu bytes: %s",
+			       mem->size, strerror(-mem->fd));
+	base = mmap(NULL, mem->size, PROT_READ | PROT_WRITE,
+		    MAP_SHARED | MAP_NORESERVE, mem->fd, 0);
+	if (base == MAP_FAILED)
+		return ob_fail(err, errno, "mapping %zu bytes of state: %s",
+			       mem->size, strerror(errno));
+	mem->base = base;
+	memcpy(mem->base, &hdr, sizeof(hdr));
+	return 0;
+}
+
+void ob_state_destroy(struct ob_state_mem *mem)
+{
+	if (mem->base)
+		munmap(mem->base, mem->size);
+	ob_fd_close(&mem->fd);
+	*mem = (struct ob_state_mem){ .fd = -1 };
+}
+
+struct ob_state_header *ob_state_header(const struct ob_state_mem *mem)
+{
+	return (struct ob_state_header *)mem->base;
+}
+
+void *ob_state_section(const struct ob_state_mem *mem, enum ob_section which)
+{
+	const struct ob_state_extent *ext = &ob_state_header(mem)->sections[which];
+
+	return ext->size ? mem->base + ext->offset : NULL;
+}

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * Does a table tell the truth about its structure?  Every byte must belong to
+ * exactly one row: a byte in no row would be lost by everything that works
+ * from the table, a byte in two would be saved twice and loaded twice.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <outboard/state.h>
+
+#include "base/bitmap.h"
+#include "base/fd.h"
+
+/* Tables nest through sub; a cycle is a bug in a table, not a deep structure. */
+#define MAX_DEPTH 8
+
+static int check_table(const struct ob_table *table, unsigned depth,
+		       struct ob_err *err);
+
+static uint32_t element_size(uint8_t type)
+{
+	switch (type) {
+	case OB_FIELD_U8:
+	case OB_FIELD_BYTES:
+	case OB_FIELD_RESERVED:
+		return 1;
+	case OB_FIELD_U16:
+		return 2;
+	case OB_FIELD_U32:
+		return 4;
+	case OB_FIELD_U64:
+		return 8;
+	default:
+		return 0;
+	}
+}
+
+static int check_sub(const struct ob_table *table, const struct ob_field *f,
+		     unsigned depth, struct ob_err *err)
+{
+	if (!f->sub)
+		return ob_fail(err, EINVAL, "%s.%s: a structure without a table",
+			       table->name, f->name);
+	if (f->sub->size != f->size)
+		return ob_fail(err, EINVAL, "%s.%s: %u bytes, but table %s has %u",
+			       table->name, f->name, f->size, f->sub->name,
+			       f->sub->size);
+	return check_table(f->sub, depth + 1, err);
+}
+
+static int check_values(const struct ob_table *table, const struct ob_field *f,
+			struct ob_err *err)
+{
+	uint64_t top = f->size >= 8 ? UINT64_MAX : (1ull << (8 * f->size)) - 1;
+
+	if (f->type == OB_FIELD_STRUCT || f->type == OB_FIELD_BYTES ||
+	    f->type == OB_FIELD_RESERVED)
+		top = 0;
+	if (f->max > top)
+		return ob_fail(err, EINVAL, "%s.%s: maximum does not fit the type",
+			       table->name, f->name);
+	if (f->def > (f->max ? f->max : top))
+		return ob_fail(err, EINVAL, "%s.%s: default is over the maximum",
+			       table->name, f->name);
+	return 0;
+}
+
+static int check_tag(const struct ob_table *table, const struct ob_field *f,
+		     struct ob_err *err)
+{
+	const struct ob_field *other;
+
+	if (f->type == OB_FIELD_RESERVED)
+		return f->tag == 0 ? 0 :
+			ob_fail(err, EINVAL, "%s.%s: reserved, yet tagged %u",
+				table->name, f->name, f->tag);
+	if (f->tag == 0)
+		return ob_fail(err, EINVAL, "%s.%s: no tag", table->name, f->name);
+	for (other = table->fields; other != f; other++)
+		if (other->tag == f->tag)
+			return ob_fail(err, EINVAL, "%s.%s: tag %u is %s's",
+				       table->name, f->name, f->tag, other->name);
+	return 0;
+}
+
+static int check_row(const struct ob_table *table, const struct ob_field *f,
+		     unsigned depth, struct ob_err *err)
+{
+	uint32_t size = element_size(f->type);
+	uint64_t len = (uint64_t)f->size * f->count;
+	int r;
+
+	if (!f->name)
+		return ob_fail(err, EINVAL, "%s: a row without a name", table->name);
+	if (f->type != OB_FIELD_STRUCT && (size == 0 || f->size != size))
+		return ob_fail(err, EINVAL, "%s.%s: element of %u bytes is not its type's",
+			       table->name, f->name, f->size);
+	if (len == 0 || len > table->size || f->offset > table->size - len)
+		return ob_fail(err, EINVAL, "%s.%s: byte %u and %llu more leave the structure of %u",
+			       table->name, f->name, f->offset,
+			       (unsigned long long)len, table->size);
+	if ((r = check_tag(table, f, err)) || (r = check_values(table, f, err)))
+		return r;
+	return f->type == OB_FIELD_STRUCT ? check_sub(table, f, depth, err) : 0;
+}
+
+static int claim(const struct ob_table *table, const struct ob_field *f,
+		 uint64_t *seen, struct ob_err *err)
+{
+	uint32_t i, end = f->offset + f->size * f->count;
+
+	for (i = f->offset; i < end; i++)
+		if (ob_bit_test(seen, i))
+			return ob_fail(err, EINVAL, "%s.%s: byte %u is in an earlier row too",
+				       table->name, f->name, i);
+	ob_bits_set(seen, f->offset, end - f->offset);
+	return 0;
+}
+
+static int check_table(const struct ob_table *table, unsigned depth,
+		       struct ob_err *err)
+{
+	OB_CLEANUP_FREE uint64_t *seen = NULL;
+	const struct ob_field *f;
+	size_t hole;
+	int r;
+
+	if (!table->name || !table->fields || table->size == 0)
+		return ob_fail(err, EINVAL, "a table without name, rows or size");
+	if (depth > MAX_DEPTH)
+		return ob_fail(err, EINVAL, "%s: tables nest deeper than %d",
+			       table->name, MAX_DEPTH);
+	seen = calloc(OB_BITMAP_WORDS(table->size), sizeof(*seen));
+	if (!seen)
+		return ob_fail(err, ENOMEM, "%s: out of memory", table->name);
+	for (f = table->fields; f->type != OB_FIELD_END; f++)
+		if ((r = check_row(table, f, depth, err)) ||
+		    (r = claim(table, f, seen, err)))
+			return r;
+	hole = ob_bits_find_clear(seen, table->size, 1);
+	if (hole < table->size)
+		return ob_fail(err, EINVAL, "%s: byte %zu is in no row",
+			       table->name, hole);
+	return 0;
+}
+
+int ob_table_check(const struct ob_table *table, struct ob_err *err)
+{
+	return check_table(table, 0, err);
+}

@@ -48,7 +48,7 @@ static void two_drives_on_one_image_conflict(void **state)
 /* Runs a shell command; its output, errors included, in out. */
 static int run(char *out, size_t size, const char *fmt, const char *path)
 {
-	char command[400];
+	char command[1000];
 	size_t n;
 	FILE *pipe;
 

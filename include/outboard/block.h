@@ -20,6 +20,7 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#pragma GCC visibility push(default)
 
 struct ob_drive;
 
@@ -95,6 +96,7 @@ void ob_drive_on_resize(struct ob_drive *drive, void (*fn)(void *arg),
 /* Looks at the size again; calls the function above if it differs. */
 int ob_drive_refresh(struct ob_drive *drive, struct ob_err *err);
 
+#pragma GCC visibility pop
 #ifdef __cplusplus
 }
 #endif

@@ -11,6 +11,7 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#pragma GCC visibility push(default)
 
 #define OB_DRIVE_ABI 1u
 
@@ -75,6 +76,7 @@ int ob_drive_fail(const struct ob_drive *drive, struct ob_err *err,
 		  int errnum, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));
 
+#pragma GCC visibility pop
 #ifdef __cplusplus
 }
 #endif

@@ -32,6 +32,7 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#pragma GCC visibility push(default)
 
 struct ob_client;
 
@@ -263,6 +264,7 @@ struct ob_client_raw {
 int ob_client_raw(struct ob_client *client, struct ob_client_raw *call,
 		  struct ob_err *err);
 
+#pragma GCC visibility pop
 #ifdef __cplusplus
 }
 #endif

@@ -33,6 +33,7 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#pragma GCC visibility push(default)
 
 #define OB_DEVICE_ABI 1u
 
@@ -201,6 +202,7 @@ enum ob_level { OB_ERROR, OB_WARN, OB_INFO, OB_DEBUG, OB_GUEST };
 void ob_dev_log(struct ob_device *dev, enum ob_level level,
 		const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
+#pragma GCC visibility pop
 #ifdef __cplusplus
 }
 #endif

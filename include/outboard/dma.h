@@ -22,6 +22,7 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#pragma GCC visibility push(default)
 
 struct ob_device;
 
@@ -73,6 +74,7 @@ int ob_dma_check(struct ob_device *dev, uint64_t addr, uint64_t len,
 /* True once after some mapped memory was found truncated (R7). */
 bool ob_dma_lost(struct ob_device *dev);
 
+#pragma GCC visibility pop
 #ifdef __cplusplus
 }
 #endif

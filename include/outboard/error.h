@@ -9,6 +9,7 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#pragma GCC visibility push(default)
 
 /* Owned by the caller, zero-initialised by it; every function accepts NULL. */
 struct ob_err {
@@ -23,6 +24,7 @@ int ob_fail(struct ob_err *err, int errnum, const char *fmt, ...)
 void ob_err_prefix(struct ob_err *err, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 
+#pragma GCC visibility pop
 #ifdef __cplusplus
 }
 #endif

@@ -19,6 +19,7 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#pragma GCC visibility push(default)
 
 struct ob_loop;
 
@@ -152,6 +153,7 @@ struct ob_poller {
 void ob_poller_add(struct ob_loop *loop, struct ob_poller *poller);
 void ob_poller_remove(struct ob_loop *loop, struct ob_poller *poller);
 
+#pragma GCC visibility pop
 #ifdef __cplusplus
 }
 #endif

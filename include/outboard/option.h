@@ -17,6 +17,7 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#pragma GCC visibility push(default)
 
 enum ob_option_type {
 	OB_OPT_STRING,		/* min..max bound its length when max is not 0 */
@@ -70,6 +71,7 @@ unsigned ob_options_choice(const struct ob_options *opts, const char *key);
 /* "64K", "10G", "4096" to bytes.  -EINVAL, -ERANGE (over 2^63 - 1). */
 int ob_parse_size(const char *text, uint64_t *bytes, struct ob_err *err);
 
+#pragma GCC visibility pop
 #ifdef __cplusplus
 }
 #endif

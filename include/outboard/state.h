@@ -19,6 +19,7 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#pragma GCC visibility push(default)
 
 enum ob_field_type {
 	OB_FIELD_END,
@@ -78,6 +79,7 @@ struct ob_table {
  */
 int ob_table_check(const struct ob_table *table, struct ob_err *err);
 
+#pragma GCC visibility pop
 #ifdef __cplusplus
 }
 #endif

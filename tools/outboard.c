@@ -10,6 +10,12 @@ const struct tool_verb tool_verbs[] = {
 	{ "devices", "[OPTION...]",
 	  "list the models, their keys and defaults, and the drive types",
 	  tool_devices, tool_devices_help },
+	{ "inspect", "SOCKET [--json]",
+	  "tell what a client sees of a served device", tool_inspect,
+	  tool_inspect_help },
+	{ "bench-mmio", "SOCKET [OPTION...]",
+	  "measure register accesses against what sockets allow",
+	  tool_bench_mmio, tool_bench_mmio_help },
 	{ "help", "[VERB]", "tell how to use a verb", tool_help, NULL },
 	{ 0 }
 };

@@ -10,7 +10,8 @@
  *
  * The page that faulted is replaced by anonymous memory with MAP_FIXED,
  * which is one system call and async-signal-safe.  The memory is private:
- * what a peer cut away, it does not get back.
+ * what a peer cut away, it does not get back.  A mapping of huge pages cannot
+ * be replaced in part; then the whole range goes.
  */
 #include <base/guard.h>
 
@@ -51,6 +52,13 @@ static struct ob_guard *find(uintptr_t addr)
 	return NULL;
 }
 
+static bool replace(void *addr, size_t len)
+{
+	return mmap(addr, len, PROT_READ | PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED,
+		    -1, 0) != MAP_FAILED;
+}
+
 static void on_sigbus(int sig, siginfo_t *info, void *context)
 {
 	uintptr_t addr = (uintptr_t)info->si_addr;
@@ -62,22 +70,19 @@ static void on_sigbus(int sig, siginfo_t *info, void *context)
 	/* A SIGBUS that somebody sent carries no address. */
 	if (info->si_code > 0)
 		guard = find(addr);
-	if (!guard || mmap((void *)page, page_size, PROT_READ | PROT_WRITE,
-			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
-			   -1, 0) == MAP_FAILED) {
+	if (guard && (replace((void *)page, page_size) ||
+		      replace(guard->addr, guard->len))) {
+		atomic_store(&guard->lost, true);
+	} else {
 		/* The instruction runs again and dies of what it did. */
 		signal(sig, SIG_DFL);
 		if (info->si_code <= 0)
 			raise(sig);
-	} else {
-		atomic_store(&guard->lost, true);
 	}
 	errno = saved;
 }
 
-static int start_result;
-
-static void start(void)
+int ob_guard_start(void)
 {
 	struct sigaction act = {
 		.sa_sigaction = on_sigbus,
@@ -86,16 +91,7 @@ static void start(void)
 
 	page_size = (uintptr_t)sysconf(_SC_PAGESIZE);
 	sigemptyset(&act.sa_mask);
-	if (sigaction(SIGBUS, &act, NULL) < 0)
-		start_result = -errno;
-}
-
-int ob_guard_start(void)
-{
-	static pthread_once_t once = PTHREAD_ONCE_INIT;
-
-	pthread_once(&once, start);
-	return start_result;
+	return sigaction(SIGBUS, &act, NULL) < 0 ? -errno : 0;
 }
 
 static int claim_slot(void)

@@ -21,7 +21,7 @@ struct ob_guard {
 	int slot;		/* private */
 };
 
-/* Installs the handler, once per process; repeated calls are harmless. */
+/* Installs the process's handler; calling it again is harmless. */
 int ob_guard_start(void);
 /* addr and len are set by the caller, page multiples.  -ENOSPC. */
 int ob_guard_add(struct ob_guard *guard);

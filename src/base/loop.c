@@ -7,12 +7,9 @@
  * only if a timer is armed, so that an idle process is never woken.  Requests
  * that callbacks queued travel with that same system call.
  *
- * Pollers watch memory that wakes nobody.  Before the loop may sleep each
- * must arm its notification, which makes the other side's next signal an
- * expensive one, so the loop spins for a while first.  How long is learned:
- * work that comes while spinning, or soon after falling asleep, doubles the
- * window up to SPIN_MAX_NS; a sleep that lasts halves it, down to none.  The
- * clock is read only while spinning, around sleeps and when timers are armed.
+ * Pollers watch memory that wakes nobody.  Before the loop sleeps each arms
+ * its notification, which makes the other side's next signal an expensive
+ * one, so the loop spins for a while first; loop_spin.c learns how long.
  */
 #include <base/loop_private.h>
 
@@ -20,8 +17,6 @@
 #include <stdlib.h>
 #include <time.h>
 
-#define SPIN_MIN_NS	2000
-#define SPIN_MAX_NS	50000
 #define DEFAULT_DEPTH	256
 #define MAX_DEPTH	4096
 
@@ -166,20 +161,6 @@ static bool run_ready(struct ob_loop *loop)
 	return any;
 }
 
-static void widen(struct ob_loop *loop)
-{
-	uint64_t ns = loop->spin_ns ? 2 * loop->spin_ns : SPIN_MIN_NS;
-
-	loop->spin_ns = ns < SPIN_MAX_NS ? ns : SPIN_MAX_NS;
-}
-
-static void narrow(struct ob_loop *loop)
-{
-	loop->spin_ns /= 2;
-	if (loop->spin_ns < SPIN_MIN_NS)
-		loop->spin_ns = 0;
-}
-
 static void relax(void)
 {
 #if defined(__x86_64__) || defined(__i386__)
@@ -187,25 +168,6 @@ static void relax(void)
 #elif defined(__aarch64__)
 	__asm__ volatile("yield");
 #endif
-}
-
-/* True when work turned up before the window closed. */
-static bool spin(struct ob_loop *loop)
-{
-	uint64_t end;
-
-	if (!loop->spin_ns)
-		return false;
-	loop->engine->flush(loop);
-	end = ob_loop_now(loop) + loop->spin_ns;
-	do {
-		if (run_ready(loop)) {
-			widen(loop);
-			return true;
-		}
-		relax();
-	} while (!loop->stop && ob_loop_now(loop) < end);
-	return false;
 }
 
 static bool must_not_sleep(const struct ob_loop *loop)
@@ -220,20 +182,34 @@ static int sleep_idle(struct ob_loop *loop)
 	return loop->engine->wait(loop, ob_timers_left(loop));
 }
 
-/* Pollers were asked to arm themselves; measure whether that was worth it. */
-static int sleep_armed(struct ob_loop *loop)
+/* Runs whatever turns up within the window; false if nothing does. */
+static bool spin(struct ob_loop *loop, uint64_t start)
 {
-	uint64_t start;
+	uint64_t window = loop->spin.window;
+
+	if (!window)
+		return false;
+	loop->engine->flush(loop);
+	do {
+		if (run_ready(loop)) {
+			ob_spin_hit(&loop->spin);
+			return true;
+		}
+		relax();
+	} while (!loop->stop && ob_loop_now(loop) - start < window);
+	ob_spin_miss(&loop->spin);
+	return false;
+}
+
+static int idle_with_pollers(struct ob_loop *loop)
+{
+	uint64_t start = ob_loop_now(loop);
 	int r;
 
-	if (!all_asleep(loop) || must_not_sleep(loop))
+	if (spin(loop, start) || !all_asleep(loop) || must_not_sleep(loop))
 		return 0;
-	start = ob_loop_now(loop);
 	r = sleep_idle(loop);
-	if (ob_loop_now(loop) - start < SPIN_MAX_NS)
-		widen(loop);
-	else
-		narrow(loop);
+	ob_spin_slept(&loop->spin, ob_loop_now(loop) - start);
 	return r;
 }
 
@@ -247,20 +223,26 @@ static int idle(struct ob_loop *loop)
 	}
 	if (!loop->pollers)
 		return sleep_idle(loop);
-	return spin(loop) ? 0 : sleep_armed(loop);
+	return idle_with_pollers(loop);
 }
 
 int ob_loop_run(struct ob_loop *loop)
 {
+	bool worked = false;
 	int r = 0;
 
-	loop->stop = false;
 	while (!loop->stop && !r) {
-		if (!run_ready(loop))
+		if (!run_ready(loop)) {
 			r = idle(loop);
-		else if (loop->pollers)
+			worked = false;
+			continue;
+		}
+		/* The next turn may sleep, and take the requests along. */
+		if (worked || loop->pollers)
 			loop->engine->flush(loop);
+		worked = true;
 	}
+	loop->stop = false;
 	loop->engine->flush(loop);
 	return r;
 }
@@ -269,12 +251,12 @@ int ob_loop_turn(struct ob_loop *loop, bool wait)
 {
 	int r = 0;
 
-	loop->stop = false;
 	if (!run_ready(loop) && wait) {
 		r = idle(loop);
 		if (!r)
 			run_ready(loop);
 	}
+	loop->stop = false;
 	loop->engine->flush(loop);
 	return r;
 }

@@ -35,6 +35,14 @@ struct ob_op *ob_op_list_pop(struct op_list *list)
 	return op;
 }
 
+static void list_push(struct op_list *list, struct ob_op *op)
+{
+	op->next = list->head;
+	if (!list->head)
+		list->tail = &op->next;
+	list->head = op;
+}
+
 bool ob_op_list_remove(struct op_list *list, struct ob_op *op)
 {
 	struct ob_op **at = &list->head;
@@ -111,8 +119,16 @@ void ob_op_complete(struct ob_op *op, int res)
 
 static void start_waiting(struct ob_loop *loop, struct op_list *list)
 {
-	while (list->head && try_start(loop, list->head))
-		ob_op_list_pop(list)->queued = false;
+	while (list->head) {
+		/* Off the list first: the engine may put it on its own. */
+		struct ob_op *op = ob_op_list_pop(list);
+
+		op->queued = !try_start(loop, op);
+		if (op->queued) {
+			list_push(list, op);
+			break;
+		}
+	}
 }
 
 bool ob_op_advance(struct ob_loop *loop)

@@ -52,6 +52,12 @@ struct engine {
 	void (*cancel_all)(struct ob_loop *loop);
 };
 
+struct spin {
+	uint64_t window;		/* ns, 0: do not spin */
+	uint32_t holdoff;		/* short sleeps to ignore */
+	uint32_t penalty;		/* the next holdoff */
+};
+
 struct ob_loop {
 	const struct engine *engine;
 	void *io;			/* the engine's */
@@ -64,7 +70,7 @@ struct ob_loop {
 
 	struct ob_poller *pollers;
 	struct ob_poller *poller_next;	/* where a walk goes on */
-	uint64_t spin_ns;		/* the adaptive window */
+	struct spin spin;
 
 	struct watch_slot *slots;
 	uint32_t slot_count, free_slot;
@@ -104,6 +110,12 @@ bool ob_deferred_run(struct ob_loop *loop);
 bool ob_timers_fire(struct ob_loop *loop);
 /* Nanoseconds to the next one, -1 for none. */
 int64_t ob_timers_left(const struct ob_loop *loop);
+
+/* loop_spin.c */
+void ob_spin_hit(struct spin *spin);
+void ob_spin_miss(struct spin *spin);
+/* idle_ns: from the moment there was nothing to do to the waking. */
+void ob_spin_slept(struct spin *spin, uint64_t idle_ns);
 
 /* loop_signal.c */
 void ob_signal_free_all(struct ob_loop *loop);

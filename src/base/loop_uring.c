@@ -49,8 +49,12 @@ static int init_ring(struct io_uring *ring, uint32_t depth)
 		if (r != -EINVAL)
 			break;
 	}
-	/* Without NODROP a full queue would lose completions. */
-	if (!r && !(ring->features & IORING_FEAT_NODROP)) {
+	/*
+	 * Without the first a full queue loses completions; without the
+	 * second a timeout would be a request of its own (before 5.11).
+	 */
+	if (!r && (!(ring->features & IORING_FEAT_NODROP) ||
+		   !(ring->features & IORING_FEAT_EXT_ARG))) {
 		io_uring_queue_exit(ring);
 		r = -ENOSYS;
 	}

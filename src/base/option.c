@@ -59,31 +59,45 @@ static const struct ob_option *find_row(const struct ob_option *const tables[],
 	return NULL;
 }
 
+/* Whole names only; what does not fit any more is "...". */
+static size_t list_name(char *list, size_t size, size_t len, const char *name)
+{
+	static const char more[] = ", ...";
+	const char *comma = len ? ", " : "";
+
+	if (len + strlen(comma) + strlen(name) + sizeof(more) <= size)
+		return len + (size_t)sprintf(list + len, "%s%s", comma, name);
+	if (len && strcmp(list + len - 3, "..."))
+		len += (size_t)sprintf(list + len, "%s", more);
+	return len;
+}
+
 static int unknown_key(const char *key,
 		       const struct ob_option *const tables[],
 		       struct ob_err *err)
 {
-	char known[192] = "";
+	char known[192];
 	size_t len = 0;
 
 	for (; *tables; tables++)
 		for (const struct ob_option *row = *tables; row->name; row++)
-			if (len < sizeof(known))
-				len += (size_t)snprintf(known + len,
-					sizeof(known) - len, "%s%s",
-					len ? ", " : "", row->name);
+			len = list_name(known, sizeof(known), len, row->name);
 	return ob_fail(err, EINVAL, "unknown key \"%.32s\"; known keys: %s",
 		       key, known);
 }
 
+/* A maximum of 0 is none. */
 static int check_range(const struct ob_option *row, uint64_t n,
 		       const char *text, struct ob_err *err)
 {
-	if ((row->min || row->max) && (n < row->min || n > row->max))
-		return ob_fail(err, EINVAL,
-			       "%s: %s is not within %" PRIu64 "..%" PRIu64,
-			       row->name, text, row->min, row->max);
-	return 0;
+	if (n >= row->min && (!row->max || n <= row->max))
+		return 0;
+	if (!row->max)
+		return ob_fail(err, EINVAL, "%s: %s is below %" PRIu64,
+			       row->name, text, row->min);
+	return ob_fail(err, EINVAL,
+		       "%s: %s is not within %" PRIu64 "..%" PRIu64,
+		       row->name, text, row->min, row->max);
 }
 
 static int check_string(const struct ob_option *row, const char *text,

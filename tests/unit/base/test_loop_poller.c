@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* Pollers, spinning and sleeping. */
+#include "loop_fixture.h"
+
+#include <base/fd.h>
+
+#include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+/* A one-word queue in shared memory, with an eventfd that is asked for. */
+struct box {
+	struct ob_poller poller;
+	struct ob_watch watch;
+	struct ob_loop *loop;
+	atomic_int sent;
+	atomic_bool wants_kick;
+	int kick_fd;
+	int taken, sleeps;
+	struct ob_poller *victim;
+};
+
+static bool take(struct ob_poller *poller)
+{
+	struct box *box = (struct box *)poller;
+	int sent = box->sent;
+
+	if (box->victim) {
+		ob_poller_remove(box->loop, box->victim);
+		box->victim = NULL;
+	}
+	if (box->taken == sent)
+		return false;
+	box->taken = sent;
+	return true;
+}
+
+static bool arm(struct ob_poller *poller)
+{
+	struct box *box = (struct box *)poller;
+
+	box->sleeps++;
+	box->wants_kick = true;
+	return box->taken == box->sent;
+}
+
+static void kicked(struct ob_watch *watch, uint32_t events)
+{
+	eventfd_t ignored;
+
+	assert_int_equal(events, POLLIN);
+	assert_int_equal(eventfd_read(watch->fd, &ignored), 0);
+}
+
+static void open_box(struct box *box, struct ob_loop *loop)
+{
+	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+
+	*box = (struct box){
+		.poller = { .poll = take, .sleep = arm },
+		.watch = { .ready = kicked, .fd = fd, .events = POLLIN },
+		.loop = loop, .kick_fd = fd,
+	};
+	ob_poller_add(loop, &box->poller);
+	assert_int_equal(ob_watch_add(loop, &box->watch), 0);
+}
+
+static void close_box(struct box *box)
+{
+	ob_poller_remove(box->loop, &box->poller);
+	ob_watch_remove(box->loop, &box->watch);
+	ob_fd_close(&box->kick_fd);
+}
+
+static void send_one(struct box *box)
+{
+	box->sent++;
+	if (atomic_exchange(&box->wants_kick, false))
+		eventfd_write(box->kick_fd, 1);
+}
+
+static void *send_many(void *arg)
+{
+	struct box *box = arg;
+
+	for (int i = 0; i < 3000; i++) {
+		send_one(box);
+		usleep(i % 100 ? 0 : 200);
+	}
+	return NULL;
+}
+
+/* Bursts with pauses: it sleeps and spins by turns and misses nothing. */
+static void test_nothing_is_missed_between_spinning_and_sleep(void **state)
+{
+	struct ob_loop *loop = *state;
+	pthread_t sender;
+	struct box box;
+
+	open_box(&box, loop);
+	assert_int_equal(pthread_create(&sender, NULL, send_many, &box), 0);
+	turn_until(loop, &box.taken, 3000);
+	pthread_join(sender, NULL);
+	assert_true(box.sleeps > 0);
+	close_box(&box);
+}
+
+/* Work that comes while the poller arms itself: the loop does not sleep. */
+static bool arm_late(struct ob_poller *poller)
+{
+	struct box *box = (struct box *)poller;
+
+	box->sleeps++;
+	box->sent++;
+	return false;
+}
+
+static void test_a_poller_that_refuses_to_sleep_is_polled(void **state)
+{
+	struct ob_loop *loop = *state;
+	struct box box;
+
+	open_box(&box, loop);
+	box.poller.sleep = arm_late;
+	for (int i = 0; i < 3; i++)
+		ob_loop_turn(loop, true);
+	assert_true(box.sleeps >= 3);
+	assert_true(box.taken >= 2);
+	close_box(&box);
+}
+
+static void test_a_busy_poller_is_never_asked_to_sleep(void **state)
+{
+	struct ob_loop *loop = *state;
+	struct box box;
+
+	open_box(&box, loop);
+	assert_false(ob_loop_is_busy(loop));
+	box.poller.busy = true;
+	assert_true(ob_loop_is_busy(loop));
+	for (int i = 0; i < 100; i++)
+		assert_int_equal(ob_loop_turn(loop, true), 0);
+	assert_int_equal(box.sleeps, 0);
+	close_box(&box);
+}
+
+static void test_a_busy_loop_still_sees_events(void **state)
+{
+	struct ob_loop *loop = *state;
+	struct box busy, other;
+
+	open_box(&busy, loop);
+	open_box(&other, loop);
+	ob_poller_remove(loop, &other.poller);
+	busy.poller.busy = true;
+	for (int i = 0; i < 10; i++)
+		ob_loop_turn(loop, true);
+	eventfd_write(other.kick_fd, 1);
+	for (int i = 0; i < 10000; i++) {
+		struct pollfd pfd = { .fd = other.kick_fd, .events = POLLIN };
+
+		ob_loop_turn(loop, true);
+		other.taken = poll(&pfd, 1, 0) == 0;
+		if (other.taken)
+			break;
+	}
+	assert_true(other.taken);
+	close_box(&busy);
+	close_box(&other);
+}
+
+static void test_a_poller_may_remove_itself_and_others(void **state)
+{
+	struct ob_loop *loop = *state;
+	struct box boxes[3];
+
+	for (size_t i = 0; i < COUNT_OF(boxes); i++) {
+		open_box(&boxes[i], loop);
+		boxes[i].sent = 1;
+	}
+	/* The one added last is polled first. */
+	boxes[2].victim = &boxes[1].poller;
+	boxes[0].victim = &boxes[0].poller;
+	ob_loop_turn(loop, false);
+	assert_int_equal(boxes[2].taken, 1);
+	assert_int_equal(boxes[1].taken, 0);
+	assert_int_equal(boxes[0].taken, 1);
+	boxes[0].sent = 2;
+	ob_loop_turn(loop, false);
+	assert_int_equal(boxes[0].taken, 1);
+	for (size_t i = 0; i < COUNT_OF(boxes); i++)
+		close_box(&boxes[i]);
+}
+
+/* Times that any thread of the process went to sleep by itself. */
+static long sleeps_so_far(void)
+{
+	struct rusage usage;
+
+	getrusage(RUSAGE_SELF, &usage);
+	return usage.ru_nvcsw;
+}
+
+struct sleeper {
+	struct ob_loop *loop;
+	struct ob_watch stop;
+};
+
+static void on_stop(struct ob_watch *watch, uint32_t events)
+{
+	(void)events;
+	ob_loop_stop(((struct sleeper *)((char *)watch -
+		offsetof(struct sleeper, stop)))->loop);
+}
+
+static void *run_loop(void *arg)
+{
+	ob_loop_run(((struct sleeper *)arg)->loop);
+	return NULL;
+}
+
+/* An idle device: watches and pollers, and nothing that happens. */
+static void test_an_idle_loop_is_never_woken(void **state)
+{
+	struct ob_loop *loop = *state;
+	OB_CLEANUP_FD int fd = eventfd(0, EFD_CLOEXEC);
+	struct sleeper sleeper = {
+		.loop = loop,
+		.stop = { .ready = on_stop, .fd = fd, .events = POLLIN },
+	};
+	pthread_t thread;
+	struct box box;
+	long before;
+
+	open_box(&box, loop);
+	assert_int_equal(ob_watch_add(loop, &sleeper.stop), 0);
+	assert_int_equal(pthread_create(&thread, NULL, run_loop, &sleeper), 0);
+	usleep(200000);
+	before = sleeps_so_far();
+	sleep(2);
+	/* One is this thread's own sleep. */
+	assert_int_equal(sleeps_so_far() - before, 1);
+	eventfd_write(fd, 1);
+	pthread_join(thread, NULL);
+	ob_watch_remove(loop, &sleeper.stop);
+	close_box(&box);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		ON_BOTH_ENGINES(
+			test_nothing_is_missed_between_spinning_and_sleep),
+		ON_BOTH_ENGINES(test_a_poller_that_refuses_to_sleep_is_polled),
+		ON_BOTH_ENGINES(test_a_busy_poller_is_never_asked_to_sleep),
+		ON_BOTH_ENGINES(test_a_busy_loop_still_sees_events),
+		ON_BOTH_ENGINES(test_a_poller_may_remove_itself_and_others),
+		ON_BOTH_ENGINES(test_an_idle_loop_is_never_woken),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "loop_fixture.h"
+
+#include <base/fd.h>
+
+#include <fcntl.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+static bool is_signalled(int fd)
+{
+	struct pollfd pfd = { .fd = fd, .events = POLLIN };
+
+	return poll(&pfd, 1, 0) == 1;
+}
+
+/* What the peer does: reads, when something is there. */
+static uint64_t take(int fd)
+{
+	eventfd_t value = 0;
+
+	if (is_signalled(fd))
+		assert_int_equal(eventfd_read(fd, &value), 0);
+	return value;
+}
+
+static void turn_until_signalled(struct ob_loop *loop, int fd)
+{
+	for (int i = 0; i < 20000 && !is_signalled(fd); i++) {
+		assert_int_equal(ob_loop_turn(loop, false), 0);
+		usleep(i < 100 ? 0 : 1000);
+	}
+	assert_true(is_signalled(fd));
+}
+
+/* Filled, and blocking, which its other owner may make it at any time. */
+static int make_stuck_eventfd(void)
+{
+	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+
+	assert_int_equal(eventfd_write(fd, UINT64_MAX - 1), 0);
+	assert_int_equal(fcntl(fd, F_SETFL, 0), 0);
+	return fd;
+}
+
+static void test_a_signal_arrives(void **state)
+{
+	static const int flags[] = { EFD_NONBLOCK, 0 };
+	struct ob_loop *loop = *state;
+
+	for (size_t i = 0; i < COUNT_OF(flags); i++) {
+		OB_CLEANUP_FD int fd = eventfd(0, flags[i] | EFD_CLOEXEC);
+		struct ob_signal signal = { .fd = fd };
+
+		for (int round = 0; round < 3; round++) {
+			ob_signal_raise(loop, &signal);
+			turn_until_signalled(loop, fd);
+			assert_int_equal(take(fd), 1);
+		}
+		ob_signal_close(loop, &signal);
+	}
+}
+
+static void test_none_of_many_signals_is_lost(void **state)
+{
+	enum { SIGNALS = 600 };
+	struct ob_loop *loop = *state;
+	struct ob_signal signals[SIGNALS];
+	int fds[SIGNALS];
+
+	for (int i = 0; i < SIGNALS; i++) {
+		fds[i] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+		signals[i] = (struct ob_signal){ .fd = fds[i] };
+		ob_signal_raise(loop, &signals[i]);
+	}
+	for (int i = 0; i < SIGNALS; i++) {
+		turn_until_signalled(loop, fds[i]);
+		ob_signal_close(loop, &signals[i]);
+	}
+	ob_fds_close(fds, SIGNALS);
+}
+
+static void test_signals_on_the_way_are_one(void **state)
+{
+	struct ob_loop *loop = *state;
+	OB_CLEANUP_FD int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	struct ob_signal signal = { .fd = fd };
+	uint64_t count = 0;
+
+	for (int i = 0; i < 100; i++)
+		ob_signal_raise(loop, &signal);
+	for (int i = 0; i < 10; i++) {
+		turn_some(loop);
+		count += take(fd);
+	}
+	/* The one on its way, and one for all that came meanwhile. */
+	assert_in_range(count, 1, 2);
+	ob_signal_close(loop, &signal);
+}
+
+static void test_r6_full_blocking_eventfd_stops_nothing(void **state)
+{
+	struct ob_loop *loop = *state;
+	OB_CLEANUP_FD int stuck = make_stuck_eventfd();
+	OB_CLEANUP_FD int good = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	struct ob_signal bad = { .fd = stuck }, other = { .fd = good };
+
+	for (int round = 0; round < 3; round++) {
+		ob_signal_raise(loop, &bad);
+		ob_signal_raise(loop, &other);
+		turn_until_signalled(loop, good);
+		take(good);
+		turn_some(loop);
+	}
+	/* The peer wakes up, and signals work for it again. */
+	assert_int_equal(take(stuck), UINT64_MAX - 1);
+	ob_signal_raise(loop, &bad);
+	turn_until_signalled(loop, stuck);
+	ob_signal_close(loop, &bad);
+	ob_signal_close(loop, &other);
+}
+
+static void test_r6_many_stuck_signals_leave_room_for_others(void **state)
+{
+	enum { STUCK = 64 };
+	struct ob_loop *loop = *state;
+	struct ob_signal bad[STUCK];
+	int fds[STUCK];
+	OB_CLEANUP_FD int good = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	struct ob_signal other = { .fd = good };
+
+	for (int i = 0; i < STUCK; i++) {
+		fds[i] = make_stuck_eventfd();
+		bad[i] = (struct ob_signal){ .fd = fds[i] };
+		ob_signal_raise(loop, &bad[i]);
+	}
+	turn_some(loop);
+	ob_signal_raise(loop, &other);
+	turn_until_signalled(loop, good);
+	for (int i = 0; i < STUCK; i++)
+		ob_signal_close(loop, &bad[i]);
+	ob_signal_close(loop, &other);
+	ob_fds_close(fds, STUCK);
+}
+
+/* The owner goes away at once, and its fd number is used for another file. */
+static void test_r6_close_while_stuck_frees_the_owner(void **state)
+{
+	struct ob_loop *loop = *state;
+	OB_CLEANUP_FD int next = -1;
+	int stuck = make_stuck_eventfd();
+	struct ob_signal signal = { .fd = stuck };
+
+	ob_signal_raise(loop, &signal);
+	ob_signal_raise(loop, &signal);
+	ob_signal_close(loop, &signal);
+	memset(&signal, 0xff, sizeof(signal));
+	close(stuck);
+	next = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	assert_int_equal(next, stuck);
+	turn_some(loop);
+	assert_false(is_signalled(next));
+}
+
+static void test_close_before_the_write_left_spares_the_next_fd(void **state)
+{
+	struct ob_loop *loop = *state;
+	OB_CLEANUP_FD int next = -1;
+	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	struct ob_signal signal = { .fd = fd };
+
+	ob_signal_raise(loop, &signal);
+	ob_signal_close(loop, &signal);
+	ob_signal_close(loop, &signal);
+	close(fd);
+	next = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	assert_int_equal(next, fd);
+	turn_some(loop);
+	assert_false(is_signalled(next));
+}
+
+static void test_r6_destroy_with_a_stuck_signal_ends(void **state)
+{
+	struct ob_loop *loop = loop_like(*state, 0);
+	OB_CLEANUP_FD int stuck = make_stuck_eventfd();
+	struct ob_signal signal = { .fd = stuck };
+
+	ob_signal_raise(loop, &signal);
+	turn_some(loop);
+	ob_loop_destroy(loop);
+	assert_null(signal.pending);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		ON_BOTH_ENGINES(test_a_signal_arrives),
+		ON_BOTH_ENGINES(test_none_of_many_signals_is_lost),
+		ON_BOTH_ENGINES(test_signals_on_the_way_are_one),
+		ON_BOTH_ENGINES(test_r6_full_blocking_eventfd_stops_nothing),
+		ON_BOTH_ENGINES(
+			test_r6_many_stuck_signals_leave_room_for_others),
+		ON_BOTH_ENGINES(test_r6_close_while_stuck_frees_the_owner),
+		ON_BOTH_ENGINES(
+			test_close_before_the_write_left_spares_the_next_fd),
+		ON_BOTH_ENGINES(test_r6_destroy_with_a_stuck_signal_ends),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

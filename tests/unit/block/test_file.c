@@ -221,6 +221,45 @@ static void neighbours_do_not_undo_each_other(void **state)
 	free(buf);
 }
 
+/*
+ * One request covers a block, another a part of it.  The order is nobody's
+ * business, but what only the first covers must be the first's.
+ */
+static void a_part_does_not_undo_the_whole(void **state)
+{
+	enum { BLOCKS = 32 };
+	uint8_t *whole = page_alloc(BLOCKS * 4096), *part = page_alloc(4096);
+	struct io wholes[BLOCKS], parts[BLOCKS];
+	struct rig rig;
+
+	start_with_image(&rig, state);
+	pretend(&rig, &(struct way){ false, 4096, 512 });
+	memset(part, 9, 4096);
+	for (int round = 1; round <= 8; round++) {
+		memset(whole, round, BLOCKS * 4096);
+		for (int i = 0; i < BLOCKS; i++) {
+			io_start(&rig, &wholes[i], OB_BLOCK_WRITE, 0,
+				 i * 4096, 4096, whole + i * 4096);
+			io_start(&rig, &parts[i], OB_BLOCK_WRITE, 0,
+				 i * 4096 + 512, 512, part);
+		}
+		for (int i = 0; i < BLOCKS; i++) {
+			assert_int_equal(io_wait(&rig, &wholes[i]), 0);
+			assert_int_equal(io_wait(&rig, &parts[i]), 0);
+		}
+		assert_int_equal(io_read(&rig, 0, BLOCKS * 4096, whole), 0);
+		for (int i = 0; i < BLOCKS; i++) {
+			uint8_t *block = whole + i * 4096;
+
+			assert_true(all_bytes_are(block, round, 512));
+			assert_true(all_bytes_are(block + 1024, round, 3072));
+		}
+	}
+	rig_stop(&rig);
+	free(whole);
+	free(part);
+}
+
 /* More unaligned reads than there are bounce buffers. */
 static void many_unaligned_reads_all_get_their_turn(void **state)
 {
@@ -585,21 +624,27 @@ static void a_write_beyond_the_limit_is_enospc(void **state)
 	free(buf);
 }
 
-/* Become root of a name space of our own, where mounting is allowed. */
+static bool write_text(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	ssize_t n = write(fd, text, strlen(text));
+
+	close(fd);
+	return n == (ssize_t)strlen(text);
+}
+
+/* Becomes root of a name space of its own, where mounting is allowed. */
 static bool enter_name_space(void)
 {
-	unsigned uid = geteuid();
-	char map[32];
-	bool ok;
-	int fd, len;
+	char users[32], groups[32];
 
-	if (unshare(CLONE_NEWUSER | CLONE_NEWNS))
-		return false;
-	len = snprintf(map, sizeof(map), "0 %u 1", uid);
-	fd = open("/proc/self/uid_map", O_WRONLY | O_CLOEXEC);
-	ok = write(fd, map, len) == len;
-	close(fd);
-	return ok && !mount("none", "/mnt", "tmpfs", 0, "size=1m");
+	snprintf(users, sizeof(users), "0 %u 1", geteuid());
+	snprintf(groups, sizeof(groups), "0 %u 1", getegid());
+	return !unshare(CLONE_NEWUSER | CLONE_NEWNS) &&
+	       write_text("/proc/self/uid_map", users) &&
+	       write_text("/proc/self/setgroups", "deny") &&
+	       write_text("/proc/self/gid_map", groups) &&
+	       !mount("none", "/mnt", "tmpfs", 0, "size=1m");
 }
 
 static int fill_small_disk(void **state)
@@ -672,6 +717,7 @@ int main(void)
 		ON_BOTH_ENGINES(data_survives_on_tmpfs),
 		ON_BOTH_ENGINES(data_survives_short_transfers),
 		ON_BOTH_ENGINES(neighbours_do_not_undo_each_other),
+		ON_BOTH_ENGINES(a_part_does_not_undo_the_whole),
 		ON_BOTH_ENGINES(many_unaligned_reads_all_get_their_turn),
 		ON_BOTH_ENGINES(a_request_that_waits_can_be_cancelled),
 		ON_BOTH_ENGINES(a_cancelled_transfer_still_ends_once),

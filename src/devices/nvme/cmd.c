@@ -1,0 +1,315 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * The life of a command.
+ *
+ * A command occupies a slot of the hot state (struct nvme_slot) from fetch to
+ * the moment its completion entry is in guest memory, and with it the slot's
+ * runtime twin (struct nvme_cmd).  Its opcode's row names steps; the runner
+ * calls one after the other until one fails, waits, or none is left.
+ *
+ * At most one operation of a command is under way with somebody else (the
+ * drive, or the server for memory that is reached by messages): `busy`.  A
+ * reset cannot recall it, so it disowns the command: the slot stays taken,
+ * and the operation's completion frees it and does nothing else.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "devices/nvme/nvme.h"
+
+unsigned nvme_slot_index(const struct nvme_cmd *c)
+{
+	return c - c->n->cmds;
+}
+
+static struct nvme_list *free_list(struct nvme_cmd *c)
+{
+	return nvme_slot_index(c) < NVME_ADMIN_SLOTS ? &c->n->free_admin
+						     : &c->n->free_io;
+}
+
+int nvme_cmds_init(struct nvme *n, struct ob_err *err)
+{
+	n->cmds = calloc(NVME_SLOTS, sizeof(*n->cmds));
+	if (!n->cmds || nvme_pool_init(&n->io_pool, NVME_IO_POOL_PAGES) ||
+	    nvme_pool_init(&n->admin_pool, NVME_ADMIN_POOL_PAGES))
+		return ob_fail(err, ENOMEM, "no memory for commands");
+	nvme_list_init(&n->free_admin);
+	nvme_list_init(&n->free_io);
+	nvme_list_init(&n->aers);
+	n->io_slots_seen = NVME_ADMIN_SLOTS;
+	return nvme_io_init(n, err);
+}
+
+void nvme_cmds_finish(struct nvme *n)
+{
+	nvme_pool_finish(&n->io_pool);
+	nvme_pool_finish(&n->admin_pool);
+	free(n->requests);
+	free(n->cmds);
+}
+
+/* A twin is set up when its slot is first used, so that idle ones stay
+ * untouched memory. */
+static struct nvme_cmd *take_unused(struct nvme *n, bool admin)
+{
+	unsigned *seen = admin ? &n->admin_slots_seen : &n->io_slots_seen;
+	unsigned limit = admin ? NVME_ADMIN_SLOTS : NVME_SLOTS;
+	struct nvme_cmd *c;
+
+	if (*seen == limit)
+		return NULL;
+	c = &n->cmds[*seen];
+	c->n = n;
+	c->slot = &n->hot->slots[*seen];
+	c->req = nvme_io_request(n, *seen);
+	++*seen;
+	return c;
+}
+
+struct nvme_cmd *nvme_cmd_take(struct nvme *n, uint16_t sqid,
+			       const struct nvme_sqe *sqe)
+{
+	struct nvme_list *list = sqid ? &n->free_io : &n->free_admin;
+	struct nvme_cmd *c = nvme_list_pop(list);
+	struct nvme_slot *slot;
+
+	if (!c)
+		c = take_unused(n, !sqid);
+	if (!c)
+		return NULL;
+	slot = c->slot;
+	slot->sqe = *sqe;
+	slot->sqid = sqid;
+	slot->result = 0;
+	slot->status = 0;
+	slot->step = 0;
+	slot->generation = n->st->generation;
+	__atomic_store_n(&slot->stage, NVME_SLOT_RUNNING, __ATOMIC_RELEASE);
+	n->sqs[sqid].in_flight++;
+	return c;
+}
+
+const struct nvme_op *nvme_op_find(const struct nvme_op *ops, unsigned count,
+				   uint8_t opcode)
+{
+	for (unsigned i = 0; i < count; i++)
+		if (ops[i].opcode == opcode)
+			return &ops[i];
+	return NULL;
+}
+
+static const struct nvme_op *find_op(const struct nvme_cmd *c)
+{
+	const struct nvme_op *op;
+
+	if (c->slot->sqid)
+		return nvme_op_find(nvme_io_ops, nvme_nr_io_ops,
+				    c->slot->sqe.opcode);
+	op = nvme_op_find(nvme_admin_ops, nvme_nr_admin_ops,
+			  c->slot->sqe.opcode);
+	if (op && (op->flags & NVME_OP_DBBUF) &&
+	    c->n->doorbells != NVME_DB_ADAPTIVE)
+		return NULL;
+	return op;
+}
+
+static int check_namespace(struct nvme_cmd *c)
+{
+	uint32_t nsid = c->slot->sqe.nsid;
+
+	if (!(c->op->flags & (NVME_OP_NSID | NVME_OP_NSID_ALL)))
+		return 0;
+	if (nsid == NVME_NSID_ALL && (c->op->flags & NVME_OP_NSID_ALL))
+		return 0;
+	if (nsid == 0 || nsid > c->n->nr_ns)
+		return NVME_INVALID_NAMESPACE;
+	if (!nvme_ns_active(c->n, nsid))
+		return NVME_INVALID_FIELD;
+	c->ns = nvme_ns_get(c->n, nsid);
+	if ((c->op->flags & NVME_OP_WRITE) && c->ns->info->readonly)
+		return NVME_WRITE_PROTECTED;
+	return 0;
+}
+
+/* What all commands have in common (4.2), judged on the slot's copy. */
+static int check_command(struct nvme_cmd *c)
+{
+	uint8_t flags = c->slot->sqe.flags;
+
+	if (!c->op)
+		return NVME_INVALID_OPCODE;
+	if (flags & NVME_SQE_FUSE)
+		return NVME_INVALID_FIELD;
+	/* PCIe controllers take no SGLs for admin commands (4.4). */
+	if (!c->slot->sqid && NVME_SQE_PSDT(flags))
+		return NVME_INVALID_FIELD;
+	return check_namespace(c);
+}
+
+void nvme_cmd_begin(struct nvme_cmd *c)
+{
+	int status;
+
+	c->ns = NULL;
+	c->len = c->at = c->count = 0;
+	c->busy = c->is_drive = c->disowned = c->disowned_write = false;
+	c->buf = (struct nvme_buffer){ 0 };
+	c->op = find_op(c);
+	c->steps = c->op ? c->op->steps : NULL;
+	status = check_command(c);
+	if (status)
+		nvme_cmd_complete(c, status);
+	else
+		nvme_cmd_run(c);
+}
+
+void nvme_cmd_run(struct nvme_cmd *c)
+{
+	nvme_step step;
+	int rc;
+
+	while ((step = c->steps[c->slot->step])) {
+		c->slot->step++;
+		rc = step(c);
+		if (rc < 0)
+			return;
+		if (rc > 0) {
+			nvme_cmd_complete(c, rc);
+			return;
+		}
+	}
+	nvme_cmd_complete(c, NVME_OK);
+}
+
+void nvme_cmd_again(struct nvme_cmd *c)
+{
+	c->slot->step--;
+}
+
+void nvme_cmd_resume(struct nvme_cmd *c, int status)
+{
+	c->busy = false;
+	if (c->disowned)
+		nvme_cmd_release(c);
+	else if (status)
+		nvme_cmd_complete(c, status);
+	else
+		nvme_cmd_run(c);
+}
+
+/* Would the same command, sent again, fail again? */
+static bool is_final(uint16_t status)
+{
+	switch (status) {
+	case NVME_DATA_TRANSFER_ERROR:
+	case NVME_INTERNAL_ERROR:
+	case NVME_ABORT_REQUESTED:
+	case NVME_ABORT_SQ_DELETED:
+	case NVME_WRITE_FAULT:
+	case NVME_UNRECOVERED_READ:
+		return false;
+	default:
+		return status != NVME_OK;
+	}
+}
+
+void nvme_cmd_complete(struct nvme_cmd *c, uint16_t status)
+{
+	struct nvme *n = c->n;
+	uint16_t cqid = n->st->sqs[c->slot->sqid].cqid;
+
+	nvme_buffer_put(c);
+	if (status == NVME_DATA_TRANSFER_ERROR ||
+	    (status >> 8 == 2 && status != NVME_COMPARE_FAILURE)) {
+		nvme_error_command(c, status);
+		status |= NVME_STATUS_MORE;
+	} else if (is_final(status)) {
+		status |= NVME_STATUS_DNR;
+	}
+	c->slot->status = status;
+	__atomic_store_n(&c->slot->stage, NVME_SLOT_DONE, __ATOMIC_RELEASE);
+	nvme_cq_add(n, cqid, c);
+}
+
+void nvme_cmd_release(struct nvme_cmd *c)
+{
+	struct nvme *n = c->n;
+
+	nvme_buffer_put(c);
+	__atomic_store_n(&c->slot->stage, NVME_SLOT_FREE, __ATOMIC_RELEASE);
+	nvme_list_push_front(free_list(c), c);
+	if (c->disowned_write)
+		nvme_ns_old_write_done(c->ns);
+	c->disowned = c->disowned_write = false;
+	nvme_kick(n);
+}
+
+static void disown(struct nvme_cmd *c)
+{
+	if (!c->busy) {
+		nvme_cmd_release(c);
+		return;
+	}
+	c->disowned = true;
+	if (!c->is_drive)
+		return;
+	if (c->op->flags & NVME_OP_WRITE) {
+		c->disowned_write = true;
+		c->ns->old_writes++;
+	}
+	ob_drive_cancel(c->ns->drive, c->req);
+}
+
+static void disown_range(struct nvme *n, unsigned from, unsigned to)
+{
+	for (unsigned i = from; i < to; i++) {
+		struct nvme_cmd *c = &n->cmds[i];
+
+		if (c->slot->stage != NVME_SLOT_FREE && !c->disowned)
+			disown(c);
+	}
+}
+
+void nvme_cmds_disown(struct nvme *n)
+{
+	disown_range(n, 0, n->admin_slots_seen);
+	disown_range(n, NVME_ADMIN_SLOTS, n->io_slots_seen);
+}
+
+void nvme_cmds_hurry(struct nvme *n, unsigned sqid)
+{
+	for (unsigned i = NVME_ADMIN_SLOTS; i < n->io_slots_seen; i++) {
+		struct nvme_cmd *c = &n->cmds[i];
+
+		if (c->slot->stage == NVME_SLOT_RUNNING && !c->disowned &&
+		    c->busy && c->is_drive && c->slot->sqid == sqid)
+			ob_drive_cancel(c->ns->drive, c->req);
+	}
+}
+
+/* The command of this name that has not ended yet, or NULL. */
+struct nvme_cmd *nvme_cmd_find(struct nvme *n, uint16_t sqid, uint16_t cid)
+{
+	unsigned from = sqid ? NVME_ADMIN_SLOTS : 0;
+	unsigned to = sqid ? n->io_slots_seen : n->admin_slots_seen;
+
+	for (unsigned i = from; i < to; i++) {
+		struct nvme_cmd *c = &n->cmds[i];
+
+		if (c->slot->stage == NVME_SLOT_RUNNING && !c->disowned &&
+		    c->slot->sqid == sqid && c->slot->sqe.cid == cid)
+			return c;
+	}
+	return NULL;
+}
+
+/* Guest memory that fails is the guest's doing, or its owner's (R7). */
+int nvme_dma_status(struct nvme *n, int rc)
+{
+	if (!rc)
+		return 0;
+	if (rc == -EIO && ob_dma_lost(n->dev))
+		nvme_fatal(n, "guest memory was truncated");
+	return NVME_DATA_TRANSFER_ERROR;
+}

@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * Completion queues: posting.
+ *
+ * A finished command waits in its queue's list until the end of the batch;
+ * then as many entries as have room are written, in order, and told by at
+ * most one interrupt.  Position and phase are our own (R16).  With the queue
+ * full the rest waits for the guest's head doorbell (R18).
+ *
+ * An entry becomes visible by the store of its last word, which holds the
+ * phase tag: everything before it is older.  In memory that is reached by
+ * messages one write carries whole entries, and the interrupt waits for its
+ * completion.
+ */
+#include <string.h>
+
+#include "devices/nvme/nvme.h"
+
+static uint32_t room(const struct nvme *n, unsigned qid)
+{
+	const struct nvme_cq_hot *hot = &n->hot->cqs[qid];
+	uint32_t entries = n->st->cqs[qid].entries;
+
+	return (hot->head + entries - hot->tail - 1) % entries;
+}
+
+bool nvme_cq_unconsumed(const struct nvme *n, unsigned qid)
+{
+	return n->st->cqs[qid].created &&
+	       n->hot->cqs[qid].head != n->hot->cqs[qid].tail;
+}
+
+void nvme_cq_queue(struct nvme *n, struct nvme_cq *cq)
+{
+	if (!cq->queued) {
+		cq->queued = true;
+		cq->next = n->flush;
+		n->flush = cq;
+	}
+	nvme_kick(n);
+}
+
+void nvme_cq_add(struct nvme *n, unsigned qid, struct nvme_cmd *c)
+{
+	struct nvme_cq *cq = &n->cqs[qid];
+
+	nvme_list_push(&cq->done, c);
+	nvme_cq_queue(n, cq);
+}
+
+static struct nvme_cqe make_entry(const struct nvme *n,
+				  const struct nvme_cmd *c, uint32_t phase)
+{
+	const struct nvme_slot *slot = c->slot;
+
+	return (struct nvme_cqe){
+		.result = slot->result,
+		.sq_head = n->hot->sqs[slot->sqid].head,
+		.sq_id = slot->sqid,
+		.cid = slot->sqe.cid,
+		.status = slot->status << 1 | (phase & 1),
+	};
+}
+
+/* The entries are in guest memory: free the slots, tell the guest. */
+static void posted(struct nvme *n, unsigned qid, uint32_t count)
+{
+	struct nvme_cq_hot *hot = &n->hot->cqs[qid];
+	uint32_t tail = hot->tail + count;
+
+	if (tail == n->st->cqs[qid].entries) {
+		tail = 0;
+		hot->phase ^= 1;
+	}
+	hot->tail = tail;
+	for (uint32_t i = 0; i < count; i++) {
+		struct nvme_cmd *c = nvme_list_pop(&n->cqs[qid].done);
+		uint16_t sqid = c->slot->sqid;
+
+		nvme_cmd_release(c);
+		nvme_sq_command_done(n, sqid);
+	}
+	nvme_irq_posted(n, qid, count);
+}
+
+static void store_entry(struct nvme_cqe *to, const struct nvme_cqe *from)
+{
+	uint32_t words[4];
+
+	memcpy(words, from, sizeof(words));
+	memcpy(to, words, 12);
+	__atomic_store_n((uint32_t *)to + 3, words[3], __ATOMIC_RELEASE);
+}
+
+static void store_entries(struct nvme *n, unsigned qid, void *to,
+			  uint64_t addr, uint32_t count)
+{
+	struct nvme_cmd *c = n->cqs[qid].done.first;
+	struct nvme_cqe *entries = to;
+
+	for (uint32_t i = 0; i < count; i++, c = c->next) {
+		struct nvme_cqe e = make_entry(n, c, n->hot->cqs[qid].phase);
+
+		store_entry(&entries[i], &e);
+	}
+	ob_dma_wrote(n->dev, addr, count * sizeof(*entries));
+}
+
+static void sent(struct ob_dma_op *op, int rc)
+{
+	struct nvme_cq *cq = (struct nvme_cq *)
+		((char *)op - offsetof(struct nvme_cq, dma));
+	struct nvme *n = cq->n;
+	uint32_t count = cq->posting;
+
+	cq->posting = 0;
+	if (cq->stale) {
+		cq->stale = false;
+	} else if (rc) {
+		nvme_dma_status(n, rc);
+		if (!n->frozen)
+			nvme_fatal(n, "a completion queue cannot be written");
+		return;
+	} else {
+		posted(n, cq - n->cqs, count);
+	}
+	nvme_cq_queue(n, cq);
+}
+
+static int send_entries(struct nvme *n, unsigned qid, uint64_t addr,
+			uint32_t count)
+{
+	struct nvme_cq *cq = &n->cqs[qid];
+	struct nvme_cmd *c = cq->done.first;
+	struct ob_seg seg = { addr, count * sizeof(struct nvme_cqe) };
+	int rc;
+
+	for (uint32_t i = 0; i < count; i++, c = c->next)
+		cq->batch[i] = make_entry(n, c, n->hot->cqs[qid].phase);
+	memset(&cq->dma, 0, sizeof(cq->dma));
+	cq->dma.done = sent;
+	rc = ob_dma_write(n->dev, &seg, 1, cq->batch, &cq->dma);
+	if (rc == -EINPROGRESS)
+		cq->posting = count;
+	return rc;
+}
+
+/* How many can be written at once: with room, in one piece of the ring. */
+static uint32_t batch_size(const struct nvme *n, unsigned qid)
+{
+	const struct nvme_cmd *c = n->cqs[qid].done.first;
+	uint32_t limit = room(n, qid);
+	uint32_t to_end = n->st->cqs[qid].entries - n->hot->cqs[qid].tail;
+	uint32_t count = 0;
+
+	if (limit > to_end)
+		limit = to_end;
+	if (limit > NVME_POST)
+		limit = NVME_POST;
+	for (; c && count < limit; c = c->next)
+		count++;
+	return count;
+}
+
+/* Writes one batch; false when the queue has nothing more to do now. */
+static bool flush_some(struct nvme *n, unsigned qid)
+{
+	struct nvme_cq *cq = &n->cqs[qid];
+	uint64_t addr = n->st->cqs[qid].base +
+			n->hot->cqs[qid].tail * sizeof(struct nvme_cqe);
+	uint32_t count;
+	void *to;
+
+	if (nvme_list_empty(&cq->done) || cq->posting || !nvme_running(n))
+		return false;
+	if (!room(n, qid))
+		nvme_cq_head_refresh(n, qid);
+	count = batch_size(n, qid);
+	if (!count)
+		return false;
+	to = ob_dma_ptr(n->dev, addr, count * sizeof(struct nvme_cqe), true);
+	if (to) {
+		store_entries(n, qid, to, addr, count);
+	} else {
+		int rc = send_entries(n, qid, addr, count);
+
+		if (rc == -EINPROGRESS)
+			return false;
+		if (nvme_dma_status(n, rc)) {
+			nvme_fatal(n, "a completion queue cannot be written");
+			return false;
+		}
+	}
+	posted(n, qid, count);
+	return true;
+}
+
+void nvme_cqs_flush(struct nvme *n)
+{
+	struct nvme_cq *cq;
+
+	while ((cq = n->flush)) {
+		n->flush = cq->next;
+		cq->queued = false;
+		while (flush_some(n, cq - n->cqs))
+			;
+	}
+}
+
+/* After a time in which nothing could be posted. */
+void nvme_cqs_revive(struct nvme *n)
+{
+	for (unsigned i = 0; i < NVME_QIDS; i++)
+		if (n->st->cqs[i].created &&
+		    !nvme_list_empty(&n->cqs[i].done))
+			nvme_cq_queue(n, &n->cqs[i]);
+}
+
+void nvme_cq_reset(struct nvme *n, unsigned qid)
+{
+	struct nvme_cq *cq = &n->cqs[qid];
+
+	nvme_list_init(&cq->done);
+	cq->waiting = 0;
+	cq->sqs = 0;
+	cq->bad_head = UINT32_MAX;
+	cq->stale = cq->posting != 0;
+	cq->n = n;
+	n->hot->cqs[qid] = (struct nvme_cq_hot){ .phase = 1 };
+	n->st->cqs[qid] = (struct nvme_cq_state){ 0 };
+}
+
+/* After a client came back: is the memory of all queues there again? */
+bool nvme_queues_mapped(struct nvme *n)
+{
+	for (unsigned i = 0; i < NVME_QIDS; i++) {
+		const struct nvme_sq_state *sq = &n->st->sqs[i];
+		const struct nvme_cq_state *cq = &n->st->cqs[i];
+
+		if (sq->created &&
+		    ob_dma_check(n->dev, sq->base,
+				 sq->entries * sizeof(struct nvme_sqe), false))
+			return false;
+		if (cq->created &&
+		    ob_dma_check(n->dev, cq->base,
+				 cq->entries * sizeof(struct nvme_cqe), true))
+			return false;
+	}
+	return true;
+}

@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * A command's data between guest memory and the controller's own.
+ *
+ * Drives never see guest memory (R7, R10, R13); what they read and write is a
+ * run of pages of a pool.  Admin commands have a pool of their own, so that a
+ * drive that hangs with all of the I/O pool cannot stop them.  A command that
+ * finds no room waits in the pool's queue, first come first served; later
+ * ones queue behind it even if they would fit, so everyone's turn comes.
+ */
+#include <string.h>
+#include <sys/mman.h>
+
+#include "devices/nvme/nvme.h"
+
+int nvme_pool_init(struct nvme_pool *pool, uint32_t pages)
+{
+	void *base = mmap(NULL, (size_t)pages * 4096, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (base == MAP_FAILED)
+		return -ENOMEM;
+	/* Guest data: not in a core dump (R32). */
+	madvise(base, (size_t)pages * 4096, MADV_DONTDUMP);
+	pool->base = base;
+	pool->pages = pages;
+	nvme_list_init(&pool->waiting);
+	return 0;
+}
+
+void nvme_pool_finish(struct nvme_pool *pool)
+{
+	if (pool->base)
+		munmap(pool->base, (size_t)pool->pages * 4096);
+	pool->base = NULL;
+}
+
+static bool page_used(const struct nvme_pool *pool, uint32_t page)
+{
+	return pool->used[page / 64] >> (page % 64) & 1;
+}
+
+/* First free run of count pages, or pool->pages. */
+static uint32_t find_run(const struct nvme_pool *pool, uint32_t count)
+{
+	uint32_t run = 0;
+
+	for (uint32_t i = 0; i < pool->pages; i++) {
+		if (i % 64 == 0 && pool->used[i / 64] == UINT64_MAX) {
+			run = 0;
+			i += 63;
+			continue;
+		}
+		run = page_used(pool, i) ? 0 : run + 1;
+		if (run == count)
+			return i + 1 - count;
+	}
+	return pool->pages;
+}
+
+static bool pool_take(struct nvme_pool *pool, struct nvme_buffer *buf)
+{
+	uint32_t page = find_run(pool, buf->pages);
+
+	if (page == pool->pages)
+		return false;
+	for (uint32_t i = page; i < page + buf->pages; i++)
+		pool->used[i / 64] |= 1ull << (i % 64);
+	buf->page = page;
+	buf->data = pool->base + (size_t)page * 4096;
+	return true;
+}
+
+static struct nvme_pool *pool_of(struct nvme_cmd *c)
+{
+	return c->slot->sqid ? &c->n->io_pool : &c->n->admin_pool;
+}
+
+int nvme_buffer_get(struct nvme_cmd *c, uint32_t bytes)
+{
+	struct nvme_pool *pool = pool_of(c);
+
+	c->buf.pages = (bytes + 4095) / 4096;
+	if (!c->buf.pages)
+		return 0;
+	if (nvme_list_empty(&pool->waiting) && pool_take(pool, &c->buf))
+		return 0;
+	nvme_list_push(&pool->waiting, c);
+	return -EINPROGRESS;
+}
+
+void nvme_buffer_put(struct nvme_cmd *c)
+{
+	struct nvme_pool *pool = pool_of(c);
+	struct nvme_buffer *buf = &c->buf;
+
+	if (!buf->data)
+		return;
+	for (uint32_t i = buf->page; i < buf->page + buf->pages; i++)
+		pool->used[i / 64] &= ~(1ull << (i % 64));
+	*buf = (struct nvme_buffer){ 0 };
+	if (!nvme_list_empty(&pool->waiting))
+		nvme_kick(c->n);
+}
+
+bool nvme_pool_drain(struct nvme_pool *pool)
+{
+	struct nvme_cmd *c;
+	bool did = false;
+
+	while ((c = pool->waiting.first) && pool_take(pool, &c->buf)) {
+		nvme_list_pop(&pool->waiting);
+		nvme_cmd_run(c);
+		did = true;
+	}
+	return did;
+}
+
+int nvme_step_buffer(struct nvme_cmd *c)
+{
+	return nvme_buffer_get(c, c->len);
+}
+
+static struct nvme_cmd *cmd_of(struct ob_dma_op *op)
+{
+	return (struct nvme_cmd *)((char *)op - offsetof(struct nvme_cmd, dma));
+}
+
+static void dma_prepare(struct nvme_cmd *c,
+			void (*done)(struct ob_dma_op *op, int rc))
+{
+	memset(&c->dma, 0, sizeof(c->dma));
+	c->dma.done = done;
+}
+
+static int dma_started(struct nvme_cmd *c, int rc)
+{
+	if (rc == -EINPROGRESS) {
+		c->busy = true;
+		c->is_drive = false;
+		return rc;
+	}
+	return nvme_dma_status(c->n, rc);
+}
+
+/* Feeds the walker its lists until it is content, fails or must wait. */
+static int walk_on(struct nvme_cmd *c, int rc);
+
+static void list_read(struct ob_dma_op *op, int rc)
+{
+	struct nvme_cmd *c = cmd_of(op);
+	int status = nvme_dma_status(c->n, rc);
+
+	if (!status && !c->disowned) {
+		status = walk_on(c, nvme_walk_next(&c->walk));
+		if (status < 0)
+			return;
+	}
+	nvme_cmd_resume(c, status);
+}
+
+static int walk_on(struct nvme_cmd *c, int rc)
+{
+	struct nvme_walk *w = &c->walk;
+
+	while (rc == -EAGAIN) {
+		dma_prepare(c, list_read);
+		rc = dma_started(c, ob_dma_read(c->n->dev, &w->need, 1,
+						w->list, &c->dma));
+		if (rc)
+			return rc;
+		rc = nvme_walk_next(w);
+	}
+	return rc;
+}
+
+int nvme_step_walk(struct nvme_cmd *c)
+{
+	const struct nvme_sqe *sqe = &c->slot->sqe;
+
+	if (!c->len) {
+		c->walk.count = 0;
+		return 0;
+	}
+	return walk_on(c, nvme_walk_start(&c->walk, sqe->dptr,
+					  NVME_SQE_PSDT(sqe->flags), c->len,
+					  nvme_page_size(c->n)));
+}
+
+static void data_moved(struct ob_dma_op *op, int rc)
+{
+	struct nvme_cmd *c = cmd_of(op);
+
+	nvme_cmd_resume(c, nvme_dma_status(c->n, rc));
+}
+
+int nvme_data_read(struct nvme_cmd *c, void *to)
+{
+	dma_prepare(c, data_moved);
+	c->n->moved += c->len;
+	return dma_started(c, ob_dma_read(c->n->dev, c->walk.segs,
+					  c->walk.count, to, &c->dma));
+}
+
+int nvme_data_write(struct nvme_cmd *c, const void *from)
+{
+	dma_prepare(c, data_moved);
+	c->n->moved += c->len;
+	return dma_started(c, ob_dma_write(c->n->dev, c->walk.segs,
+					   c->walk.count, from, &c->dma));
+}
+
+int nvme_step_data_in(struct nvme_cmd *c)
+{
+	return c->len ? nvme_data_read(c, c->buf.data) : 0;
+}
+
+int nvme_step_data_out(struct nvme_cmd *c)
+{
+	return c->len ? nvme_data_write(c, c->buf.data) : 0;
+}

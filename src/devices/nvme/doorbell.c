@@ -1,0 +1,307 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * Doorbells, three ways (3.1.24, 3.1.25, and B.5 for shadow doorbells).
+ *
+ * trapped	every write is a message.
+ * shadow	after Doorbell Buffer Config the I/O queues' doorbells live in
+ *		a page of guest memory, and a second page (EventIdx) says from
+ *		which value on the guest must also write the register.  While
+ *		the device polls it leaves EventIdx behind, so that the guest
+ *		makes no exits.
+ * mapped	the register page itself is memory; the device polls it.
+ *
+ * There is one truth for each doorbell.  A queue whose shadow can be read is
+ * led by the shadow, and a register write is only a call to look; the admin
+ * queue is always led by the register, since drivers do not keep its shadow
+ * (its EventIdx is kept at the last value seen, so that one that does so
+ * writes the register every time).
+ *
+ * No wake-up is lost (R18).  The guest stores a new tail into the shadow,
+ * then loads EventIdx.  Before sleeping we store the tail that we saw into
+ * EventIdx, then load the shadow again.  Each side has a full fence between
+ * its store and its load, so in every order of the four accesses at least one
+ * side sees the other's store: either we find the new tail now, or the guest
+ * finds the index armed and writes the register.
+ *
+ * Every value is hostile at any time (R17).
+ */
+#include <stdatomic.h>
+#include <string.h>
+
+#include "devices/nvme/nvme.h"
+
+#define SHADOW_BYTES (NVME_QIDS * 2 * sizeof(uint32_t))
+
+static uint32_t load(const uint32_t *at)
+{
+	return __atomic_load_n(at, __ATOMIC_ACQUIRE);
+}
+
+/* The library makes a BAR's memory after init. */
+static uint32_t *register_page(struct nvme *n)
+{
+	char *bar;
+
+	if (!n->db_page && n->doorbells == NVME_DB_MAPPED) {
+		bar = ob_dev_bar_memory(n->dev, OB_BAR0);
+		n->db_page = bar ? (uint32_t *)(bar + NVME_DB_OFFSET) : NULL;
+	}
+	return n->db_page;
+}
+
+/* Where the doorbells can be read, or NULL: only by messages. */
+static const uint32_t *doorbell_page(struct nvme *n)
+{
+	if (n->doorbells == NVME_DB_MAPPED)
+		return register_page(n);
+	if (!n->st->dbbuf)
+		return NULL;
+	return ob_dma_ptr(n->dev, n->st->dbs_addr, SHADOW_BYTES, false);
+}
+
+static bool is_led_by_page(const struct nvme *n, unsigned qid)
+{
+	return qid || n->doorbells == NVME_DB_MAPPED;
+}
+
+static void refuse(struct nvme *n, unsigned qid, bool cq, uint32_t value,
+		   uint8_t info)
+{
+	struct nvme_error_entry e = {
+		.sqid = qid, .cid = 0xffff, .status = 0xffff,
+		.location = 0xffff, .specific = value,
+	};
+
+	ob_dev_log(n->dev, OB_GUEST, "%s doorbell %u: bad %s %u",
+		   cq ? "completion" : "submission", qid,
+		   info == NVME_EVENT_BAD_DB_VALUE ? "value" : "queue", value);
+	nvme_error_add(n, &e);
+	nvme_aer_event(n, NVME_EVENT_ERROR, info, NVME_LOG_ERROR);
+}
+
+/* True if the tail moved.  A page keeps a bad value: tell it once. */
+static bool set_tail(struct nvme *n, unsigned qid, uint32_t tail)
+{
+	if (tail == n->hot->sqs[qid].tail)
+		return false;
+	if (tail >= n->st->sqs[qid].entries) {
+		if (n->sqs[qid].bad_tail != tail)
+			refuse(n, qid, false, tail, NVME_EVENT_BAD_DB_VALUE);
+		n->sqs[qid].bad_tail = tail;
+		return false;
+	}
+	n->hot->sqs[qid].tail = tail;
+	n->sqs[qid].bad_tail = UINT32_MAX;
+	return true;
+}
+
+/* The guest cannot have consumed more than was posted. */
+static bool head_ok(const struct nvme *n, unsigned qid, uint32_t head)
+{
+	const struct nvme_cq_hot *hot = &n->hot->cqs[qid];
+	uint32_t entries = n->st->cqs[qid].entries;
+
+	return head < entries && (head + entries - hot->head) % entries <=
+				 (hot->tail + entries - hot->head) % entries;
+}
+
+static bool set_head(struct nvme *n, unsigned qid, uint32_t head)
+{
+	struct nvme_cq *cq = &n->cqs[qid];
+
+	if (head == n->hot->cqs[qid].head)
+		return false;
+	if (!head_ok(n, qid, head)) {
+		if (cq->bad_head != head)
+			refuse(n, qid, true, head, NVME_EVENT_BAD_DB_VALUE);
+		cq->bad_head = head;
+		return false;
+	}
+	n->hot->cqs[qid].head = head;
+	cq->bad_head = UINT32_MAX;
+	if (!nvme_list_empty(&cq->done))
+		nvme_cq_queue(n, cq);
+	return true;
+}
+
+/* Looks at a completion queue's head where that costs no exit. */
+void nvme_cq_head_refresh(struct nvme *n, unsigned qid)
+{
+	const uint32_t *page = doorbell_page(n);
+
+	if (page && is_led_by_page(n, qid) &&
+	    set_head(n, qid, load(&page[2 * qid + 1])))
+		nvme_irq_update(n);
+}
+
+static void apply(struct nvme *n, unsigned qid, bool cq, uint32_t value)
+{
+	/* A register takes a new value each time, also the same bad one. */
+	n->sqs[qid].bad_tail = n->cqs[qid].bad_head = UINT32_MAX;
+	if (!cq && set_tail(n, qid, value))
+		nvme_kick(n);
+	else if (cq && set_head(n, qid, value))
+		nvme_irq_update(n);
+}
+
+void nvme_doorbell_write(struct nvme *n, uint64_t offset, uint32_t value)
+{
+	unsigned index = (offset - NVME_REG_DBS) / sizeof(uint32_t);
+	unsigned qid = index / 2;
+	bool cq = index & 1;
+	const uint32_t *page;
+
+	if ((n->st->csts & (NVME_CSTS_RDY | NVME_CSTS_CFS)) != NVME_CSTS_RDY) {
+		ob_dev_log(n->dev, OB_GUEST,
+			   "doorbell %u written while not ready", qid);
+		return;
+	}
+	if (qid >= NVME_QIDS || !(cq ? n->st->cqs[qid].created
+				     : n->st->sqs[qid].created)) {
+		refuse(n, qid, cq, value, NVME_EVENT_BAD_DB_REGISTER);
+		return;
+	}
+	if (register_page(n))
+		__atomic_store_n(&n->db_page[index], value, __ATOMIC_RELEASE);
+	page = doorbell_page(n);
+	if (page && is_led_by_page(n, qid))
+		value = load(&page[index]);
+	apply(n, qid, cq, value);
+	if (!qid)
+		nvme_admin_index(n);
+}
+
+/* EventIdx page, or NULL; it must be written to be of use. */
+static uint32_t *index_page(struct nvme *n)
+{
+	if (!n->st->dbbuf)
+		return NULL;
+	return ob_dma_ptr(n->dev, n->st->eis_addr, SHADOW_BYTES, true);
+}
+
+static void set_index(struct nvme *n, uint32_t *page, unsigned i, uint32_t v)
+{
+	if (__atomic_load_n(&page[i], __ATOMIC_RELAXED) == v)
+		return;
+	__atomic_store_n(&page[i], v, __ATOMIC_RELAXED);
+	ob_dma_wrote(n->dev, n->st->eis_addr + i * sizeof(v), sizeof(v));
+}
+
+void nvme_admin_index(struct nvme *n)
+{
+	uint32_t *page = index_page(n);
+
+	if (!page)
+		return;
+	set_index(n, page, 0, n->hot->sqs[0].tail);
+	set_index(n, page, 1, n->hot->cqs[0].head);
+}
+
+static bool look_at_tails(struct nvme *n, const uint32_t *page)
+{
+	bool found = false;
+
+	for (unsigned i = !is_led_by_page(n, 0); i <= n->last_sq; i++)
+		if (n->st->sqs[i].created && set_tail(n, i, load(&page[2 * i])))
+			found = true;
+	return found;
+}
+
+/* Heads matter only to a queue that is full, and to the level of INTx. */
+static bool head_matters(const struct nvme *n, unsigned qid)
+{
+	if (!n->st->cqs[qid].created)
+		return false;
+	return !nvme_list_empty(&n->cqs[qid].done) ||
+	       (ob_irq_mode(n->dev) == OB_IRQ_INTX &&
+		n->st->cqs[qid].interrupts && nvme_cq_unconsumed(n, qid));
+}
+
+static bool look_at_heads(struct nvme *n, const uint32_t *page)
+{
+	bool found = false;
+
+	for (unsigned i = !is_led_by_page(n, 0); i <= n->max_queues; i++)
+		if (head_matters(n, i) &&
+		    set_head(n, i, load(&page[2 * i + 1])))
+			found = true;
+	if (found)
+		nvme_irq_update(n);
+	return found;
+}
+
+/* True if there was something new. */
+bool nvme_doorbells_poll(struct nvme *n)
+{
+	const uint32_t *page = nvme_running(n) ? doorbell_page(n) : NULL;
+	bool tails, heads;
+
+	if (!page)
+		return false;
+	tails = look_at_tails(n, page);
+	heads = look_at_heads(n, page);
+	return tails || heads;
+}
+
+/*
+ * Asks to be woken; false when there is work after all, or when nobody would
+ * wake us.
+ */
+bool nvme_doorbells_arm(struct nvme *n)
+{
+	uint32_t *page;
+
+	if (!nvme_running(n))
+		return true;
+	if (n->doorbells == NVME_DB_MAPPED)
+		return false;
+	page = index_page(n);
+	if (!page)
+		return true;
+	for (unsigned i = 1; i <= n->last_sq; i++)
+		if (n->st->sqs[i].created)
+			set_index(n, page, 2 * i, n->hot->sqs[i].tail);
+	for (unsigned i = 1; i <= n->max_queues; i++)
+		if (head_matters(n, i))
+			set_index(n, page, 2 * i + 1, n->hot->cqs[i].head);
+	atomic_thread_fence(memory_order_seq_cst);
+	return !nvme_doorbells_poll(n);
+}
+
+/* A queue begins with both doorbells at 0. */
+void nvme_doorbell_fresh(struct nvme *n, unsigned qid, bool cq)
+{
+	if (register_page(n))
+		__atomic_store_n(&n->db_page[2 * qid + cq], 0,
+				 __ATOMIC_RELEASE);
+}
+
+void nvme_doorbells_reset(struct nvme *n)
+{
+	n->st->dbbuf = 0;
+	n->st->dbs_addr = n->st->eis_addr = 0;
+	if (register_page(n))
+		memset(n->db_page, 0, NVME_DB_SIZE);
+	ob_dev_poll(n->dev, false, false);
+}
+
+/* Doorbell Buffer Config (5.7).  Only memory that can be polled will do. */
+int nvme_step_dbbuf(struct nvme_cmd *c)
+{
+	struct nvme *n = c->n;
+	uint64_t addr[2];
+
+	memcpy(addr, c->slot->sqe.dptr, sizeof(addr));
+	if (addr[0] % nvme_page_size(n) || addr[1] % nvme_page_size(n) ||
+	    addr[0] == addr[1])
+		return NVME_INVALID_FIELD;
+	if (!ob_dma_ptr(n->dev, addr[0], SHADOW_BYTES, false) ||
+	    !ob_dma_ptr(n->dev, addr[1], SHADOW_BYTES, true))
+		return NVME_INVALID_FIELD;
+	n->st->dbs_addr = addr[0];
+	n->st->eis_addr = addr[1];
+	n->st->dbbuf = 1;
+	nvme_admin_index(n);
+	ob_dev_poll(n->dev, true, false);
+	return 0;
+}

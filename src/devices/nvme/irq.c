@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * Interrupts (7.5).
+ *
+ * MSI and MSI-X: one message per completion queue and batch, or fewer with
+ * coalescing (5.21.1.8): then a vector speaks when enough entries wait or
+ * when the time is up.  INTx: the level is up while any interrupting queue
+ * holds entries that the guest has not consumed, unless INTMS masks it.
+ */
+#include <string.h>
+
+#include "devices/nvme/nvme.h"
+
+static bool masked(const struct nvme *n, unsigned vector)
+{
+	return ob_irq_mode(n->dev) != OB_IRQ_MSIX && vector < 32 &&
+	       (n->st->intm >> vector & 1);
+}
+
+static void raise(struct nvme *n, struct nvme_cq *cq)
+{
+	unsigned vector = n->st->cqs[cq - n->cqs].vector;
+
+	cq->waiting = 0;
+	if (masked(n, vector))
+		return;
+	/* Fewer MSI vectors granted than asked: the first serves all. */
+	if (vector >= ob_irq_vectors(n->dev))
+		vector = 0;
+	ob_irq_raise(n->dev, vector);
+}
+
+/* Entries that may wait together, and for how long; 1: no coalescing. */
+static unsigned threshold(const struct nvme *n, unsigned cqid)
+{
+	uint32_t coalescing = n->st->features.coalescing;
+	unsigned vector = n->st->cqs[cqid].vector;
+
+	if (cqid == 0 || !(coalescing >> 8 & 0xff) ||
+	    (n->st->features.no_coalescing[vector / 64] >> (vector % 64) & 1))
+		return 1;
+	return (coalescing & 0xff) + 1;
+}
+
+static void time_is_up(struct ob_timer *timer)
+{
+	struct nvme *n = (struct nvme *)
+		((char *)timer - offsetof(struct nvme, coalesce));
+
+	n->coalescing = false;
+	for (unsigned i = 0; i < NVME_QIDS; i++)
+		if (n->cqs[i].waiting)
+			raise(n, &n->cqs[i]);
+}
+
+void nvme_irq_init(struct nvme *n)
+{
+	n->coalesce.fire = time_is_up;
+}
+
+static void raise_or_wait(struct nvme *n, unsigned cqid, unsigned entries)
+{
+	struct nvme_cq *cq = &n->cqs[cqid];
+	uint64_t unit = n->st->features.coalescing >> 8 & 0xff;
+
+	cq->waiting += entries;
+	if (cq->waiting >= threshold(n, cqid)) {
+		raise(n, cq);
+	} else if (!n->coalescing) {
+		n->coalescing = true;
+		ob_timer_arm(n->loop, &n->coalesce, unit * 100000);
+	}
+}
+
+void nvme_irq_posted(struct nvme *n, unsigned cqid, unsigned entries)
+{
+	if (!n->st->cqs[cqid].interrupts)
+		return;
+	if (ob_irq_mode(n->dev) == OB_IRQ_INTX)
+		nvme_irq_update(n);
+	else
+		raise_or_wait(n, cqid, entries);
+}
+
+void nvme_irq_update(struct nvme *n)
+{
+	bool level = false;
+
+	for (unsigned i = 0; i < NVME_QIDS && !level; i++)
+		level = n->st->cqs[i].interrupts && nvme_cq_unconsumed(n, i);
+	ob_irq_level(n->dev, level && !(n->st->intm & 1));
+}
+
+/* INTMC was written: what was held back is told now. */
+void nvme_irq_unmasked(struct nvme *n, uint32_t bits)
+{
+	nvme_irq_update(n);
+	if (ob_irq_mode(n->dev) != OB_IRQ_MSI)
+		return;
+	for (unsigned i = 0; i < NVME_QIDS; i++) {
+		const struct nvme_cq_state *cq = &n->st->cqs[i];
+
+		if (cq->interrupts && cq->vector < 32 &&
+		    (bits >> cq->vector & 1) && nvme_cq_unconsumed(n, i))
+			raise(n, &n->cqs[i]);
+	}
+}
+
+void nvme_irq_finish(struct nvme *n)
+{
+	if (n->coalescing)
+		ob_timer_cancel(n->loop, &n->coalesce);
+	n->coalescing = false;
+}
+
+void nvme_irq_reset(struct nvme *n)
+{
+	nvme_irq_finish(n);
+	ob_irq_level(n->dev, false);
+}

@@ -1,0 +1,269 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * The model: identity, options, and the loop in which everything happens.
+ *
+ * Register writes only note what they ask for; work() does it in a later turn
+ * of the event loop, a bounded amount at a time, so that a register access is
+ * answered soon whatever the load (and no request to the client is ever
+ * nested in a reply, R9).
+ */
+#include <string.h>
+
+#include "devices/nvme/nvme.h"
+
+/* Per turn: commands, and bytes that are copied. */
+#define TURN_COMMANDS	64u
+#define TURN_BYTES	(512u << 10)
+
+static const struct ob_option nvme_options[] = {
+	{ .name = "drive", .type = OB_OPT_STRING, .list = true,
+	  .required = true, .help = "the blocks of a namespace; may repeat" },
+	{ .name = "serial", .type = OB_OPT_STRING, .min = 1, .max = 20,
+	  .help = "serial number; default: follows from socket and drives" },
+	{ .name = "model", .type = OB_OPT_STRING, .def = "Outboard NVMe disk",
+	  .min = 1, .max = 40, .help = "model number" },
+	{ .name = "doorbells", .type = OB_OPT_CHOICE, .def = "adaptive",
+	  .choices = "adaptive|trapped|mapped",
+	  .help = "how the guest tells of new commands" },
+	{ .name = "queues", .type = OB_OPT_UINT, .def = "16", .min = 1,
+	  .max = NVME_MAX_QUEUES, .help = "pairs of I/O queues" },
+	{ .name = "lba", .type = OB_OPT_CHOICE, .def = "512",
+	  .choices = "512|4096", .help = "bytes of a logical block" },
+	{ .name = "readonly", .type = OB_OPT_BOOL, .def = "off",
+	  .help = "refuse writes" },
+	{ 0 }
+};
+
+static const struct ob_pci nvme_pci = {
+	.vendor = NVME_PCI_VENDOR, .device = NVME_PCI_DEVICE,
+	.subsystem_vendor = NVME_PCI_VENDOR, .subsystem = NVME_PCI_DEVICE,
+	.class_code = 0x010802,
+	.bars = { { .size = NVME_BAR_SIZE, .flags = OB_BAR_64 } },
+	.intx = true,
+	.pm = true,
+	.express = true,
+	.msi_vectors = 32,
+	.msix_vectors = NVME_QIDS,
+	.msix_table_bar = OB_BAR0, .msix_table_offset = NVME_MSIX_OFFSET,
+	.msix_pba_bar = OB_BAR0, .msix_pba_offset = NVME_PBA_OFFSET,
+};
+
+/* -- the loop ---------------------------------------------------------- */
+
+void nvme_fatal(struct nvme *n, const char *why)
+{
+	if (n->st->csts & NVME_CSTS_CFS)
+		return;
+	ob_dev_log(n->dev, OB_GUEST, "controller failed: %s", why);
+	n->st->csts |= NVME_CSTS_CFS;
+}
+
+/* There may be something to do: look in the next turn. */
+void nvme_kick(struct nvme *n)
+{
+	if (!n->working)
+		ob_defer(n->loop, &n->work);
+	else
+		n->again = true;
+}
+
+/* Each queue in turn, beginning behind the one that was last; false when the
+ * turn's share was used up. */
+static bool serve_queues(struct nvme *n, bool *did)
+{
+	unsigned budget = TURN_COMMANDS, count = n->last_sq + 1;
+
+	for (unsigned i = 0; i < count; i++) {
+		unsigned qid = (n->next_sq + i) % count;
+
+		if (nvme_sq_serve(n, qid, &budget))
+			*did = true;
+		if (!budget || n->moved >= TURN_BYTES) {
+			n->next_sq = (qid + 1) % count;
+			return false;
+		}
+	}
+	return true;
+}
+
+/* One turn's share of work; true if something was done. */
+bool nvme_work(struct nvme *n)
+{
+	bool did, all;
+
+	n->working = true;
+	n->again = false;
+	n->moved = 0;
+	did = nvme_pool_drain(&n->admin_pool);
+	did |= nvme_pool_drain(&n->io_pool);
+	did |= nvme_ns_drain_held(n);
+	all = serve_queues(n, &did);
+	nvme_cqs_flush(n);
+	n->working = false;
+	if (ob_dma_lost(n->dev))
+		nvme_fatal(n, "guest memory was truncated");
+	if (!all || n->again)
+		ob_defer(n->loop, &n->work);
+	return did;
+}
+
+static void run_work(struct ob_deferred *deferred)
+{
+	nvme_work((struct nvme *)
+		  ((char *)deferred - offsetof(struct nvme, work)));
+}
+
+static bool nvme_poll(struct ob_device *dev)
+{
+	struct nvme *n = ob_dev_runtime(dev);
+
+	if (!nvme_doorbells_poll(n))
+		return false;
+	nvme_work(n);
+	return true;
+}
+
+static bool nvme_sleep(struct ob_device *dev)
+{
+	return nvme_doorbells_arm(ob_dev_runtime(dev));
+}
+
+/* -- life -------------------------------------------------------------- */
+
+static void read_options(struct nvme *n)
+{
+	const struct ob_options *opts = ob_dev_options(n->dev);
+	const char *serial = ob_options_str(opts, "serial");
+	uint8_t uuid[16];
+
+	n->doorbells = ob_options_choice(opts, "doorbells");
+	n->max_queues = ob_options_u64(opts, "queues");
+	n->lba_shift = ob_options_choice(opts, "lba") ? 12 : 9;
+	if (serial)
+		strncpy(n->serial, serial, sizeof(n->serial) - 1);
+	else
+		nvme_identity_default_serial(n);
+	strncpy(n->model, ob_options_str(opts, "model"),
+		sizeof(n->model) - 1);
+	nvme_identity_uuid(n, 0, uuid);
+	nvme_identity_format(uuid, n->uuid);
+}
+
+static void adjust_pci(struct nvme *n, struct ob_pci *pci)
+{
+	n->vectors = n->max_queues + 1;
+	pci->msix_vectors = n->vectors;
+	if (n->doorbells == NVME_DB_MAPPED) {
+		pci->bars[0].nr_areas = 1;
+		pci->bars[0].areas[0] = (struct ob_area){
+			NVME_DB_OFFSET, NVME_DB_SIZE
+		};
+	}
+}
+
+static int nvme_init(struct ob_device *dev, struct ob_pci *pci,
+		     struct ob_err *err)
+{
+	struct nvme *n = ob_dev_runtime(dev);
+	int rc;
+
+	n->dev = dev;
+	n->loop = ob_dev_loop(dev);
+	n->st = ob_dev_state(dev);
+	n->hot = ob_dev_hot(dev);
+	n->work.run = run_work;
+	nvme_irq_init(n);
+	read_options(n);
+	adjust_pci(n, pci);
+	rc = nvme_ns_open_all(n, err);
+	return rc ? rc : nvme_cmds_init(n, err);
+}
+
+static void nvme_finish(struct ob_device *dev)
+{
+	struct nvme *n = ob_dev_runtime(dev);
+
+	if (!n->dev)
+		return;
+	ob_defer_cancel(n->loop, &n->work);
+	nvme_irq_finish(n);
+	nvme_cmds_finish(n);
+	nvme_ns_close_all(n);
+}
+
+static void nvme_reset(struct ob_device *dev, enum ob_reset kind)
+{
+	struct nvme *n = ob_dev_runtime(dev);
+
+	if (kind == OB_RESET_INIT)
+		n->st->attached = n->nr_ns == 64 ? UINT64_MAX
+						 : (1ull << n->nr_ns) - 1;
+	nvme_ctrl_stop(n);
+	nvme_regs_reset(n);
+}
+
+static void nvme_memory_changed(struct ob_device *dev)
+{
+	struct nvme *n = ob_dev_runtime(dev);
+
+	if (!n->frozen || !nvme_queues_mapped(n))
+		return;
+	n->frozen = false;
+	nvme_cqs_revive(n);
+	nvme_kick(n);
+}
+
+/* What was under way waits for the next client to bring the memory back. */
+static void nvme_disconnected(struct ob_device *dev)
+{
+	struct nvme *n = ob_dev_runtime(dev);
+
+	n->frozen = true;
+}
+
+static void nvme_irq_changed(struct ob_device *dev)
+{
+	nvme_irq_update(ob_dev_runtime(dev));
+}
+
+static void nvme_bus_master(struct ob_device *dev, bool on)
+{
+	struct nvme *n = ob_dev_runtime(dev);
+
+	n->master = on;
+	if (!on)
+		return;
+	nvme_cqs_revive(n);
+	nvme_kick(n);
+}
+
+static unsigned nvme_in_flight(struct ob_device *dev)
+{
+	struct nvme *n = ob_dev_runtime(dev);
+
+	return n->nr_busy_drive + n->nr_busy_flush;
+}
+
+const struct ob_device_class ob_nvme_class = {
+	.size = sizeof(struct ob_device_class),
+	.abi = OB_DEVICE_ABI,
+	.name = "nvme",
+	.summary = "an NVMe disk, one namespace for each drive",
+	.pci = &nvme_pci,
+	.options = nvme_options,
+	.state = &nvme_plain_table,
+	.hot = &nvme_hot_table,
+	.runtime_size = sizeof(struct nvme),
+	.init = nvme_init,
+	.finish = nvme_finish,
+	.region_read = nvme_region_read,
+	.region_write = nvme_region_write,
+	.reset = nvme_reset,
+	.poll = nvme_poll,
+	.sleep = nvme_sleep,
+	.memory_changed = nvme_memory_changed,
+	.disconnected = nvme_disconnected,
+	.irq_changed = nvme_irq_changed,
+	.bus_master = nvme_bus_master,
+	.in_flight = nvme_in_flight,
+};

@@ -1,0 +1,475 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The NVMe controller's own structures; docs/nvme.md is the tour.
+ *
+ * A command's way: a doorbell moves a submission queue's tail (doorbell.c);
+ * work() fetches entries in batches (sq.c); each gets a slot and is run
+ * through the steps that its opcode's row names (cmd.c, admin.c, io.c); its
+ * completion waits at its completion queue until the end of the batch (cq.c)
+ * and is told by one interrupt (irq.c).
+ */
+#ifndef OB_NVME_NVME_H
+#define OB_NVME_NVME_H
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <outboard/block.h>
+#include <outboard/device.h>
+
+#include "devices/nvme/spec.h"
+#include "devices/nvme/walk.h"
+
+extern const struct ob_device_class ob_nvme_class;
+
+/*
+ * "OB": not assigned by the PCI-SIG to anyone.  Drivers bind by class, and
+ * none knows quirks of this pair.
+ */
+#define NVME_PCI_VENDOR		0x4f42u
+#define NVME_PCI_DEVICE		0x0001u
+#define NVME_FIRMWARE		"1.0     "
+
+#define NVME_MAX_QUEUES		64u	/* I/O pairs */
+#define NVME_QIDS		(NVME_MAX_QUEUES + 1)
+#define NVME_MAX_ENTRIES	4096u	/* of one queue */
+#define NVME_MAX_NS		64u
+#define NVME_MDTS		7u	/* 2^7 pages of 4 KiB */
+#define NVME_MAX_TRANSFER	(4096u << NVME_MDTS)
+#define NVME_MPSMAX		4u	/* 64 KiB pages */
+#define NVME_MAX_AERS		4u
+#define NVME_MAX_EVENTS		16u
+#define NVME_ERROR_ENTRIES	64u
+#define NVME_ABORTS		4u
+#define NVME_FETCH		32u	/* entries of a batch */
+#define NVME_POST		64u
+
+/* Slots of the admin queue come first, so that I/O never takes them. */
+#define NVME_ADMIN_SLOTS	32u
+#define NVME_IO_SLOTS		1024u
+#define NVME_SLOTS		(NVME_ADMIN_SLOTS + NVME_IO_SLOTS)
+
+#define NVME_BAR_SIZE		0x4000u
+#define NVME_DB_OFFSET		0x1000u
+#define NVME_DB_SIZE		0x1000u
+#define NVME_MSIX_OFFSET	0x2000u
+#define NVME_PBA_OFFSET		0x3000u
+
+/* -- state, plain part ------------------------------------------------- */
+
+struct nvme_sq_state {
+	uint64_t base;
+	uint32_t entries;
+	uint16_t cqid;
+	uint8_t created, priority;
+};
+
+struct nvme_cq_state {
+	uint64_t base;
+	uint32_t entries;
+	uint16_t vector;
+	uint8_t created, interrupts;
+};
+
+struct nvme_event {
+	uint8_t type, info, log, reserved;
+};
+
+struct nvme_features {
+	uint32_t arbitration, power, error_recovery, write_cache;
+	uint32_t nr_sqs, nr_cqs;	/* allocated I/O queues */
+	uint32_t coalescing, atomicity, events;
+	uint16_t temp_over, temp_under;
+	uint64_t no_coalescing[2];	/* bit per vector */
+	uint64_t timestamp_ms;		/* as set by the host */
+	uint64_t timestamp_ns;		/* our clock at that time */
+	uint8_t timestamp_origin, reserved[7];
+};
+
+struct nvme_counters {
+	uint64_t blocks_read, blocks_written;	/* units of 512 bytes */
+	uint64_t reads, writes;
+	uint64_t media_errors, errors;
+};
+
+struct nvme_plain {
+	uint32_t cc, csts, aqa, intm;
+	uint64_t asq, acq;
+	uint64_t dbs_addr, eis_addr;	/* shadow doorbells, if dbbuf */
+	uint32_t generation;		/* of the controller's life */
+	uint8_t dbbuf;
+	uint8_t nr_events;
+	uint8_t events_masked;		/* bit per type, until its log is read */
+	uint8_t reserved;
+	struct nvme_event events[NVME_MAX_EVENTS];
+	struct nvme_features features;
+	struct nvme_counters counters;
+	uint64_t attached, changed;	/* bit per namespace, nsid - 1 */
+	struct nvme_sq_state sqs[NVME_QIDS];
+	struct nvme_cq_state cqs[NVME_QIDS];
+	uint8_t error_log[NVME_ERROR_ENTRIES * sizeof(struct nvme_error_entry)];
+};
+
+/* -- state, hot part --------------------------------------------------- */
+
+struct nvme_sq_hot {
+	uint32_t head, tail;
+};
+
+struct nvme_cq_hot {
+	uint32_t head, tail;
+	uint32_t phase;
+};
+
+enum nvme_slot_stage {
+	NVME_SLOT_FREE,
+	NVME_SLOT_RUNNING,
+	NVME_SLOT_DONE,		/* waits for room in its completion queue */
+};
+
+/*
+ * A command in flight.  `stage` is the committing store: everything else of
+ * a slot is written before it leaves FREE, and the submission queue's head
+ * passes the entry afterwards; result and status are written before DONE, and
+ * the completion queue's tail passes the entry before the slot is FREE again.
+ * So a command is at every instant in the guest's queue or in a slot.
+ */
+struct nvme_slot {
+	struct nvme_sqe sqe;
+	uint32_t result;
+	uint32_t generation;
+	uint16_t sqid;
+	uint16_t status;
+	uint16_t step;
+	uint8_t stage, reserved;
+};
+
+struct nvme_hot {
+	struct nvme_sq_hot sqs[NVME_QIDS];
+	struct nvme_cq_hot cqs[NVME_QIDS];
+	uint8_t reserved[4];
+	struct nvme_slot slots[NVME_SLOTS];
+};
+
+extern const struct ob_table nvme_plain_table, nvme_hot_table;
+
+/* -- runtime ----------------------------------------------------------- */
+
+struct nvme;
+struct nvme_cmd;
+
+/* A run of pages of a pool, or pages = 0. */
+struct nvme_buffer {
+	uint8_t *data;
+	uint32_t page, pages;
+};
+
+struct nvme_list {
+	struct nvme_cmd *first, **last;
+};
+
+/*
+ * Bounce memory: untouched anonymous pages, lowest free run first, so that a
+ * light load touches little of it.  Who finds no room waits, in order.
+ */
+struct nvme_pool {
+	uint8_t *base;
+	uint32_t pages;
+	uint64_t used[32];		/* bit per page */
+	struct nvme_list waiting;
+};
+#define NVME_IO_POOL_PAGES	2048u	/* 8 MiB */
+#define NVME_ADMIN_POOL_PAGES	256u	/* 1 MiB: two transfers of MDTS */
+
+struct nvme_ns {
+	struct nvme *n;
+	uint32_t nsid;
+	uint32_t old_writes;	/* disowned writes that are still under way */
+	struct nvme_list held;	/* commands that wait for them */
+	struct ob_drive *drive;
+	const struct ob_drive_info *info;
+	uint64_t blocks;
+	uint8_t uuid[16], nguid[16], eui64[8];
+	struct ob_block_request *flush;	/* for shutdown */
+	bool flushing, flush_again;
+};
+
+/*
+ * A step of a command.  0: go on with the next.  -EINPROGRESS: a completion
+ * will call nvme_cmd_resume.  Positive: the command ends with this status.
+ */
+typedef int (*nvme_step)(struct nvme_cmd *c);
+
+enum nvme_op_flags {
+	NVME_OP_NSID	= 1 << 0,	/* names one active namespace */
+	NVME_OP_NSID_ALL = 1 << 1,	/* or all, FFFFFFFFh */
+	NVME_OP_DATA	= 1 << 2,	/* has a data pointer */
+	NVME_OP_WRITE	= 1 << 3,	/* changes the medium */
+	NVME_OP_DBBUF	= 1 << 4,	/* only with shadow doorbells */
+};
+
+/* A row of a dispatch table; steps end with NULL. */
+struct nvme_op {
+	uint8_t opcode;
+	uint8_t flags;
+	uint16_t effects;
+	const char *name;
+	const nvme_step *steps;
+};
+
+extern const struct nvme_op nvme_admin_ops[], nvme_io_ops[];
+extern const unsigned nvme_nr_admin_ops, nvme_nr_io_ops;
+const struct nvme_op *nvme_op_find(const struct nvme_op *ops, unsigned count,
+				   uint8_t opcode);
+
+/* A slot's runtime twin. */
+struct nvme_cmd {
+	struct nvme *n;
+	struct nvme_slot *slot;
+	const struct nvme_op *op;
+	const nvme_step *steps;
+	struct nvme_ns *ns;
+	struct nvme_cmd *next;		/* in whichever list it is */
+	struct nvme_buffer buf;
+	uint32_t len;			/* of the guest's data */
+	uint32_t at, count;		/* a step's own loop */
+	uint64_t offset, span;		/* on the drive, bytes */
+	bool busy;			/* an operation belongs to others */
+	bool is_drive;			/* ... namely to the drive */
+	bool disowned;			/* by a reset */
+	bool disowned_write;
+	struct ob_block_request *req;
+	struct ob_dma_op dma;
+	struct nvme_walk walk;
+};
+
+struct nvme_sq {
+	uint16_t pos, count;		/* of batch: not dispatched yet */
+	uint16_t fetching;		/* entries that are on their way */
+	uint32_t in_flight;
+	uint32_t bad_tail;		/* refused last; do not tell again */
+	bool stale;			/* fetch of a former life under way */
+	struct nvme_cmd *deleter;	/* waits for in_flight to reach 0 */
+	struct nvme *n;
+	struct ob_dma_op dma;
+	struct nvme_sqe batch[NVME_FETCH];
+};
+
+struct nvme_cq {
+	struct nvme_list done;		/* completions without an entry yet */
+	uint16_t posting;		/* entries that are on their way */
+	uint16_t waiting;		/* entries not told by an interrupt */
+	uint32_t bad_head;
+	uint32_t sqs;			/* submission queues that use it */
+	bool queued;			/* in n->flush */
+	bool stale;
+	struct nvme_cq *next;
+	struct nvme *n;
+	struct ob_dma_op dma;
+	struct nvme_cqe batch[NVME_POST];
+};
+
+enum nvme_doorbells {
+	NVME_DB_ADAPTIVE, NVME_DB_TRAPPED, NVME_DB_MAPPED
+};
+
+struct nvme {
+	struct ob_device *dev;
+	struct ob_loop *loop;
+	struct nvme_plain *st;
+	struct nvme_hot *hot;
+
+	enum nvme_doorbells doorbells;
+	unsigned max_queues, vectors;
+	unsigned lba_shift;
+	uint32_t *db_page;		/* mapped doorbells */
+	bool frozen;			/* no client, or its memory is not back */
+	bool master;			/* bus master enable */
+	bool working, again;		/* in work(); something came up */
+	unsigned next_sq;		/* round robin */
+	unsigned last_sq;		/* highest created */
+	uint32_t moved;			/* bytes copied in this turn */
+	char serial[21], model[41];
+	char uuid[37];
+
+	unsigned nr_ns;
+	struct nvme_ns *ns;
+
+	struct ob_deferred work;
+	struct ob_timer coalesce;
+	bool coalescing;		/* the timer is armed */
+	struct nvme_cq *flush;		/* queues with something to post */
+	struct nvme_list aers;		/* outstanding event requests */
+	unsigned nr_aers;
+
+	struct nvme_cmd *cmds;
+	struct nvme_list free_admin, free_io;
+	/* Slots from here on were never used. */
+	unsigned admin_slots_seen, io_slots_seen;
+	unsigned nr_busy_drive;		/* drive requests under way */
+	unsigned nr_busy_flush;
+	char *requests;
+	size_t request_stride;
+	struct nvme_pool io_pool, admin_pool;
+
+	struct nvme_sq sqs[NVME_QIDS];
+	struct nvme_cq cqs[NVME_QIDS];
+};
+
+static inline uint32_t nvme_page_size(const struct nvme *n)
+{
+	return 4096u << ((n->st->cc & NVME_CC_MPS_MASK) >> NVME_CC_MPS_SHIFT);
+}
+
+/* Commands are fetched and completions posted only while this holds. */
+static inline bool nvme_running(const struct nvme *n)
+{
+	return (n->st->csts & (NVME_CSTS_RDY | NVME_CSTS_CFS)) == NVME_CSTS_RDY &&
+	       !n->frozen && n->master;
+}
+
+/* nvme.c */
+void nvme_fatal(struct nvme *n, const char *why);
+void nvme_kick(struct nvme *n);
+bool nvme_work(struct nvme *n);
+
+/* regs.c */
+void nvme_regs_reset(struct nvme *n);
+void nvme_region_read(struct ob_device *dev, unsigned bar, uint64_t offset,
+		      void *buf, size_t len);
+void nvme_region_write(struct ob_device *dev, unsigned bar, uint64_t offset,
+		       const void *buf, size_t len);
+
+/* ctrl.c: the controller's life */
+void nvme_ctrl_configure(struct nvme *n, uint32_t cc);
+void nvme_ctrl_subsystem_reset(struct nvme *n);
+void nvme_ctrl_stop(struct nvme *n);
+void nvme_ctrl_shutdown_step(struct nvme *n);
+
+/* list.c */
+void nvme_list_init(struct nvme_list *list);
+void nvme_list_push(struct nvme_list *list, struct nvme_cmd *c);
+bool nvme_list_empty(const struct nvme_list *list);
+void nvme_list_push_front(struct nvme_list *list, struct nvme_cmd *c);
+struct nvme_cmd *nvme_list_pop(struct nvme_list *list);
+bool nvme_list_remove(struct nvme_list *list, struct nvme_cmd *c);
+
+/* cmd.c */
+int nvme_cmds_init(struct nvme *n, struct ob_err *err);
+void nvme_cmds_finish(struct nvme *n);
+/* A slot that holds a copy of the entry; NULL when there is none. */
+struct nvme_cmd *nvme_cmd_take(struct nvme *n, uint16_t sqid,
+			       const struct nvme_sqe *sqe);
+void nvme_cmd_begin(struct nvme_cmd *c);
+void nvme_cmd_run(struct nvme_cmd *c);
+void nvme_cmd_resume(struct nvme_cmd *c, int status);
+void nvme_cmd_complete(struct nvme_cmd *c, uint16_t status);
+void nvme_cmd_release(struct nvme_cmd *c);
+/* Disowns or frees every command in flight; never waits. */
+void nvme_cmds_disown(struct nvme *n);
+/* Asks the drives for an early end of a queue's commands. */
+void nvme_cmds_hurry(struct nvme *n, unsigned sqid);
+/* The next call of nvme_cmd_run starts with the step that is running now. */
+void nvme_cmd_again(struct nvme_cmd *c);
+int nvme_dma_status(struct nvme *n, int rc);
+unsigned nvme_slot_index(const struct nvme_cmd *c);
+struct nvme_cmd *nvme_cmd_find(struct nvme *n, uint16_t sqid, uint16_t cid);
+
+/* sq.c, cq.c */
+bool nvme_sq_serve(struct nvme *n, unsigned qid, unsigned *budget);
+void nvme_sq_reset(struct nvme *n, unsigned qid);
+void nvme_sq_command_done(struct nvme *n, unsigned qid);
+void nvme_cq_reset(struct nvme *n, unsigned qid);
+void nvme_cq_add(struct nvme *n, unsigned qid, struct nvme_cmd *c);
+void nvme_cq_queue(struct nvme *n, struct nvme_cq *cq);
+void nvme_cqs_flush(struct nvme *n);
+void nvme_cqs_revive(struct nvme *n);
+bool nvme_cq_unconsumed(const struct nvme *n, unsigned qid);
+bool nvme_queues_mapped(struct nvme *n);
+
+/* queue.c: the admin commands about queues, as steps */
+int nvme_step_create_sq(struct nvme_cmd *c);
+int nvme_step_delete_sq(struct nvme_cmd *c);
+int nvme_step_create_cq(struct nvme_cmd *c);
+int nvme_step_delete_cq(struct nvme_cmd *c);
+int nvme_queue_admin(struct nvme *n);
+
+/* doorbell.c */
+void nvme_doorbell_write(struct nvme *n, uint64_t offset, uint32_t value);
+void nvme_doorbells_reset(struct nvme *n);
+void nvme_doorbell_fresh(struct nvme *n, unsigned qid, bool cq);
+bool nvme_doorbells_poll(struct nvme *n);
+bool nvme_doorbells_arm(struct nvme *n);
+void nvme_cq_head_refresh(struct nvme *n, unsigned qid);
+void nvme_admin_index(struct nvme *n);
+int nvme_step_dbbuf(struct nvme_cmd *c);
+
+/* irq.c */
+void nvme_irq_posted(struct nvme *n, unsigned cqid, unsigned entries);
+void nvme_irq_update(struct nvme *n);
+void nvme_irq_unmasked(struct nvme *n, uint32_t bits);
+void nvme_irq_reset(struct nvme *n);
+void nvme_irq_init(struct nvme *n);
+void nvme_irq_finish(struct nvme *n);
+
+/* data.c */
+int nvme_pool_init(struct nvme_pool *pool, uint32_t pages);
+void nvme_pool_finish(struct nvme_pool *pool);
+void nvme_buffer_put(struct nvme_cmd *c);
+int nvme_buffer_get(struct nvme_cmd *c, uint32_t bytes);
+/* Serves those who wait, in order; true if it did something. */
+bool nvme_pool_drain(struct nvme_pool *pool);
+int nvme_step_walk(struct nvme_cmd *c);
+int nvme_step_buffer(struct nvme_cmd *c);	/* len bytes */
+int nvme_step_data_in(struct nvme_cmd *c);	/* guest to buffer */
+int nvme_step_data_out(struct nvme_cmd *c);	/* buffer to guest */
+int nvme_data_read(struct nvme_cmd *c, void *to);
+int nvme_data_write(struct nvme_cmd *c, const void *from);
+
+/* ns.c */
+int nvme_ns_open_all(struct nvme *n, struct ob_err *err);
+void nvme_ns_close_all(struct nvme *n);
+struct nvme_ns *nvme_ns_get(struct nvme *n, uint32_t nsid);
+bool nvme_ns_active(const struct nvme *n, uint32_t nsid);
+void nvme_ns_changed(struct nvme *n, uint32_t nsid);
+void nvme_ns_old_write_done(struct nvme_ns *ns);
+void nvme_ns_forget_held(struct nvme *n);
+bool nvme_ns_drain_held(struct nvme *n);
+int nvme_step_settled(struct nvme_cmd *c);
+bool nvme_has_write_cache(const struct nvme *n);
+void nvme_ns_flush_all(struct nvme *n);
+bool nvme_ns_flushing(const struct nvme *n);
+int nvme_step_attach(struct nvme_cmd *c);
+int nvme_step_ns_management(struct nvme_cmd *c);
+
+/* identity.c: stable names from the serial number */
+void nvme_identity_default_serial(struct nvme *n);
+void nvme_identity_uuid(const struct nvme *n, uint32_t nsid, uint8_t uuid[16]);
+void nvme_identity_ns(struct nvme_ns *ns);
+void nvme_identity_format(const uint8_t uuid[16], char text[37]);
+
+/* identify.c, log.c, feature.c, aer.c */
+int nvme_step_identify(struct nvme_cmd *c);
+int nvme_step_log_prepare(struct nvme_cmd *c);
+int nvme_step_log(struct nvme_cmd *c);
+void nvme_error_add(struct nvme *n, const struct nvme_error_entry *entry);
+void nvme_error_command(struct nvme_cmd *c, uint16_t status);
+int nvme_step_set_feature(struct nvme_cmd *c);
+int nvme_step_get_feature(struct nvme_cmd *c);
+void nvme_features_reset(struct nvme *n);
+uint8_t nvme_critical_warning(const struct nvme *n);
+#define NVME_TEMPERATURE 311u	/* kelvin; there is no sensor */
+int nvme_step_aer(struct nvme_cmd *c);
+bool nvme_cmd_unwait(struct nvme_cmd *c);
+void nvme_aer_event(struct nvme *n, uint8_t type, uint8_t info, uint8_t log);
+void nvme_aer_log_read(struct nvme *n, uint8_t log);
+void nvme_aer_reset(struct nvme *n);
+int nvme_step_page(struct nvme_cmd *c);	/* len is 4096 */
+
+/* io.c */
+int nvme_io_init(struct nvme *n, struct ob_err *err);
+struct ob_block_request *nvme_io_request(struct nvme *n, unsigned slot);
+
+#endif

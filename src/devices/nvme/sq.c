@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * Submission queues: fetching.
+ *
+ * Entries are copied once, a batch at a time, into the queue's private array
+ * (R13) and dispatched from there.  The head that the guest is told moves
+ * when an entry has got its slot.  With no slot free the rest of a batch
+ * stays where it is; a command that ends gives a kick (R18).
+ */
+#include <string.h>
+
+#include "devices/nvme/nvme.h"
+
+static uint32_t queued_entries(const struct nvme *n, unsigned qid)
+{
+	const struct nvme_sq_hot *hot = &n->hot->sqs[qid];
+	uint32_t entries = n->st->sqs[qid].entries;
+
+	return (hot->tail + entries - hot->head) % entries;
+}
+
+static bool slots_left(const struct nvme *n, unsigned qid)
+{
+	if (qid)
+		return n->free_io.first || n->io_slots_seen < NVME_SLOTS;
+	return n->free_admin.first || n->admin_slots_seen < NVME_ADMIN_SLOTS;
+}
+
+static void fetched(struct ob_dma_op *op, int rc)
+{
+	struct nvme_sq *sq = (struct nvme_sq *)
+		((char *)op - offsetof(struct nvme_sq, dma));
+	struct nvme *n = sq->n;
+	uint16_t count = sq->fetching;
+
+	sq->fetching = 0;
+	if (!sq->stale) {
+		if (nvme_dma_status(n, rc)) {
+			if (!n->frozen)
+				nvme_fatal(n, "a submission queue cannot be read");
+			return;
+		}
+		sq->pos = 0;
+		sq->count = count;
+	}
+	sq->stale = false;
+	nvme_kick(n);
+}
+
+/* How many entries may be copied at once: up to the end of the ring. */
+static uint32_t batch_size(const struct nvme *n, unsigned qid)
+{
+	uint32_t count = queued_entries(n, qid);
+	uint32_t to_end = n->st->sqs[qid].entries - n->hot->sqs[qid].head;
+
+	if (count > to_end)
+		count = to_end;
+	return count < NVME_FETCH ? count : NVME_FETCH;
+}
+
+static int fetch_by_request(struct nvme *n, struct nvme_sq *sq, uint64_t addr,
+			    uint32_t count)
+{
+	struct ob_seg seg = { addr, count * sizeof(struct nvme_sqe) };
+	int rc;
+
+	memset(&sq->dma, 0, sizeof(sq->dma));
+	sq->dma.done = fetched;
+	sq->n = n;
+	rc = ob_dma_read(n->dev, &seg, 1, sq->batch, &sq->dma);
+	if (rc == -EINPROGRESS)
+		sq->fetching = count;
+	return rc;
+}
+
+/* Fills the batch; false when there is nothing, or not yet. */
+static bool fetch(struct nvme *n, unsigned qid)
+{
+	struct nvme_sq *sq = &n->sqs[qid];
+	uint32_t count = batch_size(n, qid);
+	size_t bytes = count * sizeof(struct nvme_sqe);
+	uint64_t addr = n->st->sqs[qid].base +
+			n->hot->sqs[qid].head * sizeof(struct nvme_sqe);
+	const void *entries;
+	int rc;
+
+	if (!count)
+		return false;
+	entries = ob_dma_ptr(n->dev, addr, bytes, false);
+	if (entries) {
+		memcpy(sq->batch, entries, bytes);
+	} else {
+		rc = fetch_by_request(n, sq, addr, count);
+		if (rc == -EINPROGRESS)
+			return false;
+		if (nvme_dma_status(n, rc)) {
+			nvme_fatal(n, "a submission queue cannot be read");
+			return false;
+		}
+	}
+	sq->pos = 0;
+	sq->count = count;
+	return true;
+}
+
+static bool dispatch(struct nvme *n, unsigned qid)
+{
+	struct nvme_sq *sq = &n->sqs[qid];
+	struct nvme_sq_hot *hot = &n->hot->sqs[qid];
+	struct nvme_cmd *c = nvme_cmd_take(n, qid, &sq->batch[sq->pos]);
+	uint32_t head;
+
+	if (!c)
+		return false;
+	sq->pos++;
+	head = hot->head + 1;
+	hot->head = head == n->st->sqs[qid].entries ? 0 : head;
+	nvme_cmd_begin(c);
+	return true;
+}
+
+/* Dispatches up to *budget commands; true if there were any. */
+bool nvme_sq_serve(struct nvme *n, unsigned qid, unsigned *budget)
+{
+	struct nvme_sq *sq = &n->sqs[qid];
+	bool did = false;
+
+	while (*budget && n->st->sqs[qid].created && !sq->deleter &&
+	       !sq->fetching && nvme_running(n) && slots_left(n, qid)) {
+		if (sq->pos == sq->count && !fetch(n, qid))
+			break;
+		if (!dispatch(n, qid))
+			break;
+		did = true;
+		--*budget;
+	}
+	return did;
+}
+
+void nvme_sq_reset(struct nvme *n, unsigned qid)
+{
+	struct nvme_sq *sq = &n->sqs[qid];
+
+	sq->pos = sq->count = 0;
+	sq->in_flight = 0;
+	sq->deleter = NULL;
+	sq->bad_tail = UINT32_MAX;
+	sq->stale = sq->fetching != 0;
+	sq->n = n;
+	n->hot->sqs[qid] = (struct nvme_sq_hot){ 0 };
+	n->st->sqs[qid] = (struct nvme_sq_state){ 0 };
+}
+
+void nvme_sq_command_done(struct nvme *n, unsigned qid)
+{
+	struct nvme_sq *sq = &n->sqs[qid];
+	struct nvme_cmd *deleter = sq->deleter;
+
+	if (--sq->in_flight == 0 && deleter) {
+		sq->deleter = NULL;
+		nvme_cmd_run(deleter);
+	}
+}

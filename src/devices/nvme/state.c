@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* The tables of what must survive the process.  Tags never change. */
+#include "devices/nvme/nvme.h"
+
+static const struct ob_field sq_fields[] = {
+	OB_U64(1, struct nvme_sq_state, base, "0.1"),
+	OB_U32(2, struct nvme_sq_state, entries, "0.1",
+	       .max = NVME_MAX_ENTRIES),
+	OB_U16(3, struct nvme_sq_state, cqid, "0.1", .max = NVME_MAX_QUEUES),
+	OB_U8(4, struct nvme_sq_state, created, "0.1", .max = 1),
+	OB_U8(5, struct nvme_sq_state, priority, "0.1", .max = 3),
+	OB_END
+};
+
+static const struct ob_table sq_table = {
+	"nvme-sq", sizeof(struct nvme_sq_state), sq_fields
+};
+
+static const struct ob_field cq_fields[] = {
+	OB_U64(1, struct nvme_cq_state, base, "0.1"),
+	OB_U32(2, struct nvme_cq_state, entries, "0.1",
+	       .max = NVME_MAX_ENTRIES),
+	OB_U16(3, struct nvme_cq_state, vector, "0.1", .max = 0xffff),
+	OB_U8(4, struct nvme_cq_state, created, "0.1", .max = 1),
+	OB_U8(5, struct nvme_cq_state, interrupts, "0.1", .max = 1),
+	OB_END
+};
+
+static const struct ob_table cq_table = {
+	"nvme-cq", sizeof(struct nvme_cq_state), cq_fields
+};
+
+static const struct ob_field event_fields[] = {
+	OB_U8(1, struct nvme_event, type, "0.1",
+	      .max = NVME_NR_EVENT_TYPES - 1),
+	OB_U8(2, struct nvme_event, info, "0.1"),
+	OB_U8(3, struct nvme_event, log, "0.1"),
+	OB_RESERVED(struct nvme_event, reserved),
+	OB_END
+};
+
+static const struct ob_table event_table = {
+	"nvme-event", sizeof(struct nvme_event), event_fields
+};
+
+static const struct ob_field feature_fields[] = {
+	OB_U32(1, struct nvme_features, arbitration, "0.1"),
+	OB_U32(2, struct nvme_features, power, "0.1"),
+	OB_U32(3, struct nvme_features, error_recovery, "0.1"),
+	OB_U32(4, struct nvme_features, write_cache, "0.1", .max = 1),
+	OB_U32(5, struct nvme_features, nr_sqs, "0.1",
+	       .max = NVME_MAX_QUEUES),
+	OB_U32(6, struct nvme_features, nr_cqs, "0.1",
+	       .max = NVME_MAX_QUEUES),
+	OB_U32(7, struct nvme_features, coalescing, "0.1", .max = 0xffff),
+	OB_U32(8, struct nvme_features, atomicity, "0.1", .max = 1),
+	OB_U32(9, struct nvme_features, events, "0.1"),
+	OB_U16(10, struct nvme_features, temp_over, "0.1"),
+	OB_U16(11, struct nvme_features, temp_under, "0.1"),
+	OB_U64(12, struct nvme_features, no_coalescing, "0.1"),
+	OB_U64(13, struct nvme_features, timestamp_ms, "0.1"),
+	OB_U64(14, struct nvme_features, timestamp_ns, "0.1"),
+	OB_U8(15, struct nvme_features, timestamp_origin, "0.1", .max = 1),
+	OB_RESERVED(struct nvme_features, reserved),
+	OB_END
+};
+
+static const struct ob_table feature_table = {
+	"nvme-features", sizeof(struct nvme_features), feature_fields
+};
+
+static const struct ob_field counter_fields[] = {
+	OB_U64(1, struct nvme_counters, blocks_read, "0.1"),
+	OB_U64(2, struct nvme_counters, blocks_written, "0.1"),
+	OB_U64(3, struct nvme_counters, reads, "0.1"),
+	OB_U64(4, struct nvme_counters, writes, "0.1"),
+	OB_U64(5, struct nvme_counters, media_errors, "0.1"),
+	OB_U64(6, struct nvme_counters, errors, "0.1"),
+	OB_END
+};
+
+static const struct ob_table counter_table = {
+	"nvme-counters", sizeof(struct nvme_counters), counter_fields
+};
+
+static const struct ob_field plain_fields[] = {
+	OB_U32(1, struct nvme_plain, cc, "0.1"),
+	OB_U32(2, struct nvme_plain, csts, "0.1"),
+	OB_U32(3, struct nvme_plain, aqa, "0.1"),
+	OB_U32(4, struct nvme_plain, intm, "0.1"),
+	OB_U64(5, struct nvme_plain, asq, "0.1"),
+	OB_U64(6, struct nvme_plain, acq, "0.1"),
+	OB_U64(7, struct nvme_plain, dbs_addr, "0.1"),
+	OB_U64(8, struct nvme_plain, eis_addr, "0.1"),
+	OB_U32(9, struct nvme_plain, generation, "0.1"),
+	OB_U8(10, struct nvme_plain, dbbuf, "0.1", .max = 1),
+	OB_U8(11, struct nvme_plain, nr_events, "0.1",
+	      .max = NVME_MAX_EVENTS),
+	OB_U8(12, struct nvme_plain, events_masked, "0.1", .max = 7),
+	OB_RESERVED(struct nvme_plain, reserved),
+	OB_STRUCTS(13, struct nvme_plain, events, struct nvme_event,
+		   &event_table, "0.1"),
+	OB_STRUCTS(14, struct nvme_plain, features, struct nvme_features,
+		   &feature_table, "0.1"),
+	OB_STRUCTS(15, struct nvme_plain, counters, struct nvme_counters,
+		   &counter_table, "0.1"),
+	OB_U64(16, struct nvme_plain, attached, "0.1"),
+	OB_U64(17, struct nvme_plain, changed, "0.1"),
+	OB_STRUCTS(18, struct nvme_plain, sqs, struct nvme_sq_state,
+		   &sq_table, "0.1"),
+	OB_STRUCTS(19, struct nvme_plain, cqs, struct nvme_cq_state,
+		   &cq_table, "0.1"),
+	OB_BYTES(20, struct nvme_plain, error_log, "0.1"),
+	OB_END
+};
+
+const struct ob_table nvme_plain_table = {
+	"nvme", sizeof(struct nvme_plain), plain_fields
+};
+
+static const struct ob_field sq_hot_fields[] = {
+	OB_U32(1, struct nvme_sq_hot, head, "0.1",
+	       .max = NVME_MAX_ENTRIES - 1),
+	OB_U32(2, struct nvme_sq_hot, tail, "0.1",
+	       .max = NVME_MAX_ENTRIES - 1),
+	OB_END
+};
+
+static const struct ob_table sq_hot_table = {
+	"nvme-sq-cursor", sizeof(struct nvme_sq_hot), sq_hot_fields
+};
+
+static const struct ob_field cq_hot_fields[] = {
+	OB_U32(1, struct nvme_cq_hot, head, "0.1",
+	       .max = NVME_MAX_ENTRIES - 1),
+	OB_U32(2, struct nvme_cq_hot, tail, "0.1",
+	       .max = NVME_MAX_ENTRIES - 1),
+	OB_U32(3, struct nvme_cq_hot, phase, "0.1", .max = 1),
+	OB_END
+};
+
+static const struct ob_table cq_hot_table = {
+	"nvme-cq-cursor", sizeof(struct nvme_cq_hot), cq_hot_fields
+};
+
+static const struct ob_field slot_fields[] = {
+	OB_BYTES(1, struct nvme_slot, sqe, "0.1"),
+	OB_U32(2, struct nvme_slot, result, "0.1"),
+	OB_U32(3, struct nvme_slot, generation, "0.1"),
+	OB_U16(4, struct nvme_slot, sqid, "0.1", .max = NVME_MAX_QUEUES),
+	OB_U16(5, struct nvme_slot, status, "0.1"),
+	OB_U16(6, struct nvme_slot, step, "0.1"),
+	OB_U8(7, struct nvme_slot, stage, "0.1", .max = NVME_SLOT_DONE),
+	OB_RESERVED(struct nvme_slot, reserved),
+	OB_END
+};
+
+static const struct ob_table slot_table = {
+	"nvme-command", sizeof(struct nvme_slot), slot_fields
+};
+
+static const struct ob_field hot_fields[] = {
+	OB_STRUCTS(1, struct nvme_hot, sqs, struct nvme_sq_hot,
+		   &sq_hot_table, "0.1"),
+	OB_STRUCTS(2, struct nvme_hot, cqs, struct nvme_cq_hot,
+		   &cq_hot_table, "0.1"),
+	OB_RESERVED(struct nvme_hot, reserved),
+	OB_STRUCTS(3, struct nvme_hot, slots, struct nvme_slot, &slot_table,
+		   "0.1"),
+	OB_END
+};
+
+const struct ob_table nvme_hot_table = {
+	"nvme-hot", sizeof(struct nvme_hot), hot_fields
+};

@@ -24,7 +24,6 @@ void tool_print_verbs(FILE *out)
 int tool_help(int argc, char **argv)
 {
 	const struct tool_verb *verb;
-	struct ob_err err;
 
 	if (argc < 2) {
 		tool_print_verbs(stdout);
@@ -32,8 +31,7 @@ int tool_help(int argc, char **argv)
 	}
 	verb = tool_find(argv[1]);
 	if (!verb) {
-		ob_fail(&err, 0, "no verb '%s'", argv[1]);
-		tool_misused("help", &err);
+		fprintf(stderr, "outboard help: no verb '%s'\n", argv[1]);
 		tool_print_verbs(stderr);
 		return TOOL_USAGE;
 	}

@@ -6,6 +6,7 @@
 #include "daemon/args.h"
 
 #define MAX_ARGS 32
+#define FIRST_VALUE 256	/* no character */
 
 static void fill_longopts(const struct ob_arg *table,
 			  struct option longopts[MAX_ARGS + 1])
@@ -17,38 +18,42 @@ static void fill_longopts(const struct ob_arg *table,
 			.name = table[n].name,
 			.has_arg = table[n].value ? required_argument
 						  : no_argument,
-			.val = n,
+			.val = FIRST_VALUE + n,
 		};
 	longopts[n] = (struct option){ 0 };
 }
 
+/* optopt tells them apart: a character, one of our values, or 0. */
 static int refuse(char **argv, int c, struct ob_err *err)
 {
 	const char *word = argv[optind - 1];
 
 	if (c == ':')
 		return ob_fail(err, EINVAL, "option '%s' needs a value", word);
-	if (optopt && optopt < 256 && word[1] != '-')
+	if (optopt >= FIRST_VALUE)
+		return ob_fail(err, EINVAL, "option '%s' takes no value", word);
+	if (optopt)
 		return ob_fail(err, EINVAL, "unknown option '-%c'", optopt);
-	return ob_fail(err, EINVAL, "option '%s' is unknown, ambiguous or "
-		       "takes no value", word);
+	return ob_fail(err, EINVAL, "unknown or ambiguous option '%s'", word);
 }
 
 int ob_args_parse(const struct ob_arg *table, void *into, int argc,
 		  char **argv, struct ob_err *err)
 {
 	struct option longopts[MAX_ARGS + 1];
-	int c, index = 0, rc;
+	const struct ob_arg *arg;
+	int c, rc;
 
 	fill_longopts(table, longopts);
 	optind = 0;		/* start over; glibc's way to say it */
 	opterr = 0;
-	while ((c = getopt_long(argc, argv, ":", longopts, &index)) != -1) {
+	while ((c = getopt_long(argc, argv, ":", longopts, NULL)) != -1) {
 		if (c == '?' || c == ':')
 			return refuse(argv, c, err);
-		rc = table[index].set(into, optarg, err);
+		arg = &table[c - FIRST_VALUE];
+		rc = arg->set(into, optarg, err);
 		if (rc) {
-			ob_err_prefix(err, "--%s", table[index].name);
+			ob_err_prefix(err, "--%s", arg->name);
 			return rc;
 		}
 	}

@@ -20,6 +20,23 @@ find_model(const struct ob_registry *reg, const char *text, struct ob_err *err)
 	return ob_registry_find(reg, name, err);
 }
 
+/* A name or a place to listen that two devices cannot share. */
+static int check_unique(const struct ob_plan *plan,
+			const struct ob_options *opts, const char *key,
+			struct ob_err *err)
+{
+	const char *value = ob_options_str(opts, key);
+
+	for (size_t i = 0; value && i < plan->count; i++) {
+		const char *other = ob_options_str(plan->devices[i].opts, key);
+
+		if (other && !strcmp(other, value))
+			return ob_fail(err, EINVAL,
+				       "another device has %s=%s", key, value);
+	}
+	return 0;
+}
+
 static int plan_device(struct ob_plan *plan, const char *text,
 		       struct ob_err *err)
 {
@@ -32,7 +49,13 @@ static int plan_device(struct ob_plan *plan, const char *text,
 		return -EINVAL;
 	tables[1] = p->cls->options;
 	rc = ob_options_parse(text, tables, &p->opts, err);
-	if (!rc)
+	if (rc)
+		return rc;
+	if ((rc = check_unique(plan, p->opts, "id", err)) ||
+	    (rc = check_unique(plan, p->opts, "socket", err)) ||
+	    (rc = check_unique(plan, p->opts, "fd", err)))
+		ob_options_destroy(p->opts);
+	else
 		plan->count++;
 	return rc;
 }

@@ -130,10 +130,8 @@ static int create_devices(struct serve *s, struct ob_err *err)
 		p->opts = NULL;
 		d->serve = s;
 		rc = ob_device_create(s->loop, p->cls, opts, &d->dev, err);
-		if (rc) {
-			ob_err_prefix(err, "%s", p->cls->name);
+		if (rc)
 			return rc;
-		}
 		s->count++;
 	}
 	return 0;
@@ -145,10 +143,8 @@ static int listen_all(struct serve *s, struct ob_err *err)
 		struct ob_device *dev = s->devices[i].dev;
 		int rc = ob_device_listen(dev, err);
 
-		if (rc) {
-			ob_err_prefix(err, "%s", ob_dev_id(dev));
+		if (rc)
 			return rc;
-		}
 	}
 	return 0;
 }

@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The server under test, and clients of it.
+
+    pytest tests/conform                        build/outboard, every model
+    pytest tests/conform --outboard PATH        another build of it
+    pytest tests/conform --server-cmd 'PROGRAM ... {socket} ...'
+    pytest tests/conform --socket PATH          a server that runs already
+
+Tests that need more than the protocol (a device with a DMA engine; a server
+that we started) are skipped where that is missing.
+"""
+
+import os
+import shlex
+import signal
+import subprocess
+import time
+
+import pytest
+
+import vfu
+
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(
+    os.path.abspath(__file__))))
+
+MODELS = {
+    "edu": "edu,socket={socket}",
+    "null": "null,socket={socket}",
+    "nvme": "nvme,socket={socket},drive=mem:64M",
+    "nvme-mapped": "nvme,socket={socket},drive=mem:64M,doorbells=mapped",
+}
+
+
+def pytest_addoption(parser):
+    group = parser.getgroup("server under test")
+    group.addoption("--outboard", default=os.path.join(TOP, "build/outboard"),
+                    help="the outboard command")
+    group.addoption("--models", default=",".join(MODELS),
+                    help="which of its models: " + ", ".join(MODELS))
+    group.addoption("--server-cmd", help="command line, with {socket}")
+    group.addoption("--socket", help="socket of a running server")
+    group.addoption("--header-errors", action="store_true",
+                    help="accept error replies of the header alone, which "
+                         "the specification asks for and some clients wait "
+                         "for ever behind")
+
+
+class Server:
+    """A process of ours, or a socket of someone's."""
+
+    def __init__(self, argv, path, log):
+        self.argv, self.path, self.log = argv, path, log
+        self.process = None
+        self.baseline = None
+
+    def start(self):
+        if self.argv is None or self.running():
+            return
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen(self.argv, stdout=log, stderr=log)
+        assert vfu.wait_until(self.reachable), self.why()
+        self.baseline = self.settled_fds()
+
+    def running(self):
+        return self.process is not None and self.process.poll() is None
+
+    def reachable(self):
+        if not self.running():
+            raise RuntimeError(self.why())
+        try:
+            vfu.Client(self.path).close()
+        except OSError:
+            return False
+        return True
+
+    def why(self):
+        with open(self.log, errors="replace") as log:
+            return "%s: %s" % (" ".join(self.argv), log.read()[-3000:])
+
+    def fds(self):
+        return len(os.listdir("/proc/%d/fd" % self.process.pid))
+
+    def settled_fds(self):
+        """Our own first connection is still being closed over there."""
+        count = None
+        for _ in range(50):
+            before, count = count, self.fds()
+            if before == count:
+                break
+            time.sleep(0.05)
+        return count
+
+    def stop(self):
+        if not self.running():
+            return
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(vfu.PATIENCE)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise
+
+
+def model_argv(config, *devices):
+    argv = [config.getoption("--outboard"), "serve"]
+    for device in devices:
+        argv += ["--device", device]
+    return argv
+
+
+def pytest_generate_tests(metafunc):
+    if "server_kind" not in metafunc.fixturenames:
+        return
+    option = metafunc.config.getoption
+    if option("--socket") or option("--server-cmd"):
+        kinds = ["given"]
+    else:
+        kinds = option("--models").split(",")
+    metafunc.parametrize("server_kind", kinds, scope="session")
+
+
+@pytest.fixture(scope="session")
+def whole_server(server_kind, request, tmp_path_factory):
+    option = request.config.getoption
+    folder = tmp_path_factory.mktemp(server_kind)
+    path, log = str(folder / "cntrl"), str(folder / "log")
+    if option("--socket"):
+        server = Server(None, option("--socket"), log)
+    elif option("--server-cmd"):
+        argv = shlex.split(option("--server-cmd").format(socket=path))
+        server = Server(argv, path, log)
+    else:
+        device = MODELS[server_kind].format(socket=path)
+        server = Server(model_argv(request.config, device), path, log)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def server(whole_server):
+    """Alive before and after, with as many open fds as when it began (R1)."""
+    whole_server.start()
+    yield whole_server
+    if not whole_server.process:
+        return
+    assert whole_server.running(), whole_server.why()
+    if not vfu.wait_until(
+            lambda: whole_server.fds() <= whole_server.baseline):
+        left = whole_server.fds() - whole_server.baseline
+        whole_server.stop()
+        pytest.fail("R1: %d fds left open" % left)
+
+
+@pytest.fixture
+def connect(server):
+    """connect(): a new connection; connect.no_more() closes all of them, as
+    the end of the test does."""
+    clients = []
+
+    def make(where=None):
+        clients.append(vfu.Client(where or server.path))
+        return clients[-1]
+
+    def no_more():
+        for client in clients:
+            client.close()
+
+    make.no_more = no_more
+    yield make
+    no_more()
+
+
+@pytest.fixture
+def client(connect):
+    """A client that has agreed on a version with the server."""
+    made = connect()
+    made.negotiate()
+    return made
+
+
+@pytest.fixture
+def edu(client):
+    """A client whose device is edu, which has registers that DMA."""
+    if client.read(vfu.CONFIG, 0, 4) != b"\x34\x12\xe8\x11":
+        pytest.skip("needs the edu device")
+    client.ok(vfu.RESET)
+    client.write_int(vfu.CONFIG, 4, 6, 2)
+    yield client
+
+
+@pytest.fixture
+def error_size(request):
+    """error_size(reply, size): is an error, as long as the success (R37)."""
+    short = request.config.getoption("--header-errors")
+
+    def check(got, size=0):
+        assert got.flags & vfu.ERROR
+        assert got.error, "an error without a number"
+        sizes = (0, size) if short else (size,)
+        assert len(got.payload) in sizes
+        return got
+
+    return check

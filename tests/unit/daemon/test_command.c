@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * The `outboard` command as a user or a service manager meets it: what it
+ * prints, how it ends, what it leaves behind.  Arguments: the command, and a
+ * shared object with a model.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define WAIT_MS 20000
+
+static const char *command, *module;
+static char dir[] = "/tmp/outboard-command-XXXXXX";
+
+struct child {
+	pid_t pid;
+	int out;		/* its standard output and error */
+	char text[16384];
+	size_t len;
+};
+
+static struct child start_words(const char *const *words)
+{
+	char *argv[16] = { (char *)command };
+	posix_spawn_file_actions_t act;
+	struct child c = { 0 };
+	int pipes[2];
+
+	for (unsigned i = 0; words[i]; i++)
+		argv[i + 1] = (char *)words[i];
+	assert_return_code(pipe2(pipes, O_CLOEXEC), errno);
+	posix_spawn_file_actions_init(&act);
+	posix_spawn_file_actions_adddup2(&act, pipes[1], 1);
+	posix_spawn_file_actions_adddup2(&act, pipes[1], 2);
+	posix_spawn_file_actions_addchdir_np(&act, dir);
+	assert_int_equal(posix_spawn(&c.pid, command, &act, NULL, argv,
+				     environ), 0);
+	posix_spawn_file_actions_destroy(&act);
+	close(pipes[1]);
+	c.out = pipes[0];
+	return c;
+}
+
+#define START(...) start_words((const char *const[]){ __VA_ARGS__, NULL })
+
+/* More of the output; false at its end. */
+static bool read_more(struct child *c)
+{
+	struct pollfd p = { .fd = c->out, .events = POLLIN };
+	ssize_t n;
+
+	if (poll(&p, 1, WAIT_MS) != 1)
+		fail_msg("silent after: %s", c->text);
+	n = read(c->out, c->text + c->len, sizeof(c->text) - 1 - c->len);
+	if (n <= 0)
+		return false;
+	c->len += n;
+	c->text[c->len] = '\0';
+	return true;
+}
+
+static void wait_for(struct child *c, const char *text)
+{
+	while (!strstr(c->text, text))
+		if (!read_more(c))
+			fail_msg("'%s' is not in: %s", text, c->text);
+}
+
+static int end(struct child *c)
+{
+	int status;
+
+	while (read_more(c))
+		;
+	close(c->out);
+	assert_int_equal(waitpid(c->pid, &status, 0), c->pid);
+	assert_true(WIFEXITED(status));
+	return WEXITSTATUS(status);
+}
+
+static void expect(struct child c, int code, const char *text)
+{
+	int got = end(&c);
+
+	if (got != code || !strstr(c.text, text))
+		fail_msg("exit code %d, not %d; or '%s' is not in: %s", got,
+			 code, text, c.text);
+}
+
+static void verbs(void **state)
+{
+	(void)state;
+	expect(START("--version"), 0, "outboard ");
+	expect(START("help"), 0, "  serve ");
+	expect(START("help", "serve"), 0, "--device MODEL,KEY=VALUE,...");
+	expect(START("serve", "--help"), 0, "--device MODEL,KEY=VALUE,...");
+	expect(START("frobnicate"), 2, "  serve ");
+	expect(START("help", "frobnicate"), 2, "no verb 'frobnicate'");
+}
+
+static void devices_are_listed(void **state)
+{
+	(void)state;
+	expect(START("devices"), 0, "dma_mask=number");
+	expect(START("devices"), 0, "(default 0x0fffffff)");
+	expect(START("devices"), 0, "file:PATH");
+	expect(START("devices", "--json"), 0, "\"name\": \"edu\"");
+	expect(START("devices", "extra"), 2, "unexpected argument 'extra'");
+}
+
+static void wrong_words(void **state)
+{
+	(void)state;
+	expect(START("serve"), 2, "give --device");
+	expect(START("serve", "--device", "nul"), 2, "no model 'nul' (known: ");
+	expect(START("serve", "--device", "edu,socket=s,mask=1"), 2,
+	       "dma_mask");
+	expect(START("serve", "--device", "null,socket=s", "--device",
+		     "null,socket=s"), 2, "another device has socket=s");
+	expect(START("serve", "--device", "null,id=a,socket=s", "--device",
+		     "null,id=a,socket=t"), 2, "another device has id=a");
+}
+
+/* Nothing was created, not even by the device that could have been. */
+static void one_bad_device_fails_all(void **state)
+{
+	(void)state;
+	expect(START("serve", "--device", "null,socket=good.sock", "--device",
+		     "null,socket=no/such/folder.sock"), 1, "no/such");
+	assert_int_equal(chdir(dir), 0);
+	assert_int_equal(access("good.sock", F_OK), -1);
+}
+
+static struct child start_two(void)
+{
+	struct child c = START("serve", "--device", "null,socket=a.sock,id=a",
+			       "--device", "edu,socket=b.sock,id=b");
+
+	wait_for(&c, "outboard: ready: a (null) on unix:a.sock, "
+		 "b (edu) on unix:b.sock\n");
+	return c;
+}
+
+static void serves_until_told_to_end(void **state)
+{
+	const int signals[] = { SIGTERM, SIGINT };
+
+	(void)state;
+	assert_int_equal(chdir(dir), 0);
+	for (unsigned i = 0; i < 2; i++) {
+		struct child c = start_two();
+		struct stat st;
+
+		assert_return_code(stat("b.sock", &st), errno);
+		assert_true(S_ISSOCK(st.st_mode));
+		assert_int_equal(st.st_mode & 0007, 0);		/* R33 */
+		kill(c.pid, signals[i]);
+		assert_int_equal(end(&c), 0);
+		assert_int_equal(access("a.sock", F_OK), -1);
+		assert_int_equal(access("b.sock", F_OK), -1);
+	}
+}
+
+static void ends_with_a_client_connected(void **state)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	struct child c = start_two();
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	char byte;
+
+	(void)state;
+	assert_int_equal(chdir(dir), 0);
+	strcpy(addr.sun_path, "a.sock");
+	assert_return_code(connect(fd, (struct sockaddr *)&addr,
+				   sizeof(addr)), errno);
+	kill(c.pid, SIGTERM);
+	assert_int_equal(end(&c), 0);
+	assert_true(read(fd, &byte, 1) <= 0);
+	close(fd);
+}
+
+static void live_socket_is_refused(void **state)
+{
+	struct child c = start_two();
+
+	(void)state;
+	expect(START("serve", "--device", "null,socket=a.sock"), 1, "a.sock");
+	kill(c.pid, SIGTERM);
+	assert_int_equal(end(&c), 0);
+}
+
+static void stale_socket_is_replaced(void **state)
+{
+	struct child c = start_two();
+	int status;
+
+	(void)state;
+	kill(c.pid, SIGKILL);
+	waitpid(c.pid, &status, 0);
+	close(c.out);
+	assert_int_equal(chdir(dir), 0);
+	assert_int_equal(access("a.sock", F_OK), 0);
+	c = start_two();
+	kill(c.pid, SIGTERM);
+	assert_int_equal(end(&c), 0);
+}
+
+static void service_manager_is_told(void **state)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct child c;
+	char text[64];
+	ssize_t n;
+
+	(void)state;
+	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s/notify", dir);
+	assert_return_code(bind(fd, (struct sockaddr *)&addr, sizeof(addr)),
+			   errno);
+	setenv("NOTIFY_SOCKET", addr.sun_path, 1);
+	c = start_two();
+	n = recv(fd, text, sizeof(text), 0);
+	assert_int_equal(n, 7);
+	assert_memory_equal(text, "READY=1", 7);
+	kill(c.pid, SIGTERM);
+	assert_int_equal(end(&c), 0);
+	n = recv(fd, text, sizeof(text), MSG_DONTWAIT);
+	assert_int_equal(n, 10);
+	assert_memory_equal(text, "STOPPING=1", 10);
+	unsetenv("NOTIFY_SOCKET");
+	unlink(addr.sun_path);
+	close(fd);
+}
+
+static void a_model_can_be_loaded(void **state)
+{
+	struct child c;
+
+	(void)state;
+	expect(START("devices", "--load", module), 0, "a model from outside");
+	expect(START("serve", "--load", "/no/such.so", "--device",
+		     "sample,socket=s"), 1, "/no/such.so");
+	c = START("serve", "--load", module, "--device", "sample,socket=s");
+	wait_for(&c, "(sample) on unix:s\n");
+	kill(c.pid, SIGTERM);
+	assert_int_equal(end(&c), 0);
+}
+
+static int group_setup(void **state)
+{
+	(void)state;
+	unsetenv("NOTIFY_SOCKET");
+	unsetenv("JOURNAL_STREAM");
+	return mkdtemp(dir) ? 0 : -1;
+}
+
+static int group_teardown(void **state)
+{
+	(void)state;
+	return chdir("/") || rmdir(dir) ? -1 : 0;
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(verbs),
+		cmocka_unit_test(devices_are_listed),
+		cmocka_unit_test(wrong_words),
+		cmocka_unit_test(one_bad_device_fails_all),
+		cmocka_unit_test(serves_until_told_to_end),
+		cmocka_unit_test(ends_with_a_client_connected),
+		cmocka_unit_test(live_socket_is_refused),
+		cmocka_unit_test(stale_socket_is_replaced),
+		cmocka_unit_test(service_manager_is_told),
+		cmocka_unit_test(a_model_can_be_loaded),
+	};
+
+	if (argc != 3)
+		return 2;
+	command = realpath(argv[1], NULL);
+	module = realpath(argv[2], NULL);
+	if (!command || !module)
+		return 2;
+	return cmocka_run_group_tests(tests, group_setup, group_teardown);
+}

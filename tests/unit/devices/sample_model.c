@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * A model in a shared object, as somebody outside of the tree writes it.  It
+ * is also built with an interface number, a size or a name that is wrong.
+ */
+#include <outboard/device.h>
+
+#ifndef SAMPLE_ABI
+#define SAMPLE_ABI OB_DEVICE_ABI
+#endif
+#ifndef SAMPLE_SIZE
+#define SAMPLE_SIZE sizeof(struct ob_device_class)
+#endif
+#ifndef SAMPLE_NAME
+#define SAMPLE_NAME "sample"
+#endif
+
+static void sample_write(struct ob_device *dev, unsigned bar, uint64_t offset,
+			 const void *buf, size_t len)
+{
+	(void)bar;
+	(void)offset;
+	(void)buf;
+	(void)len;
+	ob_irq_raise(dev, 0);
+}
+
+static const struct ob_pci sample_pci = {
+	.vendor = 0x1234, .device = 0x0001,
+	.class_code = 0xff0000,
+	.bars = { { .size = 4096 } },
+	.msi_vectors = 1,
+};
+
+#ifdef SAMPLE_SYMBOL
+__attribute__((visibility("default")))
+extern const struct ob_device_class SAMPLE_SYMBOL;
+#define outboard_device_class SAMPLE_SYMBOL
+#endif
+
+__attribute__((visibility("default")))
+const struct ob_device_class outboard_device_class = {
+	.size = SAMPLE_SIZE,
+	.abi = SAMPLE_ABI,
+	.name = SAMPLE_NAME,
+	.summary = "a model from outside",
+	.pci = &sample_pci,
+	.region_write = sample_write,
+};

@@ -2,6 +2,7 @@
 #include <assert.h>
 #include <stddef.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 #include <outboard/loop.h>
 
@@ -26,6 +27,28 @@ void __wrap_ob_op_writev(struct ob_loop *loop, struct ob_op *op, int fd,
 void __wrap_ob_op_fdatasync(struct ob_loop *loop, struct ob_op *op, int fd);
 void __wrap_ob_op_fallocate(struct ob_loop *loop, struct ob_op *op, int fd,
 			    int mode, off_t offset, off_t len);
+
+int __real_statx(int dir, const char *path, int flags, unsigned mask,
+		 struct statx *stx);
+int __wrap_statx(int dir, const char *path, int flags, unsigned mask,
+		 struct statx *stx);
+
+int __wrap_statx(int dir, const char *path, int flags, unsigned mask,
+		 struct statx *stx)
+{
+	int r = __real_statx(dir, path, flags, mask, stx);
+
+#ifdef STATX_DIOALIGN
+	if (seam.dio_align) {
+		stx->stx_mask |= STATX_DIOALIGN;
+		stx->stx_dio_mem_align = 512;
+		stx->stx_dio_offset_align = seam.dio_align;
+	}
+	if (seam.no_dio_info)
+		stx->stx_mask &= ~STATX_DIOALIGN;
+#endif
+	return r;
+}
 
 /* An answer that the kernel is not asked for; and cut vectors in flight. */
 static struct refusal {

@@ -15,6 +15,8 @@ struct seam {
 	int fail_modes;		/* fallocate with one of these: fail_res */
 	int fail_res;
 	unsigned fail_times;	/* 0: always */
+	uint32_t dio_align;	/* of direct I/O, instead of the real one */
+	bool no_dio_info;	/* the kernel does not tell it */
 	int sync_res;		/* of fdatasync, unless 0 */
 	/* counted */
 	unsigned reads, writes, dsync_writes, syncs, fallocates;

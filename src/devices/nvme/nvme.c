@@ -213,12 +213,16 @@ static void nvme_memory_changed(struct ob_device *dev)
 	nvme_kick(n);
 }
 
-/* What was under way waits for the next client to bring the memory back. */
+/*
+ * What was under way waits for the next client to bring the memory back.
+ * There may be none, so what this one wrote goes to the medium.
+ */
 static void nvme_disconnected(struct ob_device *dev)
 {
 	struct nvme *n = ob_dev_runtime(dev);
 
 	n->frozen = true;
+	nvme_ns_flush_all(n);
 }
 
 static void nvme_irq_changed(struct ob_device *dev)

@@ -8,9 +8,12 @@
 #include <errno.h>
 #include <string.h>
 
+/* What an empty reader or writer points to: NULL + 0 is not defined in C. */
+static uint8_t nothing[1];
+
 void ob_reader_init(struct ob_reader *rd, const void *bytes, size_t len)
 {
-	rd->at = bytes;
+	rd->at = bytes ? bytes : nothing;
 	rd->end = rd->at + len;
 }
 
@@ -67,7 +70,7 @@ int ob_skip(struct ob_reader *rd, size_t len)
 
 void ob_writer_init(struct ob_writer *wr, void *buf, size_t len)
 {
-	wr->start = wr->at = buf;
+	wr->start = wr->at = buf ? buf : nothing;
 	wr->end = wr->start + len;
 }
 

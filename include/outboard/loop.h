@@ -50,7 +50,7 @@ uint64_t ob_loop_now(const struct ob_loop *loop);
 
 /*
  * Readiness.  Level-triggered; the structure is embedded in its owner and
- * must stay until ob_watch_remove.  events and ready's argument are poll(2)
+ * must stay until ob_watch_remove.  An fd has one watch.  events and ready's argument are poll(2)
  * bits; POLLERR and POLLHUP are always reported.  remove and modify are
  * allowed from inside any callback; after remove, ready is not called.
  */
@@ -88,7 +88,7 @@ void ob_defer(struct ob_loop *loop, struct ob_deferred *deferred);
 void ob_defer_cancel(struct ob_loop *loop, struct ob_deferred *deferred);
 
 /*
- * Asynchronous operations.  op and everything it points to belong to the loop
+ * Asynchronous operations.  Zero-initialise, set done.  op and everything it points to belong to the loop
  * until done runs; res is the system call's result or -errno, short transfers
  * included.  An operation is never lost: when the ring is full it waits in
  * the loop.  ob_op_cancel asks; done still runs exactly once (-ECANCELED, or

@@ -8,7 +8,7 @@
 
 #include <outboard/device.h>
 
-/* Keys that every device has: socket, fd, id, msix, rom, page. */
+/* Keys that every device has: socket, fd, id, msix, msi, rom. */
 extern const struct ob_option ob_device_common_options[];
 
 /*

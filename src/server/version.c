@@ -15,6 +15,9 @@
 #include "server/device_impl.h"
 #include "server/session.h"
 
+/* More are taken (OB_MAX_MSG_FDS), but QEMU refuses a server that says so. */
+#define OUR_MSG_FDS 16
+
 /* Any page of at least 4 KiB; mappings of a file share one window anyway. */
 #define OUR_PGSIZES (~(uint64_t)4095)
 
@@ -28,7 +31,7 @@ static void narrow(struct ob_session *s, const struct ob_caps *offer)
 	struct ob_caps *caps = &s->caps;
 
 	s->peer_fds = offer->max_msg_fds;
-	caps->max_msg_fds = OB_MAX_MSG_FDS;
+	caps->max_msg_fds = OUR_MSG_FDS;
 	caps->max_data_xfer_size = smaller(offer->max_data_xfer_size,
 					   OB_OUR_DATA_XFER);
 	caps->max_dma_maps = smaller(offer->max_dma_maps, OB_DMA_MAPS_MAX);

@@ -242,7 +242,8 @@ void nvme_cmd_release(struct nvme_cmd *c)
 	if (c->disowned_write)
 		nvme_ns_old_write_done(c->ns);
 	c->disowned = c->disowned_write = false;
-	nvme_kick(n);
+	if (n->starved)
+		nvme_kick(n);
 }
 
 static void disown(struct nvme_cmd *c)

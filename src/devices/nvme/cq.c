@@ -37,7 +37,9 @@ void nvme_cq_queue(struct nvme *n, struct nvme_cq *cq)
 		cq->next = n->flush;
 		n->flush = cq;
 	}
-	nvme_kick(n);
+	/* work() ends with a flush. */
+	if (!n->working)
+		nvme_kick(n);
 }
 
 void nvme_cq_add(struct nvme *n, unsigned qid, struct nvme_cmd *c)

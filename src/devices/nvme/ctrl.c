@@ -60,6 +60,7 @@ void nvme_ctrl_stop(struct nvme *n)
 	nvme_features_reset(n);
 	n->st->csts = 0;
 	n->st->intm = 0;
+	n->frozen = false;	/* only a client can ask for this */
 }
 
 static void start_shutdown(struct nvme *n)

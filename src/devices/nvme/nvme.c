@@ -86,22 +86,28 @@ static bool serve_queues(struct nvme *n, bool *did)
 	return true;
 }
 
+static void check_memory(struct nvme *n)
+{
+	if (ob_dma_lost(n->dev))
+		nvme_fatal(n, "guest memory was truncated");
+}
+
 /* One turn's share of work; true if something was done. */
 bool nvme_work(struct nvme *n)
 {
 	bool did, all;
 
 	n->working = true;
-	n->again = false;
+	n->again = n->starved = false;
 	n->moved = 0;
 	did = nvme_pool_drain(&n->admin_pool);
 	did |= nvme_pool_drain(&n->io_pool);
 	did |= nvme_ns_drain_held(n);
 	all = serve_queues(n, &did);
+	check_memory(n);
 	nvme_cqs_flush(n);
+	check_memory(n);
 	n->working = false;
-	if (ob_dma_lost(n->dev))
-		nvme_fatal(n, "guest memory was truncated");
 	if (!all || n->again)
 		ob_defer(n->loop, &n->work);
 	return did;

@@ -288,6 +288,7 @@ struct nvme {
 	bool frozen;			/* no client, or its memory is not back */
 	bool master;			/* bus master enable */
 	bool working, again;		/* in work(); something came up */
+	bool starved;			/* no slot was left */
 	unsigned next_sq;		/* round robin */
 	unsigned last_sq;		/* highest created */
 	uint32_t moved;			/* bytes copied in this turn */

@@ -19,11 +19,15 @@ static uint32_t queued_entries(const struct nvme *n, unsigned qid)
 	return (hot->tail + entries - hot->head) % entries;
 }
 
-static bool slots_left(const struct nvme *n, unsigned qid)
+/* With none left, the next command that ends gives a kick. */
+static bool slots_left(struct nvme *n, unsigned qid)
 {
-	if (qid)
-		return n->free_io.first || n->io_slots_seen < NVME_SLOTS;
-	return n->free_admin.first || n->admin_slots_seen < NVME_ADMIN_SLOTS;
+	bool any = qid ? n->free_io.first || n->io_slots_seen < NVME_SLOTS
+		       : n->free_admin.first ||
+			 n->admin_slots_seen < NVME_ADMIN_SLOTS;
+
+	n->starved |= !any;
+	return any;
 }
 
 static void fetched(struct ob_dma_op *op, int rc)
@@ -126,7 +130,11 @@ bool nvme_sq_serve(struct nvme *n, unsigned qid, unsigned *budget)
 	bool did = false;
 
 	while (*budget && n->st->sqs[qid].created && !sq->deleter &&
-	       !sq->fetching && nvme_running(n) && slots_left(n, qid)) {
+	       !sq->fetching && nvme_running(n)) {
+		if (sq->pos == sq->count && !queued_entries(n, qid))
+			break;
+		if (!slots_left(n, qid))
+			break;
 		if (sq->pos == sq->count && !fetch(n, qid))
 			break;
 		if (!dispatch(n, qid))

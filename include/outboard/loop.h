@@ -53,11 +53,16 @@ uint64_t ob_loop_now(const struct ob_loop *loop);
  * must stay until ob_watch_remove.  An fd has one watch.  events and ready's argument are poll(2)
  * bits; POLLERR and POLLHUP are always reported.  remove and modify are
  * allowed from inside any callback; after remove, ready is not called.
+ *
+ * With `edge` ready is called when something new happened and sometimes in
+ * vain: it must not block, and goes on until there is nothing more.  That
+ * saves the loop from asking after each call.
  */
 struct ob_watch {
 	void (*ready)(struct ob_watch *watch, uint32_t events);
 	int fd;
 	uint32_t events;
+	bool edge;
 	void *engine;		/* the loop's */
 };
 
@@ -99,7 +104,7 @@ struct ob_op {
 	struct ob_op *next;	/* from here on the loop's */
 	struct ob_loop *loop;
 	uint8_t code;
-	bool queued;
+	bool queued, cancelled;
 	int fd;
 	uint32_t flags;
 	const void *addr;

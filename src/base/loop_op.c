@@ -59,7 +59,7 @@ bool ob_op_list_remove(struct op_list *list, struct ob_op *op)
 
 static bool is_counted(const struct ob_op *op)
 {
-	return OP_CODE(op) != OP_SIGNAL;
+	return op->code != OP_SIGNAL;
 }
 
 static bool try_start(struct ob_loop *loop, struct ob_op *op)
@@ -90,6 +90,7 @@ void ob_op_submit(struct ob_loop *loop, struct ob_op *op)
 	struct op_list *list = waiting_list(loop, op);
 
 	op->loop = loop;
+	op->cancelled = false;
 	if (loop->closing) {
 		op->queued = false;
 		finish(loop, op, -ECANCELED);
@@ -111,7 +112,7 @@ void ob_op_complete(struct ob_op *op, int res)
 	if (is_counted(op))
 		op->loop->in_flight--;
 	/* A blocked worker of the kernel is cancelled by a signal. */
-	if (res == -EINTR && (op->code & OP_CANCELLED))
+	if (res == -EINTR && op->cancelled)
 		res = -ECANCELED;
 	op->res = res;
 	settle(op);
@@ -146,9 +147,9 @@ bool ob_op_advance(struct ob_loop *loop)
 
 void ob_op_cancel(struct ob_loop *loop, struct ob_op *op)
 {
-	if (!op->loop || (op->code & OP_CANCELLED))
+	if (!op->loop || op->cancelled)
 		return;
-	op->code |= OP_CANCELLED;
+	op->cancelled = true;
 	if (!op->queued) {
 		loop->engine->op_cancel(loop, op);
 		return;

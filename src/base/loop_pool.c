@@ -41,7 +41,7 @@ static int run_call(struct ob_op *op)
 {
 	ssize_t r = -1;
 
-	switch (OP_CODE(op)) {
+	switch ((enum op_code)op->code) {
 	case OP_READV:
 		r = preadv2(op->fd, op->addr, (int)op->len, (off_t)op->off, 0);
 		break;
@@ -144,7 +144,7 @@ static int pool_op_start(struct ob_loop *loop, struct ob_op *op)
 	struct pool *pool = loop->io;
 	bool have_thread;
 
-	if (OP_CODE(op) == OP_SIGNAL) {
+	if (op->code == OP_SIGNAL) {
 		op->res = signal_now(op);
 		ob_op_list_add(&loop->finished, op);
 		return 0;
@@ -231,7 +231,7 @@ static bool pool_reap(struct ob_loop *loop)
 			any |= take_results(loop);
 		} else {
 			ob_watch_dispatch(loop, event->data.u64,
-					  event->events);
+					  event->events, true);
 			any = true;
 		}
 	}
@@ -256,13 +256,13 @@ static int pool_wait(struct ob_loop *loop, int64_t timeout_ns)
 static int control(struct ob_loop *loop, uint32_t index, int how)
 {
 	struct pool *pool = loop->io;
+	const struct ob_watch *watch = loop->slots[index].watch;
 	struct epoll_event event = {
-		.events = loop->slots[index].watch->events,
+		.events = watch->events | (watch->edge ? EPOLLET : 0),
 		.data.u64 = ob_watch_key(loop, index),
 	};
 
-	if (epoll_ctl(pool->epoll_fd, how, loop->slots[index].watch->fd,
-		      &event) < 0)
+	if (epoll_ctl(pool->epoll_fd, how, watch->fd, &event) < 0)
 		return -errno;
 	return 0;
 }

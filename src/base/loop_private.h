@@ -13,10 +13,6 @@ enum op_code {
 	OP_SIGNAL,		/* eight bytes into an eventfd */
 };
 
-/* In ob_op.code beside the code: somebody asked to cancel it. */
-#define OP_CANCELLED	0x80
-#define OP_CODE(op)	((enum op_code)((op)->code & ~OP_CANCELLED))
-
 struct op_list {
 	struct ob_op *head, **tail;
 };
@@ -35,7 +31,6 @@ struct watch_slot {
 };
 
 struct engine {
-	bool one_shot;		/* a watch reports once and is armed again */
 	int (*open)(struct ob_loop *loop, struct ob_err *err);
 	void (*close)(struct ob_loop *loop);
 	/* Dispatches what is ready; true if there was anything. */
@@ -88,7 +83,9 @@ extern const struct engine ob_engine_uring, ob_engine_pool;
 
 /* loop_watch.c */
 uint64_t ob_watch_key(const struct ob_loop *loop, uint32_t index);
-void ob_watch_dispatch(struct ob_loop *loop, uint64_t key, uint32_t events);
+/* armed: the kernel will report more without being asked. */
+void ob_watch_dispatch(struct ob_loop *loop, uint64_t key, uint32_t events,
+		       bool armed);
 /* Arms what found no room earlier. */
 void ob_watch_retry(struct ob_loop *loop);
 

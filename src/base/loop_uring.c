@@ -108,7 +108,10 @@ static int uring_watch_arm(struct ob_loop *loop, uint32_t index)
 
 	if (!sqe)
 		return -EAGAIN;
-	io_uring_prep_poll_add(sqe, watch->fd, watch->events);
+	if (watch->edge)
+		io_uring_prep_poll_multishot(sqe, watch->fd, watch->events);
+	else
+		io_uring_prep_poll_add(sqe, watch->fd, watch->events);
 	io_uring_sqe_set_data64(sqe, watch_tag(loop, index));
 	return 0;
 }
@@ -130,7 +133,7 @@ static int uring_op_start(struct ob_loop *loop, struct ob_op *op)
 
 	if (!sqe)
 		return -EAGAIN;
-	switch (OP_CODE(op)) {
+	switch ((enum op_code)op->code) {
 	case OP_READV:
 		io_uring_prep_readv(sqe, op->fd, op->addr, op->len, op->off);
 		break;
@@ -175,15 +178,18 @@ static void uring_cancel_all(struct ob_loop *loop)
 	io_uring_sqe_set_data64(sqe, 0);
 }
 
-static void dispatch(struct ob_loop *loop, uint64_t tag, int res)
+static void dispatch(struct ob_loop *loop, const struct io_uring_cqe *cqe)
 {
+	uint64_t tag = cqe->user_data;
+	uint32_t events = cqe->res < 0 ? POLLERR : (uint32_t)cqe->res;
+
 	if (!tag)
 		return;
 	if (tag & 1)
-		ob_watch_dispatch(loop, tag >> 1,
-				  res < 0 ? POLLERR : (uint32_t)res);
+		ob_watch_dispatch(loop, tag >> 1, events,
+				  cqe->flags & IORING_CQE_F_MORE);
 	else
-		ob_op_complete((struct ob_op *)(uintptr_t)tag, res);
+		ob_op_complete((struct ob_op *)(uintptr_t)tag, cqe->res);
 }
 
 /* Completions may be due that only the kernel can post. */
@@ -212,7 +218,7 @@ static bool uring_reap(struct ob_loop *loop)
 		copies[i] = *cqes[i];
 	io_uring_cq_advance(ring, count);
 	for (unsigned i = 0; i < count; i++)
-		dispatch(loop, copies[i].user_data, copies[i].res);
+		dispatch(loop, &copies[i]);
 	if (count) {
 		ob_watch_retry(loop);
 		ob_op_advance(loop);
@@ -255,7 +261,6 @@ static int uring_wait(struct ob_loop *loop, int64_t timeout_ns)
 }
 
 const struct engine ob_engine_uring = {
-	.one_shot = true,
 	.open = uring_open,
 	.close = uring_close,
 	.reap = uring_reap,

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
  * Watches: the table of slots, and the rule that makes readiness
- * level-triggered.  Each slot is armed for one event; after its callback it
- * is armed again, and an fd that is still ready then reports at once.  With
- * the ring the new request travels with the next system call that the loop
- * makes anyway, so being level-triggered costs none.
+ * level-triggered.  With the ring a slot is armed for one event; after its
+ * callback it is armed again, and an fd that is still ready then reports at
+ * once.  The new request travels with the next system call that the loop
+ * makes anyway.  Watches with `edge` stay armed, which saves the kernel some
+ * work on each event.
  */
 #include <base/loop_private.h>
 
@@ -118,15 +119,15 @@ void ob_watch_remove(struct ob_loop *loop, struct ob_watch *watch)
 	watch->engine = NULL;
 }
 
-void ob_watch_dispatch(struct ob_loop *loop, uint64_t key, uint32_t events)
+void ob_watch_dispatch(struct ob_loop *loop, uint64_t key, uint32_t events,
+		       bool armed)
 {
 	uint32_t index = key & ((UINT32_C(1) << INDEX_BITS) - 1);
 	struct watch_slot *slot = &loop->slots[index];
 
 	if (!slot->watch || ob_watch_key(loop, index) != key)
 		return;
-	if (loop->engine->one_shot)
-		slot->armed = false;
+	slot->armed = armed;
 	slot->watch->ready(slot->watch, events);
 	/* The callback may have moved the table. */
 	slot = &loop->slots[index];

@@ -67,6 +67,39 @@ static void test_ready_is_called_while_data_is_left(void **state)
 	close_pair(fds);
 }
 
+static void on_edge(struct ob_watch *watch, uint32_t events)
+{
+	struct end *end = (struct end *)watch;
+	char c;
+
+	end->seen |= events;
+	while (read(watch->fd, &c, 1) == 1)
+		end->calls++;
+}
+
+/* Each round is news after silence; what counts is that no byte is missed. */
+static void test_an_edge_watch_hears_of_everything_new(void **state)
+{
+	struct ob_loop *loop = *state;
+	struct end end;
+	int fds[2];
+
+	make_pair(fds);
+	end = end_of(loop, fds[0], POLLIN);
+	end.watch.ready = on_edge;
+	end.watch.edge = true;
+	assert_int_equal(ob_watch_add(loop, &end.watch), 0);
+	for (int i = 1; i <= 1000; i++) {
+		assert_int_equal(write(fds[1], "xyz", 3), 3);
+		turn_until(loop, &end.calls, 3 * i);
+	}
+	assert_int_equal(write(fds[1], "x", 1), 1);
+	ob_watch_remove(loop, &end.watch);
+	turn_some(loop);
+	assert_int_equal(end.calls, 3000);
+	close_pair(fds);
+}
+
 static void test_ready_repeats_when_nothing_is_read(void **state)
 {
 	struct ob_loop *loop = *state;
@@ -263,6 +296,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		ON_BOTH_ENGINES(test_ready_is_called_while_data_is_left),
+		ON_BOTH_ENGINES(test_an_edge_watch_hears_of_everything_new),
 		ON_BOTH_ENGINES(test_ready_repeats_when_nothing_is_read),
 		ON_BOTH_ENGINES(test_hangup_is_reported_unasked),
 		ON_BOTH_ENGINES(test_nothing_after_remove),

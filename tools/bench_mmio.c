@@ -13,7 +13,6 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <outboard/client.h>
@@ -22,6 +21,7 @@
 #include "floor.h"
 #include "hist.h"
 #include "report.h"
+#include "server_process.h"
 #include "socket_args.h"
 #include "tools.h"
 
@@ -284,50 +284,15 @@ static int measure_row(struct bench *b, const struct row *row, json_t *list)
 	return r;
 }
 
-static double cpu_seconds(pid_t pid)
-{
-	unsigned long user = 0, system = 0;
-	char path[64];
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
-	f = fopen(path, "re");
-	if (!f)
-		return 0;
-	if (fscanf(f, "%*d (%*[^)]) %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u "
-		      "%*u %lu %lu", &user, &system) != 2)
-		user = system = 0;
-	fclose(f);
-	return (double)(user + system) / (double)sysconf(_SC_CLK_TCK);
-}
-
 /* A server that burns its CPU while nobody asks it anything spins. */
 static bool server_spins(pid_t pid)
 {
 	uint64_t start = now_ns();
-	double before = cpu_seconds(pid);
+	double before = process_cpu_seconds(pid);
 
 	usleep(300000);
-	return cpu_seconds(pid) - before >
+	return process_cpu_seconds(pid) - before >
 	       BUSY_SHARE * (double)(now_ns() - start) / 1e9;
-}
-
-static int find_server(struct bench *b)
-{
-	struct ucred cred;
-	socklen_t len = sizeof(cred);
-
-	if (getsockopt(ob_client_fd(b->client), SOL_SOCKET, SO_PEERCRED, &cred,
-		       &len))
-		return ob_fail(&b->err, errno, "SO_PEERCRED: %s",
-			       strerror(errno));
-	b->server = cred.pid;
-	sched_getaffinity(0, sizeof(b->own_cpus), &b->own_cpus);
-	if (cred.pid <= 0 ||
-	    sched_getaffinity(cred.pid, sizeof(b->server_cpus),
-			      &b->server_cpus))
-		b->server_cpus = b->own_cpus;
-	return 0;
 }
 
 static int find_region(struct bench *b)
@@ -354,10 +319,13 @@ static int find_region(struct bench *b)
 
 static int prepare(struct bench *b)
 {
-	int r;
+	int r = find_region(b);
 
-	if ((r = find_server(b)) || (r = find_region(b)))
+	if (r)
 		return r;
+	b->server = server_pid(b->client);
+	process_cpus(b->server, &b->server_cpus);
+	process_cpus(0, &b->own_cpus);
 	r = ob_client_read(b->client, b->region, b->offset, &b->value,
 			   sizeof(b->value), &b->err);
 	if (r)
@@ -550,7 +518,7 @@ static int set_json(void *into, const char *value, struct ob_err *err)
 
 static const struct ob_arg args[] = {
 	{ "time", "SECONDS", "how long in all (default 10)", set_time },
-	{ "rounds", "N", "rounds of each row (default 5)", set_rounds },
+	{ "rounds", "N", "rounds of each row, 5 to 101 (default 15)", set_rounds },
 	{ "mode", "auto|spin|block",
 	  "how to wait (default: as the server does)", set_mode },
 	{ "region", "N", "region to use (default: the first BAR)",
@@ -574,7 +542,7 @@ int tool_bench_mmio(int argc, char **argv)
 	if (!b)
 		return TOOL_FAILED;
 	b->opt.seconds = 10;
-	b->opt.rounds = 5;
+	b->opt.rounds = 15;
 	if (tool_socket_args(args, &b->opt, argc, argv, &path)) {
 		free(b);
 		return TOOL_USAGE;

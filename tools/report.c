@@ -94,15 +94,18 @@ static void print_member(FILE *f, const char *key, json_t *value, int indent)
 	}
 }
 
-/* Simple members on the first line, the others below it. */
+/* The name and the simple members on the first line, the others below it. */
 static void print_element(FILE *f, json_t *object, int indent)
 {
 	json_t *head = json_object(), *rest = json_object(), *value;
+	const char *name = json_string_value(json_object_get(object, "name"));
 	const char *key;
 
 	json_object_foreach(object, key, value)
-		json_object_set(is_simple(value) ? head : rest, key, value);
-	fprintf(f, "%*s", indent, "");
+		if (!name || strcmp(key, "name"))
+			json_object_set(is_simple(value) ? head : rest, key,
+					value);
+	fprintf(f, "%*s%s%s", indent, "", name ? name : "", name ? ": " : "");
 	print_flat(f, head);
 	json_object_foreach(rest, key, value)
 		print_member(f, key, value, indent + 4);

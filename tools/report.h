@@ -13,7 +13,7 @@
 /*
  * Prints and releases the tree.  In text, booleans are Name+ or Name-, an
  * object of simple values takes one line, "size" is told in KiB and so on,
- * and an element of a list is headed by its first members.  0 or -errno.
+ * and an element of a list is headed by its name and simple members.  0 or -errno.
  */
 int report_print(FILE *f, json_t *tree, bool as_json);
 

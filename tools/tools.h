@@ -45,6 +45,8 @@ void tool_devices_help(FILE *out);
 /* inspect.c, bench.c, bench_mmio.c: clients of a served device */
 int tool_inspect(int argc, char **argv);
 void tool_inspect_help(FILE *out);
+int tool_bench(int argc, char **argv);
+void tool_bench_help(FILE *out);
 int tool_bench_mmio(int argc, char **argv);
 void tool_bench_mmio_help(FILE *out);
 

@@ -3,7 +3,7 @@
  * The client's memory map: DMA_MAP, DMA_UNMAP, look-up.
  *
  * Ranges are an array sorted by address: a look-up is the last hit or a
- * binary search, an insertion moves what lies behind it (1.5 MiB at most, for
+ * binary search, an insertion moves what lies behind it (3.5 MiB at most, for
  * 65,535 ranges that come in the worst order).  The table in the state has
  * the same mappings in slots of their own, so that a change there is one
  * entry, and its size field is the store that commits it.

@@ -37,6 +37,7 @@ static int channel_open(struct ob_channel *ch, struct ob_loop *loop, int fd,
 
 	if (r)
 		return r;
+	ob_conn_refuse_sockets(ch->conn);
 	ch->watch.fd = fd;
 	ch->watch.ready = ready;
 	ch->watch.events = POLLIN;

@@ -27,7 +27,7 @@ static void version_without_json_gets_all_capabilities(void **arg)
 	assert_int_equal(rig->reply[0] | rig->reply[1] << 8, 0);
 	assert_int_equal(rig->reply[2] | rig->reply[3] << 8, 1);
 	json = json_of(rig);
-	assert_non_null(strstr(json, "\"max_msg_fds\":64"));
+	assert_non_null(strstr(json, "\"max_msg_fds\":16"));
 	assert_non_null(strstr(json, "\"max_data_xfer_size\":1048576"));
 	assert_non_null(strstr(json, "\"max_dma_maps\":65535"));
 	assert_non_null(strstr(json, "\"pgsizes\":4096"));

@@ -126,9 +126,11 @@ static complaint parse_term(char *text, struct fault_term *term)
 	if (!error)
 		return "expected OP=ERROR";
 	if ((bad = parse_word(ops, text, &mask,
-			      "the operation is none of read, write, flush, discard, zeroes, all")) ||
+			      "the operation is none of read, write, flush, "
+			      "discard, zeroes, all")) ||
 	    (bad = parse_word(errors, error, &term->error,
-			      "the error is none of EIO, ENOSPC, EROFS, EINVAL, EOPNOTSUPP, ECANCELED")) ||
+			      "the error is none of EIO, ENOSPC, EROFS, "
+			      "EINVAL, EOPNOTSUPP, ECANCELED")) ||
 	    (range && (bad = parse_range(range, term))) ||
 	    (every && (bad = parse_number(every, UINT32_MAX, &term->every,
 					  "/N takes a number from 1"))) ||

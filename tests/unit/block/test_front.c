@@ -18,7 +18,8 @@ static void bad_specs_are_refused_by_name(void **state)
 	} bad[] = {
 		{ "", EINVAL, "a drive must be named: TYPE:ARGUMENT or a path" },
 		{ "tape:/dev/st0", EINVAL,
-		  "no drive type \"tape\" (known: file, mem, null, delay, fault); a path with a colon is written file:PATH" },
+		  "no drive type \"tape\" (known: file, mem, null, delay, fault); "
+		  "a path with a colon is written file:PATH" },
 		{ "mem", EINVAL, "mem needs an argument: mem:SIZE" },
 		{ "delay", EINVAL,
 		  "delay needs an argument: delay:MICROSECONDS|hang:DRIVE" },
@@ -33,15 +34,19 @@ static void bad_specs_are_refused_by_name(void **state)
 		{ "file:/tmp", EINVAL,
 		  "file:/tmp: it is a directory; a drive is a file or a block device" },
 		{ "file:/dev/null", EINVAL,
-		  "file:/dev/null: it is a character device; a drive is a file or a block device" },
+		  "file:/dev/null: it is a character device; "
+		  "a drive is a file or a block device" },
 		{ "delay:5", EINVAL,
 		  "delay:5: no inner drive; the form is delay:MICROSECONDS|hang:DRIVE" },
 		{ "delay:-5:mem:1M", EINVAL,
-		  "delay:-5:mem:1M: bad delay \"-5\": expected 0 to 3600000000 microseconds, or hang" },
+		  "delay:-5:mem:1M: bad delay \"-5\": "
+		  "expected 0 to 3600000000 microseconds, or hang" },
 		{ "delay::mem:1M", EINVAL,
-		  "delay::mem:1M: bad delay \"\": expected 0 to 3600000000 microseconds, or hang" },
+		  "delay::mem:1M: bad delay \"\": "
+		  "expected 0 to 3600000000 microseconds, or hang" },
 		{ "delay:3600000001:mem:1M", EINVAL,
-		  "delay:3600000001:mem:1M: bad delay \"3600000001\": expected 0 to 3600000000 microseconds, or hang" },
+		  "delay:3600000001:mem:1M: bad delay \"3600000001\": "
+		  "expected 0 to 3600000000 microseconds, or hang" },
 		{ "delay:1:fault:all=EIO:null:7", EINVAL,
 		  "null:7: the size, 7 bytes, is no multiple of 512" },
 	};
@@ -68,16 +73,38 @@ static void sizes_beyond_reason_are_refused(void **state)
 	rig_stop(&rig);
 }
 
-static void a_fifo_is_refused_and_not_waited_for(void **state)
+/*
+ * The path is the operator's, links included; what it leads to must still be
+ * something that has blocks, and opening must not wait (the FIFO).
+ */
+static void test_r36_only_images_are_opened(void **state)
 {
+	static const struct {
+		const char *target, *complaint;
+	} links[] = {
+		{ "/", "it is a directory" },
+		{ "/dev/zero", "it is a character device" },
+		{ "/proc/self/mem", "the image is empty" },
+	};
 	char path[64];
 	struct rig rig;
 
 	rig_start(&rig, state);
-	snprintf(path, sizeof(path), "/tmp/outboard-fifo-%d", getpid());
+	snprintf(path, sizeof(path), "/tmp/outboard-test-%d", getpid());
 	assert_int_equal(mkfifo(path, 0600), 0);
 	assert_non_null(strstr(rig_open_fails(&rig, path, true, EINVAL),
 			       "it is a FIFO"));
+	unlink(path);
+	for (size_t i = 0; i < sizeof(links) / sizeof(links[0]); i++) {
+		assert_int_equal(symlink(links[i].target, path), 0);
+		assert_non_null(strstr(rig_open_fails(&rig, path, true,
+						      EINVAL),
+				       links[i].complaint));
+		unlink(path);
+	}
+	rig_make_image(&rig, "/tmp", MIB);
+	assert_int_equal(symlink(rig.path, path), 0);
+	rig_open(&rig, path, false);
 	unlink(path);
 	rig_stop(&rig);
 }
@@ -227,6 +254,37 @@ static void mem_zeroes_exactly_what_it_is_told(void **state)
 	rig_stop(&rig);
 }
 
+/* The VmFlags line of the mapping that starts at addr. */
+static bool mapping_has_flag(const void *addr, const char *flag)
+{
+	char start[32], line[512];
+	bool inside = false;
+	FILE *smaps = fopen("/proc/self/smaps", "r");
+
+	assert_non_null(smaps);
+	snprintf(start, sizeof(start), "%lx-", (unsigned long)addr);
+	while (fgets(line, sizeof(line), smaps)) {
+		if (!strncmp(line, start, strlen(start)))
+			inside = true;
+		else if (inside && !strncmp(line, "VmFlags:", 8))
+			break;
+	}
+	fclose(smaps);
+	assert_true(inside);
+	return strstr(line, flag);
+}
+
+static void test_r32_memory_stays_out_of_core_dumps(void **state)
+{
+	struct rig rig;
+
+	rig_start(&rig, state);
+	rig_open(&rig, "mem:1M", false);
+	assert_true(mapping_has_flag(ob_drive_info(rig.drive)->memory,
+				     " dd"));
+	rig_stop(&rig);
+}
+
 /* A chain of requests, each submitted by the one before, must not recurse. */
 struct chain {
 	struct rig *rig;
@@ -295,7 +353,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		ON_BOTH_ENGINES(bad_specs_are_refused_by_name),
 		ON_BOTH_ENGINES(sizes_beyond_reason_are_refused),
-		ON_BOTH_ENGINES(a_fifo_is_refused_and_not_waited_for),
+		ON_BOTH_ENGINES(test_r36_only_images_are_opened),
 		ON_BOTH_ENGINES(long_names_leave_room_for_the_reason),
 		cmocka_unit_test(every_type_describes_itself),
 		ON_BOTH_ENGINES(requests_beyond_the_end_are_refused),
@@ -303,6 +361,7 @@ int main(void)
 		ON_BOTH_ENGINES(null_reads_as_zeros),
 		ON_BOTH_ENGINES(mem_is_the_same_by_request_and_in_place),
 		ON_BOTH_ENGINES(mem_zeroes_exactly_what_it_is_told),
+		ON_BOTH_ENGINES(test_r32_memory_stays_out_of_core_dumps),
 		ON_BOTH_ENGINES(completions_never_nest),
 		ON_BOTH_ENGINES(the_last_done_may_close_the_drive),
 	};

@@ -27,7 +27,8 @@ static void two_drives_on_one_image_conflict(void **state)
 	start_with_image(&rig, state, spec, sizeof(spec));
 	rig_open(&rig, spec, false);
 	assert_non_null(strstr(rig_open_fails(&rig, spec, false, EBUSY),
-			       ": in use by another drive of this server: it holds a lock on \"write\""));
+			       ": in use by another drive of this server: "
+			       "it holds a lock on \"write\""));
 	assert_non_null(strstr(rig_open_fails(&rig, spec, true, EBUSY),
 			       "it holds a lock on \"write\""));
 	rig_close(&rig);
@@ -189,7 +190,8 @@ static void a_plain_lock_on_the_whole_file_is_respected(void **state)
 	fd = open(rig.path, O_RDWR | O_CLOEXEC);
 	assert_int_equal(fcntl(fd, F_OFD_SETLK, &fl), 0);
 	assert_non_null(strstr(rig_open_fails(&rig, spec, false, EBUSY),
-			       "in use by another drive of this server: it holds an exclusive lock on"));
+			       "in use by another drive of this server: "
+			       "it holds an exclusive lock on"));
 	close(fd);
 	rig_open(&rig, spec, false);
 	rig_stop(&rig);

@@ -174,8 +174,10 @@ static void bad_rules_are_refused_by_name(void **state)
 		{ "", "bad rule \"\": expected OP=ERROR" },
 		{ "read", "bad rule \"read\": expected OP=ERROR" },
 		{ "write=EIO+", "bad rule \"\": expected OP=ERROR" },
-		{ "write=EIO+trim=EIO", "bad rule \"trim=EIO\": the operation is none of read, write, flush, discard, zeroes, all" },
-		{ "read=ENOENT", "bad rule \"read=ENOENT\": the error is none of EIO, ENOSPC, EROFS, EINVAL, EOPNOTSUPP, ECANCELED" },
+		{ "write=EIO+trim=EIO", "bad rule \"trim=EIO\": "
+		  "the operation is none of read, write, flush, discard, zeroes, all" },
+		{ "read=ENOENT", "bad rule \"read=ENOENT\": "
+		  "the error is none of EIO, ENOSPC, EROFS, EINVAL, EOPNOTSUPP, ECANCELED" },
 		{ "read=", "bad rule \"read=\": the error is none of" },
 		{ "read=EIO@1M", "bad rule \"read=EIO@1M\": a range is @START-END" },
 		{ "read=EIO@2M-1M", "bad rule \"read=EIO@2M-1M\": a range is @START-END" },

@@ -265,7 +265,11 @@ bool nvme_doorbells_arm(struct nvme *n)
 		if (head_matters(n, i))
 			set_index(n, page, 2 * i + 1, n->hot->cqs[i].head);
 	atomic_thread_fence(memory_order_seq_cst);
-	return !nvme_doorbells_poll(n);
+	if (!nvme_doorbells_poll(n))
+		return true;
+	/* The next poll finds these doorbells old: serve them now. */
+	nvme_kick(n);
+	return false;
 }
 
 /* A queue begins with both doorbells at 0. */

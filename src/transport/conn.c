@@ -47,6 +47,11 @@ void ob_conn_set_max_message(struct ob_conn *conn, size_t max_message)
 	conn->max_message = max_message;
 }
 
+void ob_conn_refuse_sockets(struct ob_conn *conn)
+{
+	conn->refuse_sockets = true;
+}
+
 int ob_msg_take_fd(struct ob_msg *msg, size_t index)
 {
 	return index < msg->nr_fds ? ob_fd_take(&msg->fds[index]) : -1;

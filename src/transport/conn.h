@@ -33,6 +33,12 @@ int ob_conn_create(int fd, size_t max_message, struct ob_conn **out);
 void ob_conn_destroy(struct ob_conn *conn);
 int ob_conn_fd(const struct ob_conn *conn);
 void ob_conn_set_max_message(struct ob_conn *conn, size_t max_message);
+/*
+ * Sockets among received fds are dropped from now on.  A peer that passes its
+ * own end of the connection and exits would otherwise keep it open for ever:
+ * we would hold the last reference to what we wait on.
+ */
+void ob_conn_refuse_sockets(struct ob_conn *conn);
 
 /*
  * One read, when ob_conn_next has returned 0.  Bytes taken (> 0), 0 at the
@@ -54,7 +60,7 @@ struct ob_msg {
 	size_t len;
 	int fds[OB_MAX_MSG_FDS];
 	size_t nr_fds;
-	size_t fds_dropped;	/* came beyond OB_MAX_MSG_FDS, or were cut */
+	size_t fds_dropped;	/* beyond OB_MAX_MSG_FDS, cut, or refused */
 };
 
 /*

@@ -32,6 +32,7 @@ struct kept {
 struct ob_conn {
 	int fd;
 	size_t max_message;
+	bool refuse_sockets;
 
 	/* buf[head .. tail) is received and not handed out. */
 	uint8_t *buf;

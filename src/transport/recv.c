@@ -22,6 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 
 #include "base/fd.h"
 
@@ -105,9 +106,17 @@ static struct slot *get_slot(struct ob_conn *conn, uint64_t start)
 	return slot;
 }
 
-static void keep_fd(struct slot *slot, int fd)
+static bool is_socket(int fd)
 {
-	if (slot->nr < OB_MAX_MSG_FDS) {
+	struct stat st;
+
+	return fstat(fd, &st) < 0 || S_ISSOCK(st.st_mode);
+}
+
+static void keep_fd(const struct ob_conn *conn, struct slot *slot, int fd)
+{
+	if (slot->nr < OB_MAX_MSG_FDS &&
+	    !(conn->refuse_sockets && is_socket(fd))) {
 		slot->fds[slot->nr++] = fd;
 	} else {
 		ob_fd_close(&fd);
@@ -115,7 +124,8 @@ static void keep_fd(struct slot *slot, int fd)
 	}
 }
 
-static void keep_fds(struct slot *slot, const struct cmsghdr *cmsg)
+static void keep_fds(const struct ob_conn *conn, struct slot *slot,
+		     const struct cmsghdr *cmsg)
 {
 	size_t count = (cmsg->cmsg_len - CMSG_LEN(0)) / sizeof(int);
 
@@ -123,7 +133,7 @@ static void keep_fds(struct slot *slot, const struct cmsghdr *cmsg)
 		int fd;
 
 		memcpy(&fd, CMSG_DATA(cmsg) + i * sizeof(int), sizeof(fd));
-		keep_fd(slot, fd);
+		keep_fd(conn, slot, fd);
 	}
 }
 
@@ -137,7 +147,7 @@ static void take_control(struct ob_conn *conn, struct msghdr *mh)
 	for (cmsg = CMSG_FIRSTHDR(mh); cmsg; cmsg = CMSG_NXTHDR(mh, cmsg))
 		if (cmsg->cmsg_level == SOL_SOCKET &&
 		    cmsg->cmsg_type == SCM_RIGHTS)
-			keep_fds(slot, cmsg);
+			keep_fds(conn, slot, cmsg);
 	if (mh->msg_flags & MSG_CTRUNC)
 		slot->dropped++;
 }

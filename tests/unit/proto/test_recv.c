@@ -253,6 +253,33 @@ static void r1_fds_of_messages_never_read(void **state)
 	assert_true(ob_conn_fill(p->conn, &drained) > 0);
 }
 
+/* Its own end of the connection, which would keep it open for ever. */
+static void r1_sockets_are_refused(void **state)
+{
+	struct pair *p = *state;
+	size_t before = count_fds();
+	struct ob_msg msg;
+	bool drained;
+
+	send_message(p, 1, 36, p->peer, 2);
+	next_message(p, &msg);
+	assert_int_equal(msg.nr_fds, 2);
+	ob_msg_finish(&msg);
+	ob_conn_refuse_sockets(p->conn);
+	send_message(p, 2, 36, p->peer, 2);
+	send_message(p, 3, 36, 0, 2);
+	next_message(p, &msg);
+	assert_int_equal(msg.nr_fds, 0);
+	assert_int_equal(msg.fds_dropped, 2);
+	assert_int_equal(count_fds(), before);
+	expect(p, 3, 36, 2);
+	send_with_fds(p->peer, "half", 4, p->peer, 1);
+	close(p->peer);
+	p->peer = -1;
+	assert_int_equal(ob_conn_fill(p->conn, &drained), 4);
+	assert_int_equal(ob_conn_fill(p->conn, &drained), 0);
+}
+
 static void r1_fds_on_a_bad_header(void **state)
 {
 	struct pair *p = *state;
@@ -434,6 +461,7 @@ int main(void)
 		TEST(r1_excess_fds_are_closed),
 		TEST(r1_fds_that_did_not_fit_our_table),
 		TEST(r1_fds_of_messages_never_read),
+		TEST(r1_sockets_are_refused),
 		TEST(r1_fds_on_a_bad_header),
 		cmocka_unit_test(r2_sizes_at_the_bounds),
 		TEST(limit_can_be_raised),

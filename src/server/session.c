@@ -104,7 +104,7 @@ void ob_session_destroy(struct ob_session *s, const char *why)
 {
 	struct ob_device *dev = s->dev;
 
-	ob_log(&dev->log, OB_LOG_INFO, "client %d: %s", (int)s->pid, why);
+	ob_log(&dev->log, OB_LOG_GUEST, "client %d %s", (int)s->pid, why);
 	dev->session = NULL;
 	ob_poll_update(dev);
 	ob_defer_cancel(dev->loop, &s->pump);
@@ -125,14 +125,16 @@ void ob_session_destroy(struct ob_session *s, const char *why)
 static const char *reason(int r)
 {
 	switch (r) {
-	case 0:
+	case -ESHUTDOWN:
+	case -ECONNRESET:
+	case -EPIPE:
 		return "has gone";
 	case -EPROTO:
-		return "sent a message shorter than its header, closed";
+		return "was dropped: a message is shorter than its header";
 	case -EMSGSIZE:
-		return "sent a message that is too long, closed";
+		return "was dropped: a message is too long";
 	case -ECONNABORTED:
-		return "closed after a refused VERSION";
+		return "was dropped: no common version";
 	default:
 		return strerror(-r);
 	}
@@ -179,7 +181,7 @@ static int batch(struct ob_session *s)
 
 static void end(struct ob_session *s, int r)
 {
-	ob_session_destroy(s, reason(r == -ESHUTDOWN ? 0 : r));
+	ob_session_destroy(s, reason(r));
 }
 
 bool ob_session_run(struct ob_session *s)
@@ -212,7 +214,7 @@ static void main_ready(struct ob_watch *watch, uint32_t events)
 	ob_session_run(container_of(watch, struct ob_session, main.watch));
 }
 
-/* The twin socket carries replies only; its end is not the client's end. */
+/* The twin socket carries replies only; a client that closes it ends. */
 static int read_twin(struct ob_session *s)
 {
 	struct ob_conn *conn = s->twin.conn;
@@ -240,10 +242,12 @@ static void twin_ready(struct ob_watch *watch, uint32_t events)
 {
 	struct ob_session *s = container_of(watch, struct ob_session,
 					    twin.watch);
+	int r;
 
 	(void)events;
-	if (read_twin(s)) {
-		end(s, -EPIPE);
+	r = read_twin(s);
+	if (r) {
+		end(s, r);
 		return;
 	}
 	ob_dma_msg_pump(s);

@@ -110,45 +110,55 @@ def model_argv(config, *devices):
 
 
 def pytest_generate_tests(metafunc):
-    if "server_kind" not in metafunc.fixturenames:
+    if "server" not in metafunc.fixturenames:
         return
     option = metafunc.config.getoption
     if option("--socket") or option("--server-cmd"):
         kinds = ["given"]
     else:
         kinds = option("--models").split(",")
-    metafunc.parametrize("server_kind", kinds, scope="session")
+    metafunc.parametrize("server", kinds, indirect=True)
+
+
+def make_server(kind, folder, config):
+    path, log = str(folder / "cntrl"), str(folder / "log")
+    if config.getoption("--socket"):
+        return Server(None, config.getoption("--socket"), log)
+    if config.getoption("--server-cmd"):
+        line = config.getoption("--server-cmd").format(socket=path)
+        return Server(shlex.split(line), path, log)
+    device = MODELS[kind].format(socket=path)
+    return Server(model_argv(config, device), path, log)
 
 
 @pytest.fixture(scope="session")
-def whole_server(server_kind, request, tmp_path_factory):
-    option = request.config.getoption
-    folder = tmp_path_factory.mktemp(server_kind)
-    path, log = str(folder / "cntrl"), str(folder / "log")
-    if option("--socket"):
-        server = Server(None, option("--socket"), log)
-    elif option("--server-cmd"):
-        argv = shlex.split(option("--server-cmd").format(socket=path))
-        server = Server(argv, path, log)
-    else:
-        device = MODELS[server_kind].format(socket=path)
-        server = Server(model_argv(request.config, device), path, log)
-    yield server
-    server.stop()
+def servers(request, tmp_path_factory):
+    """servers(kind): one of each kind for the whole run."""
+    made = {}
+
+    def get(kind):
+        if kind not in made:
+            made[kind] = make_server(kind, tmp_path_factory.mktemp(kind),
+                                     request.config)
+        return made[kind]
+
+    yield get
+    for server in made.values():
+        server.stop()
 
 
 @pytest.fixture
-def server(whole_server):
+def server(request, servers):
     """Alive before and after, with as many open fds as when it began (R1)."""
-    whole_server.start()
-    yield whole_server
-    if not whole_server.process:
+    one = servers(request.param)
+    one.start()
+    yield one
+    if not one.process:
         return
-    assert whole_server.running(), whole_server.why()
-    if not vfu.wait_until(
-            lambda: whole_server.fds() <= whole_server.baseline):
-        left = whole_server.fds() - whole_server.baseline
-        whole_server.stop()
+    assert one.running(), one.why()
+    if not vfu.wait_until(lambda: one.fds() <= one.baseline):
+        left = one.fds() - one.baseline
+        one.stop()
         pytest.fail("R1: %d fds left open" % left)
 
 

@@ -196,8 +196,9 @@ def test_r6_fds_that_are_no_eventfds(client):
         os.close(fd)
 
 
-def test_our_own_socket_as_eventfd(client, connect):
-    """What the server writes there comes to it as a message of 8 bytes."""
+def test_r1_our_own_socket_as_eventfd(client, connect):
+    """What the server writes there would come to it as a message; and if it
+    holds that end, it never learns that we have gone."""
     index = usable(client)
     client.request(vfu.SET_IRQS, vfu.set_irqs(ASSIGN, index, 0, 1),
                    [client.sock.fileno()])

@@ -38,6 +38,27 @@ def test_gone_in_the_middle_of_a_message(connect):
     client.alive()
 
 
+def test_r1_gone_with_our_socket_in_half_a_message(connect):
+    """The server holds an fd for a message that will never be whole; it must
+    not be the one that keeps the connection open.  Until it has taken that
+    fd from the socket it cannot know, so we may be refused at first."""
+    client = connect()
+    client.negotiate()
+    data = vfu.message(vfu.DMA_MAP, vfu.dma_map(0, 4096))
+    client.send(data[:20], [client.sock.fileno()])
+    client.close()
+
+    def served():
+        other = connect()
+        try:
+            other.negotiate()
+        except (vfu.Closed, ConnectionError, AssertionError):
+            return False
+        return True
+
+    assert vfu.wait_until(served)
+
+
 def test_gone_with_requests_unanswered(connect):
     for _ in range(20):
         client = connect()

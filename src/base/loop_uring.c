@@ -23,6 +23,7 @@
 #define SQ_ENTRIES	256
 #define CQ_PER_OP	4	/* room for watches, signals, cancellations */
 #define REAP_BATCH	64
+#define SUBMIT_BATCH	8	/* the device starts on these meanwhile */
 
 static struct io_uring *ring_of(struct ob_loop *loop)
 {
@@ -153,6 +154,13 @@ static int uring_op_start(struct ob_loop *loop, struct ob_op *op)
 		break;
 	}
 	io_uring_sqe_set_data(sqe, op);
+	/*
+	 * Requests usually leave with the call that waits.  A deep queue would
+	 * then reach its device only when the last entry has been prepared.
+	 */
+	if (op->code != OP_SIGNAL &&
+	    io_uring_sq_ready(ring_of(loop)) >= SUBMIT_BATCH)
+		io_uring_submit(ring_of(loop));
 	return 0;
 }
 

@@ -22,7 +22,9 @@ int ob_signals_block(struct ob_err *err)
 	sigset_t set;
 
 	fill_set(&set);
+	/* A peer that went and a file-size limit are error returns for us. */
 	if (signal(SIGPIPE, SIG_IGN) == SIG_ERR ||
+	    signal(SIGXFSZ, SIG_IGN) == SIG_ERR ||
 	    sigprocmask(SIG_BLOCK, &set, NULL))
 		return ob_fail(err, errno, "signals: %s", strerror(errno));
 	return 0;

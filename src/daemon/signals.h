@@ -12,7 +12,7 @@ struct ob_signals {
 
 /*
  * Blocks the signals in this thread and all it creates later, and ignores
- * SIGPIPE.  Call it before there are threads.
+ * SIGPIPE and SIGXFSZ.  Call it before there are threads.
  */
 int ob_signals_block(struct ob_err *err);
 int ob_signals_start(struct ob_loop *loop, struct ob_signals *signals,

@@ -198,22 +198,29 @@ static int idle(struct bench *b, unsigned looks, uint64_t last)
 	return 0;
 }
 
-static void take_sample(struct bench *b, uint64_t now, uint64_t *since,
-			uint64_t *count)
+/* The rate of each part of the run, when the part is over. */
+struct sampler {
+	uint64_t part, next, since, count;
+};
+
+static void take_sample(struct bench *b, struct sampler *s, uint64_t now)
 {
-	if (b->nr_samples == BENCH_SAMPLES)
+	if (now < s->next || b->nr_samples == BENCH_SAMPLES)
 		return;
-	b->samples[b->nr_samples++] = (double)(b->completed - *count) * 1e9 /
-				      (double)(now - *since);
-	*since = now;
-	*count = b->completed;
+	b->samples[b->nr_samples++] = (double)(b->completed - s->count) * 1e9 /
+				      (double)(now - s->since);
+	s->since = now;
+	s->count = b->completed;
+	s->next += s->part;
 }
 
 /* Until `end`, or until nothing is left to start and to complete. */
 static int keep_busy(struct bench *b, uint64_t start, uint64_t end)
 {
-	uint64_t part = (end - start) / BENCH_SAMPLES, since = start;
-	uint64_t now = start, last = start, count = 0;
+	uint64_t now = start, last = start, part = (end - start) / BENCH_SAMPLES;
+	struct sampler sampler = {
+		.part = part, .next = start + part, .since = start,
+	};
 	unsigned looks = 0;
 	int found, r;
 
@@ -233,8 +240,8 @@ static int keep_busy(struct bench *b, uint64_t start, uint64_t end)
 			last = now;
 		else if (b->in_flight && (r = idle(b, looks, last)))
 			return r;
-		if (!b->reading_back && now - since >= part)
-			take_sample(b, now, &since, &count);
+		if (!b->reading_back)
+			take_sample(b, &sampler, now);
 	} while (b->in_flight || (now < end && !b->reading_back));
 	return 0;
 }

@@ -103,6 +103,7 @@ void ob_irqs_drop(struct ob_device *dev)
 	for (i = 0; i < OB_NR_IRQ_INDEXES; i++)
 		for (v = 0; v < irqs->count[i]; v++)
 			trigger_free(dev, &irqs->triggers[i][v]);
+	ob_irq_unmask_drop(dev);
 	dev->core->intx_masked = 0;
 }
 

@@ -15,6 +15,7 @@ struct ob_irqs {
 	uint32_t count[OB_NR_IRQ_INDEXES];
 	struct ob_signal **triggers[OB_NR_IRQ_INDEXES];
 	enum ob_irq_mode mode;		/* as configuration space says */
+	struct ob_watch unmask;		/* irq_unmask.c; no ready: none */
 };
 
 int ob_irqs_init(struct ob_device *dev);
@@ -43,6 +44,9 @@ bool ob_irq_has_trigger(const struct ob_device *dev, unsigned index,
 bool ob_irq_fire(struct ob_device *dev, unsigned index, unsigned vector);
 
 void ob_intx_mask(struct ob_device *dev, bool masked);
+/* Takes *fd, which unmasks INTx whenever it is signalled; NULL: none. */
+int ob_irq_unmask_by(struct ob_device *dev, int *fd);
+void ob_irq_unmask_drop(struct ob_device *dev);
 
 /* msix.c: the table and the pending bits. */
 void ob_msix_reset(struct ob_device *dev);

@@ -7,7 +7,8 @@
  *	trigger     fire each;          fire where true        assign one each;
  *	            count 0: all off                           no fd: take away
  *	mask        each                where true             refused
- *	unmask      each                where true             refused
+ *	unmask      each                where true             INTx: by this one;
+ *	                                                       no fd: no more
  *
  * To a client of VFIO an eventfd on an MSI-X vector means that the vector is
  * live: such clients keep the guest's table to themselves and write nothing
@@ -46,7 +47,9 @@ static int check(const struct ob_device *dev, const struct ob_set_irqs *req,
 		return -EINVAL;
 	if (data != OB_IRQ_DATA_EVENTFD)
 		return nr_fds ? -EINVAL : 0;
-	if (action != OB_IRQ_ACTION_TRIGGER)
+	if (action != OB_IRQ_ACTION_TRIGGER &&
+	    !(action == OB_IRQ_ACTION_UNMASK &&
+	      req->index == OB_IRQ_INDEX_INTX))
 		return -EINVAL;
 	return nr_fds && nr_fds != req->count ? -EINVAL : 0;
 }
@@ -87,6 +90,8 @@ static void disable(struct ob_device *dev, unsigned index)
 
 	for (v = 0; v < dev->irqs.count[index]; v++)
 		assign(dev, index, v, NULL);
+	if (index == OB_IRQ_INDEX_INTX)
+		ob_irq_unmask_drop(dev);
 }
 
 static void mask(struct ob_device *dev, unsigned index, unsigned vector,
@@ -107,22 +112,31 @@ static void act(struct ob_device *dev, const struct ob_set_irqs *req,
 		mask(dev, req->index, vector, req->flags & OB_IRQ_ACTION_MASK);
 }
 
+static void act_all(struct ob_device *dev, const struct ob_set_irqs *req,
+		    const uint8_t *bools)
+{
+	uint32_t i;
+
+	if (req->count == 0)
+		disable(dev, req->index);
+	for (i = 0; i < req->count; i++)
+		if (!(req->flags & OB_IRQ_DATA_BOOL) || bools[i])
+			act(dev, req, req->start + i);
+}
+
 int ob_irqs_set(struct ob_device *dev, const struct ob_set_irqs *req,
 		const uint8_t *bools, int *fds, size_t nr_fds)
 {
-	uint32_t i;
 	int r = check(dev, req, nr_fds);
 
 	if (r)
 		return r;
-	if (req->flags & OB_IRQ_DATA_EVENTFD)
-		r = assign_all(dev, req, fds, nr_fds);
-	else if (req->count == 0)
-		disable(dev, req->index);
+	if (!(req->flags & OB_IRQ_DATA_EVENTFD))
+		act_all(dev, req, bools);
+	else if (req->flags & OB_IRQ_ACTION_UNMASK)
+		r = ob_irq_unmask_by(dev, nr_fds ? fds : NULL);
 	else
-		for (i = 0; i < req->count; i++)
-			if (!(req->flags & OB_IRQ_DATA_BOOL) || bools[i])
-				act(dev, req, req->start + i);
+		r = assign_all(dev, req, fds, nr_fds);
 	ob_irqs_deliver(dev);
 	ob_irq_changed(dev);
 	return r;

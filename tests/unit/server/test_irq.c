@@ -82,6 +82,71 @@ static void intx_is_signalled_once_until_unmasked(void **arg)
 	rig_end(rig);
 }
 
+static void signal_eventfd(struct rig *rig, int fd, uint64_t value)
+{
+	assert_int_equal(write(fd, &value, 8), 8);
+	rig_settle(rig);
+}
+
+/* What a client does whose hypervisor has resampling irqfds. */
+static void intx_is_unmasked_by_an_eventfd(void **arg)
+{
+	struct rig *rig = rig_ready();
+	int fd = new_eventfd(), unmask = new_eventfd();
+
+	(void)arg;
+	assert_int_equal(rig_set_irqs(rig, EVENTFD | TRIGGER, INTX, 0, 1, &fd,
+				      1), 0);
+	assert_int_equal(rig_set_irqs(rig, EVENTFD | UNMASK, INTX, 0, 1,
+				      &unmask, 1), 0);
+	/* R6: it blocks, and somebody else may have read it before us. */
+	assert_int_equal(fcntl(unmask, F_SETFL, 0), 0);
+	ob_irq_level(rig->dev, true);
+	assert_int_equal(rig_count(rig, fd), 1);
+	signal_eventfd(rig, unmask, 3);
+	assert_int_equal(rig_count(rig, fd), 1);	/* still asserted */
+	ob_irq_level(rig->dev, false);
+	signal_eventfd(rig, unmask, 1);
+	assert_int_equal(rig_count(rig, fd), 0);
+	ob_irq_level(rig->dev, true);
+	assert_int_equal(rig_count(rig, fd), 1);
+	assert_int_equal(rig_set_irqs(rig, EVENTFD | UNMASK, INTX, 0, 1, NULL,
+				      0), 0);
+	signal_eventfd(rig, unmask, 1);
+	assert_int_equal(rig_count(rig, fd), 0);
+	close(fd);
+	close(unmask);
+	rig_end(rig);
+}
+
+/* R1: replaced, disabled, left at the end, or no eventfd at all. */
+static void r1_unmasking_eventfds_are_closed(void **arg)
+{
+	struct rig *rig = rig_ready();
+	unsigned before = count_fds();
+	int unmask = new_eventfd(), null = open("/dev/null", O_RDWR);
+
+	(void)arg;
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(rig_set_irqs(rig, EVENTFD | UNMASK, INTX, 0,
+					      1, &unmask, 1), 0);
+	assert_int_equal(count_fds(), before + 3);
+	assert_int_equal(rig_set_irqs(rig, NONE | TRIGGER, INTX, 0, 0, NULL,
+				      0), 0);
+	assert_int_equal(count_fds(), before + 2);
+	rig_set_irqs(rig, EVENTFD | UNMASK, INTX, 0, 1, &null, 1);
+	rig_settle(rig);
+	assert_int_equal(count_fds(), before + 2);
+	assert_int_equal(rig_set_irqs(rig, EVENTFD | UNMASK, INTX, 0, 1,
+				      &unmask, 1), 0);
+	rig_hang_up(rig);
+	rig_settle(rig);
+	close(unmask);
+	close(null);
+	assert_int_equal(count_fds(), before - 2);	/* both ends */
+	rig_end(rig);
+}
+
 static void intx_disable_holds_it_back(void **arg)
 {
 	struct rig *rig = rig_ready();
@@ -310,7 +375,8 @@ static void r2_bad_set_irqs_are_refused(void **arg)
 		{ NONE | TRIGGER, MSIX, 0, 71 },
 		{ NONE | TRIGGER, MSIX, UINT32_MAX, 2 },
 		{ NONE | TRIGGER, MSIX, 1, UINT32_MAX },
-		{ EVENTFD | MASK, INTX, 0, 1 }, { NONE | MASK, MSIX, 0, 0 },
+		{ EVENTFD | MASK, INTX, 0, 1 },
+		{ EVENTFD | UNMASK, MSIX, 0, 1 }, { NONE | MASK, MSIX, 0, 0 },
 		{ BOOL | TRIGGER, MSIX, 0, 8 },	/* bools are missing */
 	};
 	unsigned i;
@@ -429,6 +495,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(irq_info_for_each_index),
 		cmocka_unit_test(intx_is_signalled_once_until_unmasked),
+		cmocka_unit_test(intx_is_unmasked_by_an_eventfd),
+		cmocka_unit_test(r1_unmasking_eventfds_are_closed),
 		cmocka_unit_test(intx_disable_holds_it_back),
 		cmocka_unit_test(intx_given_while_asserted_is_told_at_once),
 		cmocka_unit_test(mode_follows_configuration_space),

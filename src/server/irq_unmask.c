@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * INTx, unmasked by an eventfd.
+ *
+ * A client whose hypervisor tells of the end of an interrupt by an eventfd
+ * (KVM's resampling irqfd) hands us that one, and need not send a message for
+ * every interrupt.  The eventfd is the peer's, so its flags are not trusted:
+ * the read says RWF_NOWAIT itself (R6).
+ */
+#include <errno.h>
+#include <poll.h>
+#include <sys/uio.h>
+
+#include "base/fd.h"
+#include "server/device_impl.h"
+
+static void unmask_ready(struct ob_watch *watch, uint32_t events)
+{
+	struct ob_device *dev = container_of(watch, struct ob_device,
+					     irqs.unmask);
+	uint64_t count;
+	struct iovec iov = { &count, sizeof(count) };
+	ssize_t n = preadv2(watch->fd, &iov, 1, -1, RWF_NOWAIT);
+
+	(void)events;
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n != sizeof(count)) {
+		ob_log(&dev->log, OB_LOG_GUEST, "INTx: what unmasks it is no "
+		       "eventfd");
+		ob_irq_unmask_drop(dev);
+		return;
+	}
+	ob_step_begin(&dev->mem);
+	ob_intx_mask(dev, false);
+	ob_step_end(&dev->mem);
+}
+
+void ob_irq_unmask_drop(struct ob_device *dev)
+{
+	struct ob_watch *watch = &dev->irqs.unmask;
+
+	if (!watch->ready)
+		return;
+	ob_watch_remove(dev->loop, watch);
+	ob_fd_close(&watch->fd);
+	watch->ready = NULL;
+}
+
+int ob_irq_unmask_by(struct ob_device *dev, int *fd)
+{
+	struct ob_watch *watch = &dev->irqs.unmask;
+	int r;
+
+	ob_irq_unmask_drop(dev);
+	if (!fd)
+		return 0;
+	*watch = (struct ob_watch){
+		.ready = unmask_ready, .fd = ob_fd_take(fd), .events = POLLIN,
+	};
+	r = ob_watch_add(dev->loop, watch);
+	if (r) {
+		ob_fd_close(&watch->fd);
+		watch->ready = NULL;
+	}
+	return r;
+}

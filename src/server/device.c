@@ -232,7 +232,7 @@ void ob_device_destroy(struct ob_device *dev)
 	ob_timer_cancel(dev->loop, &dev->gone_timer);
 	ob_listener_close(dev);
 	if (dev->session)
-		ob_session_destroy(dev->session, "dropped");
+		ob_session_destroy(dev->session, "was dropped");
 	ob_defer_cancel(dev->loop, &dev->dma_queue.run);
 	if (dev->inited && dev->cls->finish)
 		dev->cls->finish(dev);
@@ -267,7 +267,7 @@ void ob_device_shutdown(struct ob_device *dev, void (*gone)(void *arg),
 	dev->gone_arg = arg;
 	ob_listener_close(dev);
 	if (dev->session)
-		ob_session_destroy(dev->session, "dropped, the server ends");
+		ob_session_destroy(dev->session, "was dropped: the server ends");
 	ob_timer_arm(dev->loop, &dev->gone_timer, 0);
 }
 

@@ -27,20 +27,19 @@ struct command {
 static int do_dma_map(struct ob_session *s, const struct ob_request *req,
 		      struct ob_msg *msg)
 {
-	struct ob_device *dev = s->dev;
 	int fd = msg->nr_fds ? ob_msg_take_fd(msg, 0) : -1;
 	int r;
 
-	if (dev->dma.nr >= s->caps.max_dma_maps)
-		r = -ENOSPC;
+	if (s->dev->dma.nr >= s->caps.max_dma_maps)
+		r = ob_fail(&s->err, ENOSPC, "there are %u maps already",
+			    s->dev->dma.nr);
 	else
-		r = ob_dma_map(dev, &req->map, &fd);
+		r = ob_dma_map(s->dev, &req->map, &fd, &s->err);
 	ob_fd_close(&fd);
 	if (r)
-		ob_log(&dev->log, OB_LOG_GUEST,
-		       "map of %#llx bytes at %#llx refused: %s",
-		       (unsigned long long)req->map.size,
-		       (unsigned long long)req->map.address, strerror(-r));
+		ob_err_prefix(&s->err, "%#llx bytes at %#llx",
+			      (unsigned long long)req->map.size,
+			      (unsigned long long)req->map.address);
 	return r;
 }
 
@@ -60,6 +59,17 @@ static int do_set_irqs(struct ob_session *s, const struct ob_request *req,
 			   msg->nr_fds);
 }
 
+static int check_access(struct ob_session *s,
+			const struct ob_region_access *access, bool write)
+{
+	if (access->count <= s->caps.max_data_xfer_size &&
+	    ob_region_check(s->dev, access, write) == 0)
+		return 0;
+	return ob_fail(&s->err, EINVAL, "no %u bytes at %#llx of region %u",
+		       access->count, (unsigned long long)access->offset,
+		       access->region);
+}
+
 static int do_region_read(struct ob_session *s, const struct ob_request *req,
 			  struct ob_msg *msg)
 {
@@ -69,9 +79,7 @@ static int do_region_read(struct ob_session *s, const struct ob_request *req,
 	int r;
 
 	(void)msg;
-	if (count > s->caps.max_data_xfer_size)
-		return -EINVAL;
-	r = ob_region_check(s->dev, access, false);
+	r = check_access(s, access, false);
 	if (r)
 		return r;
 	r = ob_put_region_access(&reply->wr, access);
@@ -96,9 +104,7 @@ static int do_region_write(struct ob_session *s, const struct ob_request *req,
 	int r;
 
 	(void)msg;
-	if (req->access.count > s->caps.max_data_xfer_size)
-		return -EINVAL;
-	r = ob_region_check(s->dev, &req->access, true);
+	r = check_access(s, &req->access, true);
 	if (r)
 		return r;
 	if (req->access.count)
@@ -119,7 +125,7 @@ static int write_entry(struct ob_session *s, struct ob_reader *rd)
 	access = (struct ob_region_access){
 		entry.offset, entry.region, entry.len
 	};
-	r = ob_region_check(s->dev, &access, true);
+	r = check_access(s, &access, true);
 	if (r == 0)
 		ob_region_write(s->dev, &access, entry.data);
 	return r;
@@ -197,10 +203,12 @@ static int execute(struct ob_session *s, struct ob_request *req,
 	if (!command->handle)
 		return -ENOSYS;
 	if (!s->negotiated && req->hdr.cmd != OB_CMD_VERSION)
-		return -EINVAL;
+		return ob_fail(&s->err, EINVAL, "VERSION must come first");
 	if (msg->fds_dropped ||
 	    (msg->nr_fds > command->max_fds && msg->nr_fds > 1))
-		return -EINVAL;
+		return ob_fail(&s->err, EINVAL, "%zu fds where %u may be",
+			       msg->nr_fds + msg->fds_dropped,
+			       command->max_fds);
 	return command->handle(s, req, msg);
 }
 
@@ -267,6 +275,14 @@ static int run(struct ob_session *s, struct ob_request *req,
 	return r;
 }
 
+static void log_failure(struct ob_session *s, const struct ob_hdr *hdr, int r)
+{
+	ob_log(&s->dev->log, OB_LOG_GUEST, "%s (%u) refused: %s",
+	       ob_cmd_name(hdr->cmd), hdr->cmd,
+	       s->err.msg[0] ? s->err.msg : strerror(-r));
+	s->err.msg[0] = 0;
+}
+
 static int answer(struct ob_session *s, struct ob_msg *msg)
 {
 	struct ob_request req;
@@ -276,8 +292,7 @@ static int answer(struct ob_session *s, struct ob_msg *msg)
 	start_reply(&s->reply);
 	r = run(s, &req, msg);
 	if (r) {
-		ob_log(&s->dev->log, OB_LOG_GUEST, "%s: %s",
-		       ob_cmd_name(msg->hdr.cmd), strerror(-r));
+		log_failure(s, &msg->hdr, r);
 		pad_error(s, &req);
 	}
 	if (!(msg->hdr.flags & OB_HDR_NO_REPLY))

@@ -9,6 +9,7 @@
 #define OB_SERVER_DMA_IMPL_H
 
 #include <outboard/dma.h>
+#include <outboard/error.h>
 #include <outboard/loop.h>
 
 #include "base/bitmap.h"
@@ -65,7 +66,8 @@ struct ob_dma {
 
 void ob_dma_init(struct ob_device *dev);
 /* fd is taken when it is used; *fd is -1 then.  0 or -errno for the reply. */
-int ob_dma_map(struct ob_device *dev, const struct ob_dma_map *req, int *fd);
+int ob_dma_map(struct ob_device *dev, const struct ob_dma_map *req, int *fd,
+	       struct ob_err *err);
 int ob_dma_unmap(struct ob_device *dev, const struct ob_dma_unmap *req);
 /* Everything; also at the end. */
 void ob_dma_clear(struct ob_device *dev);

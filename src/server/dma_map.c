@@ -63,26 +63,34 @@ struct ob_range *ob_dma_find(struct ob_dma *dma, uint64_t addr)
 	return &dma->ranges[i];
 }
 
-static int check_map(const struct ob_device *dev, const struct ob_dma_map *req,
-		     bool has_fd)
+static int check_flags(uint32_t flags, bool has_fd, struct ob_err *err)
 {
-	uint64_t end;
-	uint32_t known = OB_DMA_READ | OB_DMA_WRITE | OB_DMA_MMAP |
-			 OB_DMA_FILE_IO;
+	const uint32_t rights = OB_DMA_READ | OB_DMA_WRITE;
+	const uint32_t ways = OB_DMA_MMAP | OB_DMA_FILE_IO;
 
-	if (req->argsz < OB_DMA_MAP_SIZE || req->size == 0 ||
-	    (req->flags & ~known) || !(req->flags & (OB_DMA_READ | OB_DMA_WRITE)))
-		return -EINVAL;
-	if ((req->address | req->size) & (dev->dma.pgsize - 1))
-		return -EINVAL;
-	if (has_fd && (req->offset & (dev->dma.pgsize - 1)))
-		return -EINVAL;
-	if ((req->flags & OB_DMA_MMAP) && (req->flags & OB_DMA_FILE_IO))
-		return -EINVAL;
-	if (!has_fd && (req->flags & (OB_DMA_MMAP | OB_DMA_FILE_IO)))
-		return -EINVAL;
-	return __builtin_add_overflow(req->address, req->size - 1, &end) ?
-		-EINVAL : 0;
+	if ((flags & ~(rights | ways)) || !(flags & rights) ||
+	    (flags & ways) == ways)
+		return ob_fail(err, EINVAL, "flags %#x", flags);
+	if (!has_fd && (flags & ways))
+		return ob_fail(err, EINVAL, "flags %#x need an fd", flags);
+	return 0;
+}
+
+static int check_map(const struct ob_device *dev, const struct ob_dma_map *req,
+		     bool has_fd, struct ob_err *err)
+{
+	uint64_t mask = dev->dma.pgsize - 1, last;
+
+	if (req->argsz < OB_DMA_MAP_SIZE)
+		return ob_fail(err, EINVAL, "argsz %u", req->argsz);
+	if (req->size == 0 ||
+	    __builtin_add_overflow(req->address, req->size - 1, &last))
+		return ob_fail(err, EINVAL, "empty, or wraps around");
+	if (((req->address | req->size) & mask) ||
+	    (has_fd && (req->offset & mask)))
+		return ob_fail(err, EINVAL, "not whole pages of %llu bytes",
+			       (unsigned long long)mask + 1);
+	return check_flags(req->flags, has_fd, err);
 }
 
 /* How the bytes are reached: window, file I/O, or (no file) messages. */
@@ -209,7 +217,20 @@ static void changed(struct ob_device *dev)
 		dev->cls->memory_changed(dev);
 }
 
-int ob_dma_map(struct ob_device *dev, const struct ob_dma_map *req, int *fd)
+static const char *why(int r)
+{
+	switch (r) {
+	case -EEXIST:
+		return "overlaps another map";
+	case -EINVAL:
+		return "the file ends before it";
+	default:
+		return strerror(-r);
+	}
+}
+
+int ob_dma_map(struct ob_device *dev, const struct ob_dma_map *req, int *fd,
+	       struct ob_err *err)
 {
 	struct ob_range range = {
 		.first = req->address,
@@ -217,18 +238,20 @@ int ob_dma_map(struct ob_device *dev, const struct ob_dma_map *req, int *fd)
 		.flags = req->flags,
 		.offset = *fd >= 0 ? req->offset : 0,
 	};
-	int r = check_map(dev, req, *fd >= 0);
+	int r = check_map(dev, req, *fd >= 0, err);
 
 	if (r)
 		return r;
 	if (*fd >= 0 && (r = ob_dma_file_get(&dev->dma, fd, &range.file)))
-		return r;
+		return ob_fail(err, -r, "the fd is no file of memory: %s",
+			       strerror(-r));
 	r = map_range(dev, &range, req->size);
-	if (r == 0)
+	if (r == 0) {
 		changed(dev);
-	else
-		detach(&dev->dma, &range);
-	return r > 0 ? 0 : r;
+		return 0;
+	}
+	detach(&dev->dma, &range);
+	return r > 0 ? 0 : ob_fail(err, -r, "%s", why(r));
 }
 
 static int check_unmap(const struct ob_dma_unmap *req)

@@ -64,7 +64,7 @@ static void take_client(struct ob_device *dev, int fd)
 		       strerror(-r));
 		return;
 	}
-	ob_log(&dev->log, OB_LOG_INFO, "client %d: connected", (int)pid);
+	ob_log(&dev->log, OB_LOG_GUEST, "client %d connected", (int)pid);
 	ob_poll_update(dev);
 }
 

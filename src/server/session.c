@@ -5,7 +5,12 @@
  * One call of ob_session_run is one batch: what is left of the last read,
  * then one more read, each message dispatched as it is found; then DMA
  * messages, now that no answer is due.  After one read the loop goes on to
- * others, so that no client starves another device.
+ * others, so that no client starves another device; what is left in the
+ * socket then is read on the next turn.
+ *
+ * The watch is told of new input only (edge): a read that empties the socket
+ * ends the matter.  A hang-up that was reported together with input would be
+ * forgotten by that, hence it is kept in mind.
  *
  * Backpressure.  When the client does not take its answers the transport
  * keeps the one that did not fit, and we read nothing more until it has gone
@@ -29,6 +34,13 @@
 static void main_ready(struct ob_watch *watch, uint32_t events);
 static void twin_ready(struct ob_watch *watch, uint32_t events);
 static void pump(struct ob_deferred *deferred);
+static void run_again(struct ob_deferred *deferred);
+
+/* Input, or room for output while some is kept. */
+static uint32_t wanted(const struct ob_channel *ch)
+{
+	return ob_conn_pending(ch->conn) ? POLLOUT : POLLIN | POLLRDHUP;
+}
 
 static int channel_open(struct ob_channel *ch, struct ob_loop *loop, int fd,
 			void (*ready)(struct ob_watch *, uint32_t))
@@ -40,7 +52,7 @@ static int channel_open(struct ob_channel *ch, struct ob_loop *loop, int fd,
 	ob_conn_refuse_sockets(ch->conn);
 	ch->watch.fd = fd;
 	ch->watch.ready = ready;
-	ch->watch.events = POLLIN;
+	ch->watch.events = wanted(ch);
 	r = ob_watch_add(loop, &ch->watch);
 	ch->watched = r == 0;
 	return r;
@@ -54,12 +66,6 @@ static void channel_close(struct ob_channel *ch, struct ob_loop *loop)
 	if (ch->conn)
 		ob_conn_destroy(ch->conn);
 	ch->conn = NULL;
-}
-
-/* Input, or room for output while some is kept. */
-static uint32_t wanted(const struct ob_channel *ch)
-{
-	return ob_conn_pending(ch->conn) ? POLLOUT : POLLIN;
 }
 
 static void channel_rewatch(struct ob_channel *ch, struct ob_loop *loop)
@@ -84,6 +90,8 @@ int ob_session_create(struct ob_device *dev, int fd, pid_t pid,
 	s->pid = pid;
 	s->twin_peer = -1;
 	s->pump.run = pump;
+	s->again.run = run_again;
+	s->main.watch.edge = true;
 	ob_caps_defaults(&s->caps);
 	r = channel_open(&s->main, dev->loop, fd, main_ready);
 	if (r) {
@@ -108,6 +116,7 @@ void ob_session_destroy(struct ob_session *s, const char *why)
 	dev->session = NULL;
 	ob_poll_update(dev);
 	ob_defer_cancel(dev->loop, &s->pump);
+	ob_defer_cancel(dev->loop, &s->again);
 	channel_close(&s->main, dev->loop);
 	channel_close(&s->twin, dev->loop);
 	ob_fd_close(&s->twin_peer);
@@ -173,9 +182,14 @@ static int batch(struct ob_session *s)
 	if (r || ob_conn_pending(conn))
 		return r ? r : 1;
 	r = ob_conn_fill(conn, &drained);
-	if (r <= 0)
-		return r == -EAGAIN ? 0 : r == 0 ? -ESHUTDOWN : r;
-	r = work_off(s);
+	if (r == 0)
+		return -ESHUTDOWN;
+	if (r == -EAGAIN)
+		return 0;
+	if (r > 0)
+		r = work_off(s);
+	if (r == 0 && (!drained || s->hung_up) && !ob_conn_pending(conn))
+		ob_defer(s->dev->loop, &s->again);
 	return r ? r : 1;
 }
 
@@ -210,8 +224,17 @@ void ob_session_drain(struct ob_session *s)
 
 static void main_ready(struct ob_watch *watch, uint32_t events)
 {
-	(void)events;
-	ob_session_run(container_of(watch, struct ob_session, main.watch));
+	struct ob_session *s = container_of(watch, struct ob_session,
+					    main.watch);
+
+	if (events & (POLLHUP | POLLRDHUP | POLLERR))
+		s->hung_up = true;
+	ob_session_run(s);
+}
+
+static void run_again(struct ob_deferred *deferred)
+{
+	ob_session_run(container_of(deferred, struct ob_session, again));
 }
 
 /* The twin socket carries replies only; a client that closes it ends. */

@@ -42,9 +42,12 @@ struct ob_session {
 	bool negotiated;
 	bool closing;			/* end it after the message in hand */
 	bool spinning;			/* read by the poller, not the watch */
+	bool hung_up;			/* read on until the end shows */
 	int twin_peer;			/* the client's end, until it is sent */
 	pid_t pid;			/* who it is, for the log */
 	struct ob_deferred pump;	/* DMA messages to send */
+	struct ob_deferred again;	/* input was left in the socket */
+	struct ob_err err;		/* why the request in hand failed */
 	struct ob_reply reply;
 };
 

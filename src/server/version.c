@@ -78,26 +78,20 @@ int ob_do_version(struct ob_session *s, const struct ob_request *req,
 		  struct ob_msg *msg)
 {
 	struct ob_caps offer;
-	struct ob_err err = { "" };
 	int r;
 
 	(void)msg;
 	if (s->negotiated)
-		return -EINVAL;
+		return ob_fail(&s->err, EINVAL, "it was agreed already");
 	s->closing = true;	/* unless all goes well */
-	if (req->version.major != 0) {
-		ob_log(&s->dev->log, OB_LOG_GUEST,
-		       "client speaks version %u.%u, this is 0.1",
-		       req->version.major, req->version.minor);
-		return -EPROTONOSUPPORT;
-	}
+	if (req->version.major != 0)
+		return ob_fail(&s->err, EPROTONOSUPPORT,
+			       "the client speaks version %u.%u, this is 0.1",
+			       req->version.major, req->version.minor);
 	r = ob_caps_parse(&offer, req->version.json, req->version.json_len,
-			  &err);
-	if (r) {
-		ob_log(&s->dev->log, OB_LOG_GUEST, "VERSION refused: %s",
-		       err.msg);
+			  &s->err);
+	if (r)
 		return r;
-	}
 	narrow(s, &offer);
 	if (s->caps.twin_socket && (r = open_twin(s)))
 		return r;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
  * The `outboard` command as a user or a service manager meets it: what it
- * prints, how it ends, what it leaves behind.  Arguments: the command, and a
- * shared object with a model.
+ * prints, how it ends, what it leaves behind.  Arguments: the command, and
+ * shared objects with a model, and with one whose operations never end.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -27,7 +27,7 @@
 
 #define WAIT_MS 20000
 
-static const char *command, *module;
+static const char *command, *module, *hanging;
 static char dir[] = "/tmp/outboard-command-XXXXXX";
 
 struct child {
@@ -264,6 +264,44 @@ static void a_model_can_be_loaded(void **state)
 	assert_int_equal(end(&c), 0);
 }
 
+static struct child start_hanging(void)
+{
+	struct child c = START("serve", "--load", hanging, "--device",
+			       "sample,socket=s,id=stuck", "--device",
+			       "null,socket=t,id=fine");
+
+	wait_for(&c, "outboard: ready: ");
+	kill(c.pid, SIGTERM);
+	wait_for(&c, "stopping");
+	return c;
+}
+
+static void expect_abandoned(struct child c)
+{
+	assert_int_equal(end(&c), 1);
+	assert_non_null(strstr(c.text, "stuck: abandoned"));
+	assert_null(strstr(c.text, "fine: abandoned"));
+	assert_int_equal(chdir(dir), 0);
+	assert_int_equal(access("s", F_OK), -1);
+	assert_int_equal(access("t", F_OK), -1);
+}
+
+/* R21: the end is bounded, whatever a drive does. */
+static void r21_a_hung_drive_is_abandoned(void **state)
+{
+	(void)state;
+	expect_abandoned(start_hanging());
+}
+
+static void r21_a_second_signal_does_not_wait(void **state)
+{
+	struct child c = start_hanging();
+
+	(void)state;
+	kill(c.pid, SIGINT);
+	expect_abandoned(c);
+}
+
 static int group_setup(void **state)
 {
 	(void)state;
@@ -291,13 +329,16 @@ int main(int argc, char **argv)
 		cmocka_unit_test(stale_socket_is_replaced),
 		cmocka_unit_test(service_manager_is_told),
 		cmocka_unit_test(a_model_can_be_loaded),
+		cmocka_unit_test(r21_a_hung_drive_is_abandoned),
+		cmocka_unit_test(r21_a_second_signal_does_not_wait),
 	};
 
-	if (argc != 3)
+	if (argc != 4)
 		return 2;
 	command = realpath(argv[1], NULL);
 	module = realpath(argv[2], NULL);
-	if (!command || !module)
+	hanging = realpath(argv[3], NULL);
+	if (!command || !module || !hanging)
 		return 2;
 	return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
  * A model in a shared object, as somebody outside of the tree writes it.  It
- * is also built with an interface number, a size or a name that is wrong.
+ * is also built with an interface number, a size or a name that is wrong, and
+ * as one whose operations never end.
  */
 #include <outboard/device.h>
 
@@ -25,6 +26,16 @@ static void sample_write(struct ob_device *dev, unsigned bar, uint64_t offset,
 	ob_irq_raise(dev, 0);
 }
 
+#ifdef SAMPLE_HANGS
+static unsigned sample_in_flight(struct ob_device *dev)
+{
+	(void)dev;
+	return 1;
+}
+#else
+#define sample_in_flight NULL
+#endif
+
 static const struct ob_pci sample_pci = {
 	.vendor = 0x1234, .device = 0x0001,
 	.class_code = 0xff0000,
@@ -46,4 +57,5 @@ const struct ob_device_class outboard_device_class = {
 	.summary = "a model from outside",
 	.pci = &sample_pci,
 	.region_write = sample_write,
+	.in_flight = sample_in_flight,
 };

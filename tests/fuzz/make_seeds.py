@@ -4,7 +4,7 @@
 
     make_seeds.py DIRECTORY
 
-makes DIRECTORY/TARGET/NAME for every target.  The messages are those that
+makes DIRECTORY/TARGET/NAME for message, stream and caps.  The messages are those that
 real clients send: their sizes, flags and capabilities, not their contents.
 """
 
@@ -122,9 +122,9 @@ def write_seeds(directory, seeds):
 
 def main():
     top = sys.argv[1]
-    write_seeds(os.path.join(top, "fuzz_message"), messages())
-    write_seeds(os.path.join(top, "fuzz_stream"), streams())
-    write_seeds(os.path.join(top, "fuzz_caps"), CAPS.items())
+    write_seeds(os.path.join(top, "message"), messages())
+    write_seeds(os.path.join(top, "stream"), streams())
+    write_seeds(os.path.join(top, "caps"), CAPS.items())
 
 
 if __name__ == "__main__":

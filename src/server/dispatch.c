@@ -285,10 +285,9 @@ static void log_failure(struct ob_session *s, const struct ob_hdr *hdr, int r)
 
 static int answer(struct ob_session *s, struct ob_msg *msg)
 {
-	struct ob_request req;
+	struct ob_request req = { .hdr = msg->hdr };
 	int r, sent = 0;
 
-	req.hdr = msg->hdr;
 	start_reply(&s->reply);
 	r = run(s, &req, msg);
 	if (r) {

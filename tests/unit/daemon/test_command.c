@@ -287,13 +287,13 @@ static void expect_abandoned(struct child c)
 }
 
 /* R21: the end is bounded, whatever a drive does. */
-static void r21_a_hung_drive_is_abandoned(void **state)
+static void test_r21_a_hung_drive_is_abandoned(void **state)
 {
 	(void)state;
 	expect_abandoned(start_hanging());
 }
 
-static void r21_a_second_signal_does_not_wait(void **state)
+static void test_r21_a_second_signal_does_not_wait(void **state)
 {
 	struct child c = start_hanging();
 
@@ -329,8 +329,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(stale_socket_is_replaced),
 		cmocka_unit_test(service_manager_is_told),
 		cmocka_unit_test(a_model_can_be_loaded),
-		cmocka_unit_test(r21_a_hung_drive_is_abandoned),
-		cmocka_unit_test(r21_a_second_signal_does_not_wait),
+		cmocka_unit_test(test_r21_a_hung_drive_is_abandoned),
+		cmocka_unit_test(test_r21_a_second_signal_does_not_wait),
 	};
 
 	if (argc != 4)

@@ -17,7 +17,8 @@ static struct ob_err err;
 /* words ends with NULL. */
 static int parse_words(const char *const *words)
 {
-	char copies[8][64], *argv[9] = { (char *)"serve" };
+	static char copies[16][64];
+	char *argv[17] = { (char *)"serve" };
 	int argc = 1;
 
 	for (; words[argc - 1]; argc++) {

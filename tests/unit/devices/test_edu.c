@@ -222,7 +222,7 @@ static void dma_that_takes_its_time(void **state)
 }
 
 /* R20: a transfer that ends after a reset changes nothing. */
-static void r20_reset_disowns_dma_and_factorial(void **state)
+static void test_r20_reset_disowns_dma_and_factorial(void **state)
 {
 	(void)state;
 	dev->dma_later = true;
@@ -306,7 +306,7 @@ int main(void)
 		TEST(dma_to_memory_that_is_not_there_ends),
 		TEST(dma_address_mask),
 		TEST(dma_that_takes_its_time),
-		TEST(r20_reset_disowns_dma_and_factorial),
+		TEST(test_r20_reset_disowns_dma_and_factorial),
 		TEST(reset_brings_power_on_values),
 		TEST(work_that_was_owed_goes_on_in_a_new_life),
 		TEST(identity),

@@ -160,7 +160,7 @@ static void prp_offsets_are_checked(void **state)
 }
 
 /* R15: zero is not "the page after the previous one". */
-static void r15_zero_prp_is_an_error(void **state)
+static void test_r15_zero_prp_is_an_error(void **state)
 {
 	(void)state;
 	assert_int_equal(run_prp(0, 0x2000, 512), INVALID_FIELD);
@@ -200,7 +200,7 @@ static void prp_list_chains_at_the_page_end(void **state)
 }
 
 /* R15: a list page whose last entry is the page itself. */
-static void r15_prp_list_that_points_to_itself(void **state)
+static void test_r15_prp_list_that_points_to_itself(void **state)
 {
 	(void)state;
 	for (unsigned i = 0; i < 511; i++)
@@ -338,7 +338,7 @@ static void sgl_segment_descriptors_are_checked(void **state)
 }
 
 /* R15: chains without an end, with and without data on the way. */
-static void r15_sgl_that_points_to_itself(void **state)
+static void test_r15_sgl_that_points_to_itself(void **state)
 {
 	(void)state;
 	mem_sgl(BASE, BASE, 16, 0x20);
@@ -352,7 +352,7 @@ static void r15_sgl_that_points_to_itself(void **state)
 	assert_int_equal(run_sgl(BASE, 32, 0x20, 4096), SGL_COUNT_BAD);
 }
 
-static void r15_endless_empty_blocks(void **state)
+static void test_r15_endless_empty_blocks(void **state)
 {
 	(void)state;
 	memset(memory, 0, SIZE);
@@ -625,9 +625,9 @@ int main(void)
 		TEST(no_data_needs_no_pointer),
 		TEST(touching_pages_are_one_piece),
 		TEST(prp_offsets_are_checked),
-		TEST(r15_zero_prp_is_an_error),
+		TEST(test_r15_zero_prp_is_an_error),
 		TEST(prp_list_chains_at_the_page_end),
-		TEST(r15_prp_list_that_points_to_itself),
+		TEST(test_r15_prp_list_that_points_to_itself),
 		TEST(prp_list_that_is_not_there),
 		TEST(prp_at_the_end_of_the_address_space),
 		TEST(larger_pages),
@@ -637,8 +637,8 @@ int main(void)
 		TEST(sgl_segments),
 		TEST(sgl_segment_longer_than_a_read),
 		TEST(sgl_segment_descriptors_are_checked),
-		TEST(r15_sgl_that_points_to_itself),
-		TEST(r15_endless_empty_blocks),
+		TEST(test_r15_sgl_that_points_to_itself),
+		TEST(test_r15_endless_empty_blocks),
 		TEST(too_many_pieces),
 		TEST(random_prp_lists),
 		TEST(random_sgls),

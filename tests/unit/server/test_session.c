@@ -333,6 +333,24 @@ static void r1_stray_fds_are_closed(void **arg)
 	rig_end(rig);
 }
 
+/* A client that hands us its own end, and goes: the end must still be seen. */
+static void r1_a_client_cannot_keep_its_connection_open(void **arg)
+{
+	uint32_t body[5] = { 20, 0x24, 2, 0, 1 };
+	struct rig *rig = rig_ready();
+	unsigned i;
+
+	(void)arg;
+	for (i = 1; i <= 3; i++) {
+		rig_call_fds(rig, SET_IRQS, body, 20, &rig->fd, 1);
+		rig_hang_up(rig);
+		assert_int_equal(rig_seen(rig)->gone, i);
+		rig_connect(rig);
+		assert_int_equal(rig_version(rig, NULL), 0);
+	}
+	rig_end(rig);
+}
+
 static void one_stray_fd_is_forgiven_sixteen_are_not(void **arg)
 {
 	uint32_t info[4] = { 16 };
@@ -474,6 +492,7 @@ int main(void)
 		cmocka_unit_test(r5_a_byte_at_a_time_is_the_same_message),
 		cmocka_unit_test(r5_a_client_that_does_not_read_gets_it_all_later),
 		cmocka_unit_test(r1_stray_fds_are_closed),
+		cmocka_unit_test(r1_a_client_cannot_keep_its_connection_open),
 		cmocka_unit_test(one_stray_fd_is_forgiven_sixteen_are_not),
 		cmocka_unit_test(state_outlives_the_client),
 		cmocka_unit_test(posted_writes_before_hanging_up_are_done),

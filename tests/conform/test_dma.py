@@ -4,6 +4,7 @@
 import mmap
 import os
 import random
+import struct
 
 import pytest
 
@@ -379,6 +380,76 @@ def test_dma_refused_by_the_client(edu):
     start(edu, BUFFER, MIB, 4096, RUN | TO_GUEST)
     edu.answer(edu.command(), error=19)
     assert vfu.wait_until(lambda: idle(edu))
+
+
+def test_write_answered_by_the_header_alone(edu):
+    """As some QEMUs do."""
+    message_memory(edu)
+    start(edu, BUFFER, MIB, 64, RUN | TO_GUEST)
+    got = edu.command()
+    assert got.cmd == vfu.DMA_WRITE and len(got.payload) == 16 + 64
+    edu.answer(got)
+    assert vfu.wait_until(lambda: idle(edu))
+
+
+@pytest.mark.parametrize("error", [0, 1, 115, 4096, 0x7fffffff, 0xffffffff])
+def test_any_error_number(edu, error):
+    """The transfer fails, whatever the number is, and another succeeds."""
+    guest = message_memory(edu)
+    start(edu, MIB, BUFFER, 64, RUN)
+    got = edu.command()
+    edu.send(vfu.HEADER.pack(got.ident, got.cmd, 16, vfu.REPLY | vfu.ERROR,
+                             error))
+    assert vfu.wait_until(lambda: idle(edu))
+    start(edu, MIB, BUFFER, 64, RUN)
+    edu.serve(guest, MIB)
+    assert vfu.wait_until(lambda: idle(edu))
+
+
+def test_r2_dma_in_messages_of_the_agreed_size(edu, connect):
+    """No message asks for more than we said we take; the answers may come in
+    any order."""
+    edu.close()
+    client = connect()
+    client.negotiate({"max_data_xfer_size": 512})
+    client.write_int(vfu.CONFIG, 4, 6, 2)
+    guest = message_memory(client)
+    start(client, MIB + 3, BUFFER, 4096, RUN)
+    left = 4096
+    while left:
+        asked = [client.command()]
+        while client.waiting():
+            asked.append(client.command())
+        for got in reversed(asked):
+            address, count = struct.unpack("<QQ", got.payload)
+            assert 0 < count <= 512
+            left -= count
+            at = address - MIB
+            client.answer(got, got.payload + bytes(guest[at:at + count]))
+    assert vfu.wait_until(lambda: idle(client))
+    want = bytes(guest[3:3 + 4096])
+    start(client, BUFFER, MIB + 65536, 4096, RUN | TO_GUEST)
+    left = 4096
+    while left:
+        got = client.serve(guest, MIB)
+        left -= len(got.payload) - 16
+    assert vfu.wait_until(lambda: idle(client))
+    assert guest[65536:65536 + 4096] == want
+
+
+def test_answers_that_nobody_waits_for(edu):
+    """Before, between and after the right one: no harm."""
+    guest = message_memory(edu)
+    stray = vfu.HEADER.pack(0x5a5a, vfu.DMA_READ, 16, vfu.REPLY, 0)
+    edu.send(stray * 3)
+    start(edu, MIB, BUFFER, 64, RUN)
+    got = edu.command()
+    edu.answer(got._replace(cmd=vfu.DMA_WRITE))
+    edu.send(stray)
+    edu.answer(got, got.payload + bytes(guest[:64]))
+    edu.answer(got, got.payload + bytes(guest[:64]))
+    assert vfu.wait_until(lambda: idle(edu))
+    edu.alive()
 
 
 @pytest.mark.parametrize("change", [

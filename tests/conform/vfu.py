@@ -11,6 +11,7 @@ import collections
 import errno
 import json
 import os
+import select
 import socket
 import struct
 import time
@@ -286,6 +287,10 @@ class Client:
         got = self.receive()
         assert got.flags & 0xf == 0, "reply that nobody waits for"
         return got
+
+    def waiting(self):
+        """Has the server more to say?  It is given a moment."""
+        return self.commands or select.select([self.sock], [], [], 0.1)[0]
 
     def answer(self, command, payload=b"", error=0):
         flags = REPLY | (ERROR if error else 0)

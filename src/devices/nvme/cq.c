@@ -225,7 +225,7 @@ void nvme_cq_reset(struct nvme *n, unsigned qid)
 	nvme_list_init(&cq->done);
 	cq->waiting = 0;
 	cq->sqs = 0;
-	cq->bad_head = UINT32_MAX;
+	cq->bad_head = NVME_NO_VALUE;
 	cq->stale = cq->posting != 0;
 	cq->n = n;
 	n->hot->cqs[qid] = (struct nvme_cq_hot){ .phase = 1 };

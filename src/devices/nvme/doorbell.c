@@ -72,9 +72,10 @@ static void refuse(struct nvme *n, unsigned qid, bool cq, uint32_t value,
 		.location = 0xffff, .specific = value,
 	};
 
-	ob_dev_log(n->dev, OB_GUEST, "%s doorbell %u: bad %s %u",
+	ob_dev_log(n->dev, OB_GUEST, "%s doorbell %u: %s (value %u)",
 		   cq ? "completion" : "submission", qid,
-		   info == NVME_EVENT_BAD_DB_VALUE ? "value" : "queue", value);
+		   info == NVME_EVENT_BAD_DB_VALUE ? "not within the queue"
+						   : "no such queue", value);
 	nvme_error_add(n, &e);
 	nvme_aer_event(n, NVME_EVENT_ERROR, info, NVME_LOG_ERROR);
 }
@@ -91,18 +92,22 @@ static bool set_tail(struct nvme *n, unsigned qid, uint32_t tail)
 		return false;
 	}
 	n->hot->sqs[qid].tail = tail;
-	n->sqs[qid].bad_tail = UINT32_MAX;
+	n->sqs[qid].bad_tail = NVME_NO_VALUE;
 	return true;
 }
 
-/* The guest cannot have consumed more than was posted. */
+/*
+ * The guest cannot have consumed more than was posted, or is being posted: it
+ * may see entries that travel by message before we hear that they arrived.
+ */
 static bool head_ok(const struct nvme *n, unsigned qid, uint32_t head)
 {
 	const struct nvme_cq_hot *hot = &n->hot->cqs[qid];
 	uint32_t entries = n->st->cqs[qid].entries;
+	uint32_t posted = (hot->tail + entries - hot->head) % entries;
 
 	return head < entries && (head + entries - hot->head) % entries <=
-				 (hot->tail + entries - hot->head) % entries;
+				 posted + n->cqs[qid].posting;
 }
 
 static bool set_head(struct nvme *n, unsigned qid, uint32_t head)
@@ -118,7 +123,7 @@ static bool set_head(struct nvme *n, unsigned qid, uint32_t head)
 		return false;
 	}
 	n->hot->cqs[qid].head = head;
-	cq->bad_head = UINT32_MAX;
+	cq->bad_head = NVME_NO_VALUE;
 	if (!nvme_list_empty(&cq->done))
 		nvme_cq_queue(n, cq);
 	return true;
@@ -137,7 +142,7 @@ void nvme_cq_head_refresh(struct nvme *n, unsigned qid)
 static void apply(struct nvme *n, unsigned qid, bool cq, uint32_t value)
 {
 	/* A register takes a new value each time, also the same bad one. */
-	n->sqs[qid].bad_tail = n->cqs[qid].bad_head = UINT32_MAX;
+	n->sqs[qid].bad_tail = n->cqs[qid].bad_head = NVME_NO_VALUE;
 	if (!cq && set_tail(n, qid, value))
 		nvme_kick(n);
 	else if (cq && set_head(n, qid, value))

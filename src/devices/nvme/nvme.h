@@ -33,6 +33,7 @@ extern const struct ob_device_class ob_nvme_class;
 #define NVME_FIRMWARE		"1.0     "
 
 #define NVME_MAX_QUEUES		64u	/* I/O pairs */
+#define NVME_NO_VALUE		UINT64_MAX
 #define NVME_QIDS		(NVME_MAX_QUEUES + 1)
 #define NVME_MAX_ENTRIES	4096u	/* of one queue */
 #define NVME_MAX_NS		64u
@@ -249,7 +250,7 @@ struct nvme_sq {
 	uint16_t pos, count;		/* of batch: not dispatched yet */
 	uint16_t fetching;		/* entries that are on their way */
 	uint32_t in_flight;
-	uint32_t bad_tail;		/* refused last; do not tell again */
+	uint64_t bad_tail;		/* refused last; do not tell again */
 	bool stale;			/* fetch of a former life under way */
 	struct nvme_cmd *deleter;	/* waits for in_flight to reach 0 */
 	struct nvme *n;
@@ -261,7 +262,7 @@ struct nvme_cq {
 	struct nvme_list done;		/* completions without an entry yet */
 	uint16_t posting;		/* entries that are on their way */
 	uint16_t waiting;		/* entries not told by an interrupt */
-	uint32_t bad_head;
+	uint64_t bad_head;
 	uint32_t sqs;			/* submission queues that use it */
 	bool queued;			/* in n->flush */
 	bool stale;

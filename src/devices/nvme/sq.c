@@ -152,7 +152,7 @@ void nvme_sq_reset(struct nvme *n, unsigned qid)
 	sq->pos = sq->count = 0;
 	sq->in_flight = 0;
 	sq->deleter = NULL;
-	sq->bad_tail = UINT32_MAX;
+	sq->bad_tail = NVME_NO_VALUE;
 	sq->stale = sq->fetching != 0;
 	sq->n = n;
 	n->hot->sqs[qid] = (struct nvme_sq_hot){ 0 };

@@ -125,7 +125,7 @@ static int clear_path(const struct sockaddr_un *sun, struct ob_err *err)
 		return errno == ENOENT ? 0 :
 			ob_fail(err, errno, "socket %s: %s", path, strerror(errno));
 	if (!S_ISSOCK(st.st_mode))
-		return ob_fail(err, EEXIST, "socket %s: a file of that name exists, and is no socket",
+		return ob_fail(err, EEXIST, "socket %s: the file that exists is no socket",
 			       path);
 	if (alive(sun))
 		return ob_fail(err, EADDRINUSE, "socket %s: another program listens there",

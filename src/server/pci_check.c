@@ -17,14 +17,15 @@ static int check_areas(const struct ob_bar *bar, unsigned i,
 	const struct ob_area *area;
 	uint32_t n;
 
-	if (bar->nr_areas > OB_MAX_AREAS || (bar->nr_areas && bar->flags & OB_BAR_IO))
+	if (bar->nr_areas > OB_MAX_AREAS ||
+	    (bar->nr_areas && bar->flags & OB_BAR_IO))
 		return ob_fail(err, EINVAL, "BAR%u: bad number of areas", i);
 	for (n = 0; n < bar->nr_areas; n++) {
 		area = &bar->areas[n];
 		if ((area->offset | area->size) % page || area->size == 0 ||
 		    area->offset < end || area->offset > bar->size ||
 		    area->size > bar->size - area->offset)
-			return ob_fail(err, EINVAL, "BAR%u: area %u is not whole pages in order inside the BAR",
+			return ob_fail(err, EINVAL, "BAR%u: area %u: whole pages, in order, inside",
 				       i, n);
 		end = area->offset + area->size;
 	}

@@ -106,8 +106,8 @@ bool ob_config_hits_bar(const struct ob_device *dev, uint64_t addr,
 		bar = &dev->pci.bars[i];
 		if (bar->size == 0 || (bar->flags & OB_BAR_IO))
 			continue;
-		base = bar_address(dev, i);
-		if (addr <= base + (bar->size - 1) && base <= addr + (len - 1))
+		base = bar_address(dev, i);	/* 0: not placed yet */
+		if (base && addr <= base + (bar->size - 1) && base <= addr + (len - 1))
 			return true;
 	}
 	return false;

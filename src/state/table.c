@@ -98,9 +98,9 @@ static int check_row(const struct ob_table *table, const struct ob_field *f,
 		return ob_fail(err, EINVAL, "%s.%s: element of %u bytes is not its type's",
 			       table->name, f->name, f->size);
 	if (len == 0 || len > table->size || f->offset > table->size - len)
-		return ob_fail(err, EINVAL, "%s.%s: byte %u and %llu more leave the structure of %u",
-			       table->name, f->name, f->offset,
-			       (unsigned long long)len, table->size);
+		return ob_fail(err, EINVAL, "%s.%s: %llu bytes at %u leave the structure of %u",
+			       table->name, f->name, (unsigned long long)len,
+			       f->offset, table->size);
 	if ((r = check_tag(table, f, err)) || (r = check_values(table, f, err)))
 		return r;
 	return f->type == OB_FIELD_STRUCT ? check_sub(table, f, depth, err) : 0;

@@ -148,7 +148,7 @@ static void stale_is_replaced_live_is_refused(void **arg)
 	box.dev = NULL;
 	fd = open(path_of(&box, "s"), O_CREAT | O_WRONLY, 0600);
 	close(fd);
-	assert_int_equal(serve(&box, text_for(&box, "s"), "no socket"), -EEXIST);
+	assert_int_equal(serve(&box, text_for(&box, "s"), "is no socket"), -EEXIST);
 	unlink(path_of(&box, "s"));
 	box_close(&box);
 }

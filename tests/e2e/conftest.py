@@ -69,7 +69,7 @@ def lab(tmp_path_factory):
 @pytest.fixture(scope="session")
 def baseline(lab, tmp_path_factory):
     """What the kernel complains of without any device of ours."""
-    guest = Guest(lab, tmp_path_factory.mktemp("baseline"))
+    guest = Guest(lab, tmp_path_factory.mktemp("baseline"), cpus=2)
     try:
         return set(guest.boot().kernel_complaints())
     finally:

@@ -136,7 +136,10 @@ static struct rig *start(const char *options, const struct ob_pci *pci,
 	const struct ob_option *const tables[] = {
 		ob_device_common_options, NULL
 	};
-	struct ob_loop_params params = { .busy_poll = busy };
+	struct ob_loop_params params = {
+		.busy_poll = busy,
+		.engine = getenv("OB_TEST_POOL") ? OB_LOOP_POOL : OB_LOOP_AUTO,
+	};
 	struct rig *rig = calloc(1, sizeof(*rig));
 	struct ob_err err = { "" };
 	struct ob_options *opts;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
  * Names are those that pciutils made familiar.  Flags are tables: a bit, its
- * name.  The chains of capabilities come from the device, so walks are
- * bounded and every byte is fetched through a checked getter, which reads
+ * name.  The chains of capabilities come from the device, so a
+ * walk ends where it has been before, and every byte is fetched through a checked getter, which reads
  * zeros beyond the end.  PCI Express Base Specification, chapter 7.
  */
 #include <stdbool.h>
@@ -10,8 +10,7 @@
 
 #include "pci_decode.h"
 
-#define MAX_CAPS 48		/* (256 - 64) / 4 */
-#define MAX_EXT_CAPS 96
+#define PLACES (4096 / 4)	/* where a capability may begin */
 
 struct config {
 	const uint8_t *bytes;
@@ -370,23 +369,33 @@ static void decode_cap(const struct config *cfg, size_t at, uint16_t id,
 	json_array_append_new(caps, cap);
 }
 
+/* False if the walk was here already. */
+static bool visit(uint8_t *seen, size_t at)
+{
+	uint8_t bit = (uint8_t)(1 << at / 4 % 8);
+	bool fresh = !(seen[at / 32] & bit);
+
+	seen[at / 32] |= bit;
+	return fresh;
+}
+
 static void decode_caps(const struct config *cfg, json_t *caps)
 {
 	size_t at = get8(cfg, 0x34) & ~3u;
+	uint8_t seen[PLACES / 8] = { 0 };
 
 	if (!(get16(cfg, 0x06) & 0x10))
 		return;
-	for (unsigned n = 0; at >= 0x40 && n < MAX_CAPS; n++) {
+	for (; at >= 0x40 && visit(seen, at); at = get8(cfg, at + 1) & ~3u)
 		decode_cap(cfg, at, get8(cfg, at), decoders, caps);
-		at = get8(cfg, at + 1) & ~3u;
-	}
 }
 
 static void decode_ext_caps(const struct config *cfg, json_t *caps)
 {
+	uint8_t seen[PLACES / 8] = { 0 };
 	size_t at = 0x100;
 
-	for (unsigned n = 0; at >= 0x100 && n < MAX_EXT_CAPS; n++) {
+	while (at >= 0x100 && visit(seen, at)) {
 		uint32_t head = get32(cfg, at);
 
 		if (!head || head == UINT32_MAX)

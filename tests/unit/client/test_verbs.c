@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* inspect, bench and bench-mmio as a user runs them. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include <cmocka.h>
+#include <jansson.h>
+
+#include "devices/models.h"
+#include "forked.h"
+
+static const char *command;
+static char out[1 << 16];
+
+/* Runs `outboard <args>` on the server's socket; the exit status. */
+static int run(const char *verb, const struct forked *server, const char *args)
+{
+	char line[512];
+	size_t len;
+	FILE *f;
+
+	snprintf(line, sizeof(line), "%s %s %s %s 2>&1", command, verb,
+		 server->path, args);
+	f = popen(line, "r");
+	assert_non_null(f);
+	len = fread(out, 1, sizeof(out) - 1, f);
+	out[len] = 0;
+	return WEXITSTATUS(pclose(f));
+}
+
+static void says(const char *words)
+{
+	if (!strstr(out, words))
+		fail_msg("no '%s' in:\n%s", words, out);
+}
+
+static json_t *parse(void)
+{
+	json_t *tree = json_loads(out, 0, NULL);
+
+	if (!tree)
+		fail_msg("no JSON:\n%s", out);
+	return tree;
+}
+
+static json_int_t number(json_t *tree, const char *a, const char *b)
+{
+	return json_integer_value(json_object_get(json_object_get(tree, a),
+						  b));
+}
+
+static void inspect(void **state)
+{
+	struct ob_client *client;
+	struct forked server;
+	json_t *tree;
+
+	(void)state;
+	forked_start(&server, &ob_nvme_class, "nvme,drive=mem:1M");
+	assert_int_equal(run("inspect", &server, ""), 0);
+	says("NVM Express controller");
+	says("BAR0: index=0 size=16 KiB");
+	says("MSI-X");
+	says("PCI Express");
+	assert_int_equal(run("inspect", &server, "--json"), 0);
+	tree = parse();
+	assert_true(json_array_size(json_object_get(tree, "interrupts")) > 2);
+	json_decref(tree);
+
+	/* It refuses clearly, and whoever is there does not notice. */
+	client = forked_connect(&server, NULL);
+	assert_int_equal(run("inspect", &server, ""), 1);
+	says("another client");
+	assert_int_equal(ob_client_reset(client, NULL), 0);
+	ob_client_destroy(client);
+	forked_stop(&server);
+	assert_int_equal(run("inspect", &server, ""), 1);
+	says("No such file");
+	assert_int_equal(run("inspect", &server, "--nonsense"), 2);
+	assert_int_equal(run("inspect", &server, "another"), 2);
+}
+
+static void good_disk(void **state)
+{
+	struct forked server;
+	json_t *tree;
+
+	(void)state;
+	forked_start(&server, &ob_nvme_class, "nvme,drive=mem:4M");
+	assert_int_equal(run("bench", &server, "--rw randrw --verify "
+			     "--time 0.3 --qd 4 --json"), 0);
+	tree = parse();
+	assert_true(number(tree, "read", "ios") > 0);
+	assert_true(number(tree, "write", "ios") > 0);
+	assert_int_equal(number(tree, "write", "errors"), 0);
+	assert_true(number(tree, "verify", "sectors_checked") > 0);
+	json_decref(tree);
+	/* What an earlier run wrote is whole and at its place. */
+	assert_int_equal(run("bench", &server, "--verify --time 0.1 "
+			     "--interrupts"), 0);
+	says("Reading");
+	assert_int_equal(run("bench", &server, "--rw write --time 0.1 "
+			     "--bs 64k --queues 2"), 0);
+	says("Overwriting");
+	assert_int_equal(run("bench", &server, "--bs 1000"), 1);
+	says("multiple");
+	assert_int_equal(run("bench", &server, "--nsid 9"), 1);
+	assert_int_equal(run("bench", &server, "--rw sideways"), 2);
+	assert_int_equal(run("bench", &server, "--qd 0"), 2);
+	forked_stop(&server);
+}
+
+static void bad_disks(void **state)
+{
+	struct forked server;
+
+	(void)state;
+	forked_start(&server, &ob_nvme_class, "nvme,drive=mem:4M,readonly=on");
+	assert_int_equal(run("bench", &server, "--rw randwrite --time 0.1"),
+			 1);
+	says("writes failed");
+	forked_stop(&server);
+	/* Writes vanish: the oracle must tell. */
+	forked_start(&server, &ob_nvme_class, "nvme,drive=null:4M");
+	assert_int_equal(run("bench", &server, "--rw randwrite --time 0.1 "
+			     "--verify"), 1);
+	says("holds none of our data");
+	forked_stop(&server);
+	forked_start(&server, &ob_edu_class, "edu");
+	assert_int_equal(run("bench", &server, "--time 0.1"), 1);
+	says("no NVMe controller");
+	forked_stop(&server);
+}
+
+static void registers(void **state)
+{
+	struct forked server;
+	json_t *tree, *row;
+	size_t i;
+
+	(void)state;
+	forked_start(&server, &ob_edu_class, "edu");
+	assert_int_equal(run("bench-mmio", &server, "--time 0.5 --rounds 5 "
+			     "--json"), 0);
+	tree = parse();
+	assert_int_equal(json_array_size(json_object_get(tree, "rows")), 5);
+	json_array_foreach(json_object_get(tree, "rows"), i, row) {
+		json_t *ratio = json_object_get(row, "ratio");
+		double low = json_real_value(json_object_get(ratio, "min"));
+		double mid = json_real_value(json_object_get(ratio, "median"));
+		double high = json_real_value(json_object_get(ratio, "max"));
+
+		assert_true(low > 0 && low <= mid && mid <= high);
+	}
+	json_decref(tree);
+	assert_int_equal(run("bench-mmio", &server, "--region 4"), 1);
+	assert_int_equal(run("bench-mmio", &server, "--mode idle"), 2);
+	assert_int_equal(run("bench-mmio", &server, "--rounds 4"), 2);
+	forked_stop(&server);
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(inspect),
+		cmocka_unit_test(good_disk),
+		cmocka_unit_test(bad_disks),
+		cmocka_unit_test(registers),
+	};
+
+	if (argc != 2)
+		return 1;
+	command = argv[1];
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

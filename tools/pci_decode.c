@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
  * Names are those that pciutils made familiar.  Flags are tables: a bit, its
- * name.  The chains of capabilities come from the device, so a
- * walk ends where it has been before, and every byte is fetched through a checked getter, which reads
- * zeros beyond the end.  PCI Express Base Specification, chapter 7.
+ * name.  The chains of capabilities come from the device, so a walk ends
+ * where it has been before, and every byte is fetched through a checked
+ * getter, which reads zeros beyond the end.  PCI Express Base Specification,
+ * chapter 7.
  */
 #include <stdbool.h>
 #include <stdio.h>

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # Sourced by scripts/run and scripts/vm: one disk on one image, served until
 # the script ends, however it ends.
+# shellcheck shell=bash disable=SC2034
 
 folder=run
 image=$folder/disk.img

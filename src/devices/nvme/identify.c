@@ -33,9 +33,9 @@ void nvme_identity_default_serial(struct nvme *n)
 {
 	const struct ob_options *opts = ob_dev_options(n->dev);
 	const char *socket = ob_options_str(opts, "socket");
-	uint64_t h = hash(HASH_SEED, ob_dev_id(n->dev));
+	/* A path is unique on its host; an inherited socket has none. */
+	uint64_t h = hash(HASH_SEED, socket ? socket : ob_dev_id(n->dev));
 
-	h = hash(h, socket ? socket : "");
 	for (size_t i = 0; i < ob_options_count(opts, "drive"); i++)
 		h = hash(hash(h, ","), ob_options_nth(opts, "drive", i));
 	snprintf(n->serial, sizeof(n->serial), "OB%016llX",

@@ -28,7 +28,7 @@
 #define HEAD 32u		/* header and access header on the wire */
 #define BATCH 512u		/* posted writes in one call */
 #define MAX_ROUNDS 101u
-#define BUSY_SHARE 0.8		/* of one CPU, idle: the server spins */
+#define BUSY_SHARE 0.3		/* of a CPU, with nothing to do: it spins */
 
 enum mode { MODE_AUTO, MODE_SPIN, MODE_BLOCK };
 

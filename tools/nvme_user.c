@@ -244,6 +244,7 @@ static int enable_controller(struct nvme_user *dev, struct ob_err *err)
 	    (r = nvme_user_set_reg(dev, REG_CC, CC_EN | CC_ENTRY_SIZES, 4,
 				   err)))
 		return r;
+	dev->enabled = true;
 	return wait_status(dev, CSTS_RDY, CSTS_RDY, err);
 }
 
@@ -485,7 +486,7 @@ int nvme_user_open(struct ob_client *client,
 
 static void shut_down(struct nvme_user *dev)
 {
-	if (!dev->nr_queues)
+	if (!dev->enabled)
 		return;
 	if (nvme_user_set_reg(dev, REG_CC,
 			      CC_EN | CC_ENTRY_SIZES | CC_SHUTDOWN, 4, NULL))

@@ -77,7 +77,7 @@ struct nvme_user {
 	enum nvme_user_doorbells how;
 	volatile uint32_t *doorbells;	/* when mapped */
 	unsigned stride;		/* words between two doorbells */
-	bool shadow;
+	bool shadow, enabled;
 	uint64_t cap;
 	uint8_t *memory;		/* all that the device may reach */
 	uint64_t memory_addr;

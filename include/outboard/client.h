@@ -52,7 +52,7 @@ struct ob_client_dma_ops {
 
 /* Zero-initialise; 0 means the default everywhere. */
 struct ob_client_params {
-	int timeout_ms;		/* OB_CLIENT_FOREVER: no limit */
+	int timeout_ms;		/* to some ms; OB_CLIENT_FOREVER: no limit */
 	bool spin;		/* never sleep while a reply is due */
 	bool twin_socket;	/* offer it; see ob_client_twin_fd */
 	uint32_t max_data_xfer_size;	/* accepted by us; 1 MiB, <= 64 MiB */

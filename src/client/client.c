@@ -15,12 +15,30 @@
 #include "base/fd.h"
 #include "client/client.h"
 
-static const struct ob_client_params default_params;
-
-static int open_socket(const char *path, struct ob_err *err)
+static struct timeval to_timeval(int timeout_ms)
 {
+	struct timeval tv = { 0 };	/* no limit */
+
+	if (timeout_ms >= 0) {
+		tv.tv_sec = timeout_ms / 1000;
+		tv.tv_usec = timeout_ms % 1000 * 1000;
+	}
+	return tv;
+}
+
+static int timeout_of(const struct ob_client_params *params)
+{
+	return params && params->timeout_ms ? params->timeout_ms
+					    : OB_CLIENT_TIMEOUT_MS;
+}
+
+/* A server that accepts nobody makes connect(2) wait as a send would. */
+static int open_socket(const char *path, int timeout_ms, struct ob_err *err)
+{
+	struct timeval limit = to_timeval(timeout_ms);
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
 	OB_CLEANUP_FD int fd = -1;
+	int r;
 
 	if (strlen(path) >= sizeof(addr.sun_path))
 		return ob_fail(err, ENAMETOOLONG,
@@ -31,7 +49,14 @@ static int open_socket(const char *path, struct ob_err *err)
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return ob_fail(err, errno, "socket: %s", strerror(errno));
-	if (connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0)
+	if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)))
+		return ob_fail(err, errno, "SO_SNDTIMEO: %s", strerror(errno));
+	r = connect(fd, (struct sockaddr *)&addr, sizeof(addr));
+	if (r < 0 && errno == EAGAIN)
+		return ob_fail(err, ETIMEDOUT,
+			       "cannot connect to %s: nobody accepts within "
+			       "%d ms", path, timeout_ms);
+	if (r < 0)
 		return ob_fail(err, errno, "cannot connect to %s: %s", path,
 			       strerror(errno));
 	return ob_fd_take(&fd);
@@ -40,7 +65,7 @@ static int open_socket(const char *path, struct ob_err *err)
 int ob_client_connect(const char *path, const struct ob_client_params *params,
 		      struct ob_client **out, struct ob_err *err)
 {
-	int fd = open_socket(path, err), r;
+	int fd = open_socket(path, timeout_of(params), err), r;
 
 	if (fd < 0)
 		return fd;
@@ -53,14 +78,8 @@ int ob_client_connect(const char *path, const struct ob_client_params *params,
 /* The kernel ends a blocking receive by itself; wait.c knows the deadline. */
 static void limit_receive(const struct ob_client *client)
 {
-	struct timeval limit = { 0 };
+	struct timeval limit = to_timeval(client->timeout_ms);
 
-	if (!client->conn)
-		return;
-	if (client->timeout_ms >= 0) {
-		limit.tv_sec = client->timeout_ms / 1000;
-		limit.tv_usec = client->timeout_ms % 1000 * 1000;
-	}
 	/* Without it the deadline is noticed by poll(2) alone. */
 	(void)setsockopt(ob_conn_fd(client->conn), SOL_SOCKET, SO_RCVTIMEO,
 			 &limit, sizeof(limit));
@@ -76,6 +95,8 @@ void ob_client_set_spin(struct ob_client *client, bool spin)
 {
 	client->spin = spin;
 }
+
+static const struct ob_client_params default_params;
 
 int ob_client_attach(int fd, const struct ob_client_params *params,
 		     struct ob_client **out, struct ob_err *err)
@@ -107,7 +128,7 @@ int ob_client_attach(int fd, const struct ob_client_params *params,
 		goto fail;
 	}
 	ob_fd_take(&owned);
-	ob_client_set_timeout(client, params->timeout_ms);
+	ob_client_set_timeout(client, timeout_of(params));
 	r = client_negotiate(client, params->twin_socket, max_xfer, err);
 	if (r)
 		goto fail;

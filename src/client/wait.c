@@ -9,7 +9,8 @@
  * How it sleeps.  A spinning client never does while a reply is due.  With
  * one socket and nothing left to send, a blocking receive is all there is,
  * one system call per reply; otherwise poll(2).  The deadline is taken from
- * the coarse clock when a wait begins and looked at only when nothing came.
+ * the coarse clock when a wait begins, and looked at when nothing came or a
+ * command was served; so a reply that is there costs one look at that clock.
  *
  * A reply's payload is borrowed from the connection's buffer, so nothing is
  * received any more once it has arrived.
@@ -29,6 +30,7 @@ enum goal { WANT_SENT, WANT_REPLY, WANT_REQUEST };
 struct wait {
 	enum goal goal;
 	unsigned served;	/* client->served at the start */
+	unsigned seen;		/* ... when the clock was last looked at */
 	unsigned spins;
 	int64_t deadline_ms;	/* < 0: none */
 };
@@ -218,20 +220,36 @@ static int sleep_on_sockets(struct ob_client *client, const struct wait *w,
 	return r ? 0 : -ETIMEDOUT;
 }
 
+static bool expired(const struct wait *w)
+{
+	return w->deadline_ms >= 0 && now_ms() >= w->deadline_ms;
+}
+
+/* A server that asks and asks must not keep us for ever. */
+static bool asked_too_long(const struct ob_client *client, struct wait *w)
+{
+	if (client->served == w->seen)
+		return false;
+	w->seen = client->served;
+	return expired(w);
+}
+
 /* Spins or sleeps once.  0: look again; -ETIMEDOUT. */
 static int idle(struct ob_client *client, struct wait *w, bool receiving)
 {
 	if (!client->spin || w->goal != WANT_REPLY || !receiving)
 		return sleep_on_sockets(client, w, receiving);
-	if (++w->spins % SPINS_PER_CLOCK || w->deadline_ms < 0)
+	if (++w->spins % SPINS_PER_CLOCK)
 		return 0;
-	return now_ms() < w->deadline_ms ? 0 : -ETIMEDOUT;
+	return expired(w) ? -ETIMEDOUT : 0;
 }
 
 static int wait_for(struct ob_client *client, enum goal goal, int timeout_ms,
 		    struct ob_err *err)
 {
-	struct wait w = { .goal = goal, .served = client->served };
+	struct wait w = {
+		.goal = goal, .served = client->served, .seen = client->served,
+	};
 	bool receiving;
 	int r;
 
@@ -246,6 +264,8 @@ static int wait_for(struct ob_client *client, enum goal goal, int timeout_ms,
 		r = receiving ? receive_any(client, &w, err) : -EAGAIN;
 		if (r == -EAGAIN)
 			r = idle(client, &w, receiving);
+		else if (!r && asked_too_long(client, &w))
+			r = -ETIMEDOUT;
 		if (r == -ETIMEDOUT)
 			return ob_fail(err, ETIMEDOUT,
 				       "no answer from the server within "

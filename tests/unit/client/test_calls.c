@@ -5,10 +5,13 @@
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -152,6 +155,34 @@ static void no_server(void **state)
 	path[sizeof(path) - 1] = 0;
 	assert_int_equal(ob_client_connect(path, NULL, &client, &err),
 			 -ENAMETOOLONG);
+}
+
+/* Listening, with nobody who accepts and no room to queue. */
+static void nobody_accepts(void **state)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	static const struct ob_client_params quick = { .timeout_ms = 100 };
+	int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int queued = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct ob_client *client;
+	struct ob_err err = { 0 };
+	char dir[] = "/tmp/obcalls.XXXXXX";
+
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s/sock", dir);
+	assert_int_equal(bind(listener, (struct sockaddr *)&addr,
+			      sizeof(addr)), 0);
+	assert_int_equal(listen(listener, 0), 0);
+	assert_int_equal(connect(queued, (struct sockaddr *)&addr,
+				 sizeof(addr)), 0);
+	assert_int_equal(ob_client_connect(addr.sun_path, &quick, &client,
+					   &err), -ETIMEDOUT);
+	assert_non_null(strstr(err.msg, "nobody accepts"));
+	close(queued);
+	close(listener);
+	unlink(addr.sun_path);
+	rmdir(dir);
 }
 
 /* Answers like a memory of bytes whose value is their low address byte. */
@@ -505,6 +536,7 @@ int main(void)
 		cmocka_unit_test(server_without_capabilities),
 		cmocka_unit_test(refusals),
 		cmocka_unit_test(no_server),
+		cmocka_unit_test(nobody_accepts),
 		cmocka_unit_test(long_accesses_are_split),
 		cmocka_unit_test(posted_writes),
 		cmocka_unit_test(several_writes_in_one_message),

@@ -326,6 +326,30 @@ static void refused_maps(void **state)
 	peer_end(&peer);
 }
 
+static void chatty_script(struct peer *p)
+{
+	peer_version(p, NULL);
+	peer_take(p);
+	do
+		ask(p, DMA_READ, MEM_ADDR, 1, NULL, 0);
+	while (!peer_take(p) && p->hdr.cmd == DMA_READ);
+	p->failure = NULL;	/* its last question may find the client gone */
+}
+
+/* A server that asks and never answers does not keep a call for ever. */
+static void asked_for_ever(void **state)
+{
+	static const struct ob_client_params params = { .timeout_ms = 200 };
+	struct ob_client *client;
+
+	(void)state;
+	peer_start(&peer, chatty_script);
+	client = peer_attach(&peer, &params);
+	assert_int_equal(ob_client_reset(client, NULL), -ETIMEDOUT);
+	ob_client_destroy(client);
+	peer_end(&peer);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -335,6 +359,7 @@ int main(void)
 		cmocka_unit_test(polling_an_idle_server),
 		cmocka_unit_test(twin_socket),
 		cmocka_unit_test(refused_maps),
+		cmocka_unit_test(asked_for_ever),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

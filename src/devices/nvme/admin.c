@@ -8,22 +8,6 @@ int nvme_step_page(struct nvme_cmd *c)
 	return 0;
 }
 
-/* Takes a command out of wherever it waits with us. */
-bool nvme_cmd_unwait(struct nvme_cmd *c)
-{
-	struct nvme *n = c->n;
-
-	if (c->busy)
-		return false;
-	if (nvme_list_remove(&n->aers, c)) {
-		n->nr_aers--;
-		return true;
-	}
-	return nvme_list_remove(&n->io_pool.waiting, c) ||
-	       nvme_list_remove(&n->admin_pool.waiting, c) ||
-	       (c->ns && nvme_list_remove(&c->ns->held, c));
-}
-
 /*
  * Abort (5.1).  What waits with us ends at once; what is with the drive is
  * asked to end early, which is not promised: bit 0 of the result says so.
@@ -35,14 +19,9 @@ static int step_abort(struct nvme_cmd *c)
 		nvme_cmd_find(c->n, cdw10 & 0xffff, cdw10 >> 16);
 
 	c->slot->result = 1;
-	if (!victim || victim == c)
-		return 0;
-	if (nvme_cmd_unwait(victim)) {
+	if (victim && victim != c &&
+	    nvme_cmd_hurry(victim, NVME_ABORT_REQUESTED))
 		c->slot->result = 0;
-		nvme_cmd_complete(victim, NVME_ABORT_REQUESTED);
-	} else if (victim->busy && victim->is_drive) {
-		ob_drive_cancel(victim->ns->drive, victim->req);
-	}
 	return 0;
 }
 

@@ -278,14 +278,42 @@ void nvme_cmds_disown(struct nvme *n)
 	disown_range(n, NVME_ADMIN_SLOTS, n->io_slots_seen);
 }
 
+/* Takes a command out of wherever it waits with us. */
+static bool unwait(struct nvme_cmd *c)
+{
+	struct nvme *n = c->n;
+
+	if (c->busy)
+		return false;
+	if (nvme_list_remove(&n->aers, c)) {
+		n->nr_aers--;
+		return true;
+	}
+	return nvme_list_remove(&n->io_pool.waiting, c) ||
+	       nvme_list_remove(&n->admin_pool.waiting, c) ||
+	       (c->ns && nvme_list_remove(&c->ns->held, c));
+}
+
+/* Ends what waits with us; asks the drive for an early end of the rest. */
+bool nvme_cmd_hurry(struct nvme_cmd *c, uint16_t status)
+{
+	if (unwait(c)) {
+		nvme_cmd_complete(c, status);
+		return true;
+	}
+	if (c->busy && c->is_drive)
+		ob_drive_cancel(c->ns->drive, c->req);
+	return false;
+}
+
 void nvme_cmds_hurry(struct nvme *n, unsigned sqid)
 {
 	for (unsigned i = NVME_ADMIN_SLOTS; i < n->io_slots_seen; i++) {
 		struct nvme_cmd *c = &n->cmds[i];
 
 		if (c->slot->stage == NVME_SLOT_RUNNING && !c->disowned &&
-		    c->busy && c->is_drive && c->slot->sqid == sqid)
-			ob_drive_cancel(c->ns->drive, c->req);
+		    c->slot->sqid == sqid)
+			nvme_cmd_hurry(c, NVME_ABORT_SQ_DELETED);
 	}
 }
 

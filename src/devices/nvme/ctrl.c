@@ -24,6 +24,7 @@ static void enable(struct nvme *n, uint32_t cc)
 	uint32_t mps = (cc & NVME_CC_MPS_MASK) >> NVME_CC_MPS_SHIFT;
 
 	n->st->cc = cc;
+	n->st->csts &= ~NVME_CSTS_SHST_MASK;
 	if ((cc & NVME_CC_CSS_MASK) || (cc & NVME_CC_AMS_MASK) ||
 	    mps > NVME_MPSMAX) {
 		n->st->cc &= ~NVME_CC_MPS_MASK;

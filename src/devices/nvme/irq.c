@@ -86,6 +86,11 @@ void nvme_irq_update(struct nvme *n)
 {
 	bool level = false;
 
+	/* With messages the pin is quiet, and nobody keeps our heads. */
+	if (ob_irq_mode(n->dev) != OB_IRQ_INTX) {
+		ob_irq_level(n->dev, false);
+		return;
+	}
 	for (unsigned i = 0; i < NVME_QIDS && !level; i++)
 		level = n->st->cqs[i].interrupts && nvme_cq_unconsumed(n, i);
 	ob_irq_level(n->dev, level && !(n->st->intm & 1));

@@ -56,6 +56,7 @@ void nvme_fatal(struct nvme *n, const char *why)
 		return;
 	ob_dev_log(n->dev, OB_GUEST, "controller failed: %s", why);
 	n->st->csts |= NVME_CSTS_CFS;
+	ob_dev_poll(n->dev, false, false);
 }
 
 /* There may be something to do: look in the next turn. */

@@ -371,7 +371,8 @@ void nvme_cmd_complete(struct nvme_cmd *c, uint16_t status);
 void nvme_cmd_release(struct nvme_cmd *c);
 /* Disowns or frees every command in flight; never waits. */
 void nvme_cmds_disown(struct nvme *n);
-/* Asks the drives for an early end of a queue's commands. */
+/* Asks for an early end, of one or all of a queue; true: it has ended. */
+bool nvme_cmd_hurry(struct nvme_cmd *c, uint16_t status);
 void nvme_cmds_hurry(struct nvme *n, unsigned sqid);
 /* The next call of nvme_cmd_run starts with the step that is running now. */
 void nvme_cmd_again(struct nvme_cmd *c);
@@ -464,7 +465,6 @@ void nvme_features_reset(struct nvme *n);
 uint8_t nvme_critical_warning(const struct nvme *n);
 #define NVME_TEMPERATURE 311u	/* kelvin; there is no sensor */
 int nvme_step_aer(struct nvme_cmd *c);
-bool nvme_cmd_unwait(struct nvme_cmd *c);
 void nvme_aer_event(struct nvme *n, uint8_t type, uint8_t info, uint8_t log);
 void nvme_aer_log_read(struct nvme *n, uint8_t log);
 void nvme_aer_reset(struct nvme *n);

@@ -475,6 +475,33 @@ static void test_R20_old_write_does_not_overtake(void **state)
 	guest_end(g);
 }
 
+/* Some are at the drive, which hangs, and some wait for memory. */
+static void test_R20_delete_queue_of_a_hung_drive(void **state)
+{
+	struct guest *g = guest_ready("drive=delay:hang:mem:1M");
+	uint64_t data = guest_alloc(g, 512 << 10);
+	struct nvme_sqe sqe = guest_rw(g, NVME_IO_READ, 0, 1024, data);
+	struct nvme_sqe delete = {
+		.opcode = NVME_ADM_DELETE_SQ, .cdw10 = 1
+	};
+	struct nvme_cqe cqe;
+
+	(void)state;
+	for (unsigned i = 0; i < 40; i++)
+		guest_put(g, &g->io[1], &sqe);
+	guest_ring(g, &g->io[1]);
+	guest_settle(g);
+	assert_false(guest_take(g, &g->io[1], &cqe));
+	assert_int_equal(guest_admin(g, delete), 0);
+	for (unsigned i = 0; i < 40; i++) {
+		assert_true(guest_take(g, &g->io[1], &cqe));
+		assert_in_range(cqe.status >> 1 & 0x7ff, NVME_ABORT_REQUESTED,
+				NVME_ABORT_SQ_DELETED);
+	}
+	assert_false(guest_take(g, &g->io[1], &cqe));
+	guest_end(g);
+}
+
 static void test_R20_abort(void **state)
 {
 	struct guest *g = guest_ready("drive=delay:hang:mem:1M");
@@ -672,6 +699,7 @@ int main(void)
 		cmocka_unit_test(test_R20_storm),
 		cmocka_unit_test(test_R20_reset_disowns),
 		cmocka_unit_test(test_R20_old_write_does_not_overtake),
+		cmocka_unit_test(test_R20_delete_queue_of_a_hung_drive),
 		cmocka_unit_test(test_R20_abort),
 		cmocka_unit_test(test_R20_abort_event_request),
 		cmocka_unit_test(test_R21_hung_drive),

@@ -253,12 +253,35 @@ static json_t *describe_series(struct series *series, unsigned rounds)
 	return obj;
 }
 
+/* By the typical exchange: what a disturbed machine leaves as it was. */
+static double p50_ratio(const struct series *server, const struct series *base)
+{
+	return (double)hist_percentile(&base->hist, 0.5) /
+	       (double)hist_percentile(&server->hist, 0.5);
+}
+
+static json_t *describe_row(const struct bench *b, const struct row *row,
+			    struct series *server, struct series *base)
+{
+	double ratios[MAX_ROUNDS];
+	json_t *obj;
+
+	for (unsigned i = 0; i < b->opt.rounds; i++)
+		ratios[i] = server->rates[i] / base->rates[i];
+	obj = json_pack("{s:s, s:o, s:o, s:o}", "name", row->name, "server",
+			describe_series(server, b->opt.rounds), "floor",
+			describe_series(base, b->opt.rounds), "ratio",
+			describe_spread(ratios, b->opt.rounds));
+	if (server->hist.count && base->hist.count)
+		json_object_set_new(obj, "ratio_p50",
+				    json_real(p50_ratio(server, base)));
+	return obj;
+}
+
 static int measure_row(struct bench *b, const struct row *row, json_t *list)
 {
 	struct series *server = calloc(2, sizeof(*server)), *base = server + 1;
-	double ratios[MAX_ROUNDS];
 	struct floor floor;
-	json_t *obj;
 	int r;
 
 	if (!server)
@@ -269,17 +292,9 @@ static int measure_row(struct bench *b, const struct row *row, json_t *list)
 		r = run_rounds(b, row, &floor, server, base);
 		floor_stop(&floor);
 	}
-	if (!r) {
-		for (unsigned i = 0; i < b->opt.rounds; i++)
-			ratios[i] = server->rates[i] / base->rates[i];
-		obj = json_pack("{s:s, s:o, s:o, s:o}", "name", row->name,
-				"server",
-				describe_series(server, b->opt.rounds),
-				"floor", describe_series(base, b->opt.rounds),
-				"ratio",
-				describe_spread(ratios, b->opt.rounds));
-		json_array_append_new(list, obj);
-	}
+	if (!r)
+		json_array_append_new(list, describe_row(b, row, server,
+							 base));
 	free(server);
 	return r;
 }
@@ -389,6 +404,15 @@ static void print_series(json_t *series)
 	print_latency(series);
 }
 
+static void print_ratio(json_t *row)
+{
+	printf("   %4.2f (%.2f..%.2f)", number(row, "ratio", "median"),
+	       number(row, "ratio", "min"), number(row, "ratio", "max"));
+	if (json_object_get(row, "ratio_p50"))
+		printf(" %4.2f by p50", number(row, "ratio_p50", NULL));
+	putchar('\n');
+}
+
 static void print_cpus(const char *who, const cpu_set_t *cpus)
 {
 	const char *separator = " ";
@@ -411,7 +435,7 @@ static void print_table(const struct bench *b, json_t *list)
 	       b->spin ? "both sides spin" : "both sides sleep");
 	print_cpus("server", &b->server_cpus);
 	print_cpus(", client", &b->own_cpus);
-	printf(".\nMedian (min..max) of %u rounds, thousands a second; "
+	printf(".\nThousands a second, median (min..max) of %u rounds; "
 	       "latency in microseconds.\n\n", b->opt.rounds);
 	printf("%-16s %9s %-14s %7s %7s %10s %-14s %7s %7s %6s\n", "",
 	       "server", "", "p50", "p99", "floor", "", "p50", "p99",
@@ -421,10 +445,7 @@ static void print_table(const struct bench *b, json_t *list)
 								  "name")));
 		print_series(json_object_get(row, "server"));
 		print_series(json_object_get(row, "floor"));
-		printf("   %4.2f (%.2f..%.2f)\n",
-		       number(row, "ratio", "median"),
-		       number(row, "ratio", "min"),
-		       number(row, "ratio", "max"));
+		print_ratio(row);
 	}
 }
 

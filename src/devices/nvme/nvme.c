@@ -12,8 +12,8 @@
 #include "devices/nvme/nvme.h"
 
 /* Per turn: commands, and bytes that are copied. */
-#define TURN_COMMANDS	64u
-#define TURN_BYTES	(512u << 10)
+#define TURN_COMMANDS	32u
+#define TURN_BYTES	(128u << 10)
 
 static const struct ob_option nvme_options[] = {
 	{ .name = "drive", .type = OB_OPT_STRING, .list = true,

@@ -377,28 +377,39 @@ static void no_read_while_a_message_waits(void **state)
 
 /*
  * A child writes messages of growing and shrinking size, up to the limit and
- * in odd pieces; fds on some of them.
+ * in odd pieces; fds on some of them.  It ends when nobody reads any more.
  */
-static void write_stream(int sock)
+static bool write_message(int sock, uint8_t *bytes, unsigned i, size_t size)
 {
-	uint8_t *bytes = malloc(MAX_MESSAGE);
+	size_t at = i % 3 + 1, piece;
 
-	for (unsigned i = 0; i < 400; i++) {
-		size_t size = 16 + (i * 7919u) % 3000, at, piece;
-
-		if (i % 100 == 50)
-			size = MAX_MESSAGE - i;
-		make_message(bytes, i, size);
-		at = i % 3 + 1;
-		send_with_fds(sock, bytes, at, 0, i % 5);
-		for (; at < size; at += piece) {
-			piece = 1 + (i * 31 + at) % 50000;
-			if (piece > size - at)
-				piece = size - at;
-			send_with_fds(sock, bytes + at, piece, -1, 0);
-		}
+	make_message(bytes, i, size);
+	if (!try_send_with_fds(sock, bytes, at, 0, i % 5))
+		return false;
+	for (; at < size; at += piece) {
+		piece = 1 + (i * 31 + at) % 50000;
+		if (piece > size - at)
+			piece = size - at;
+		if (!try_send_with_fds(sock, bytes + at, piece, -1, 0))
+			return false;
 	}
-	free(bytes);
+	return true;
+}
+
+static size_t size_of(unsigned i)
+{
+	return i % 100 == 50 ? MAX_MESSAGE - i : 16 + (i * 7919u) % 3000;
+}
+
+static _Noreturn void write_stream(struct pair *p)
+{
+	static uint8_t bytes[MAX_MESSAGE];
+	unsigned i = 0;
+
+	close(ob_conn_fd(p->conn));
+	while (i < 400 && write_message(p->peer, bytes, i, size_of(i)))
+		i++;
+	_exit(i < 400);
 }
 
 static void wait_readable(struct pair *p)
@@ -412,13 +423,12 @@ static void r5_messages_of_all_sizes_in_odd_pieces(void **state)
 {
 	struct pair *p = *state;
 	pid_t child = fork();
+	int status = -1;
 	bool drained;
 
 	assert_true(child >= 0);
-	if (!child) {
-		write_stream(p->peer);
-		_exit(0);
-	}
+	if (!child)
+		write_stream(p);
 	for (unsigned i = 0; i < 400; i++) {
 		struct ob_msg msg;
 
@@ -426,12 +436,12 @@ static void r5_messages_of_all_sizes_in_odd_pieces(void **state)
 			wait_readable(p);
 			assert_true(ob_conn_fill(p->conn, &drained) > 0);
 		}
-		check_message(&msg, i, i % 100 == 50 ? MAX_MESSAGE - i :
-			      16 + (i * 7919u) % 3000);
+		check_message(&msg, i, size_of(i));
 		assert_int_equal(msg.nr_fds, i % 5);
 		ob_msg_finish(&msg);
 	}
-	assert_int_equal(waitpid(child, NULL, 0), child);
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
 }
 
 /* O_NONBLOCK belongs to the peer as much as to us (R6). */

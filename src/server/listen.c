@@ -98,21 +98,24 @@ static int fill_address(struct sockaddr_un *sun, const char *path,
 		return ob_fail(err, EINVAL, "socket: the path is empty");
 	if (len >= sizeof(sun->sun_path))
 		return ob_fail(err, ENAMETOOLONG,
-			       "socket %s: path is %zu bytes long, at most %zu fit",
-			       path, len, sizeof(sun->sun_path) - 1);
+			       "socket: the path is %zu bytes long, at most %zu fit: %s",
+			       len, sizeof(sun->sun_path) - 1, path);
 	memcpy(sun->sun_path, path, len);
 	return 0;
 }
 
-/* Is somebody listening there? */
+/*
+ * Does somebody have it?  ECONNREFUSED alone says no: there are sockets of
+ * other kinds, and of users who do not let us connect.
+ */
 static bool alive(const struct sockaddr_un *sun)
 {
 	OB_CLEANUP_FD int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC |
 				      SOCK_NONBLOCK, 0);
 
-	return fd >= 0 &&
-	       (connect(fd, (const struct sockaddr *)sun, sizeof(*sun)) == 0 ||
-		errno == EAGAIN);
+	return fd < 0 ||
+	       connect(fd, (const struct sockaddr *)sun, sizeof(*sun)) == 0 ||
+	       errno != ECONNREFUSED;
 }
 
 /* A stale socket goes; anything else that has the name stays. */
@@ -128,7 +131,7 @@ static int clear_path(const struct sockaddr_un *sun, struct ob_err *err)
 		return ob_fail(err, EEXIST, "socket %s: the file that exists is no socket",
 			       path);
 	if (alive(sun))
-		return ob_fail(err, EADDRINUSE, "socket %s: another program listens there",
+		return ob_fail(err, EADDRINUSE, "socket %s: another program has it",
 			       path);
 	if (unlink(path) < 0 && errno != ENOENT)
 		return ob_fail(err, errno, "socket %s: cannot replace the stale one: %s",

@@ -142,7 +142,7 @@ static void stale_is_replaced_live_is_refused(void **arg)
 	close(bound_socket(path_of(&box, "s")));
 	assert_int_equal(serve(&box, text_for(&box, "s"), NULL), 0);
 	second = box;
-	assert_int_equal(serve(&second, text_for(&box, "s"), "listens there"),
+	assert_int_equal(serve(&second, text_for(&box, "s"), "another program"),
 			 -EADDRINUSE);
 	ob_device_destroy(box.dev);
 	box.dev = NULL;
@@ -153,9 +153,35 @@ static void stale_is_replaced_live_is_refused(void **arg)
 	box_close(&box);
 }
 
+/* A log daemon's socket, say: no stream, so connecting fails, yet alive. */
+static void a_live_socket_of_another_kind_stays(void **arg)
+{
+	static const int types[] = { SOCK_DGRAM, SOCK_SEQPACKET };
+	struct sockaddr_un sun = { .sun_family = AF_UNIX };
+	struct box box;
+	unsigned i;
+
+	(void)arg;
+	box_open(&box);
+	strcpy(sun.sun_path, path_of(&box, "s"));
+	for (i = 0; i < 2; i++) {
+		int fd = socket(AF_UNIX, types[i] | SOCK_CLOEXEC, 0);
+
+		assert_int_equal(bind(fd, (struct sockaddr *)&sun, sizeof(sun)), 0);
+		assert_int_equal(serve(&box, text_for(&box, "s"),
+				       "another program"), -EADDRINUSE);
+		close(fd);
+		/* Once nobody has it, it is as stale as any. */
+		assert_int_equal(serve(&box, text_for(&box, "s"), NULL), 0);
+		ob_device_destroy(box.dev);
+		box.dev = NULL;
+	}
+	box_close(&box);
+}
+
 static void bad_places_are_named(void **arg)
 {
-	char text[300];
+	char text[600];
 	struct box box;
 
 	(void)arg;
@@ -164,6 +190,10 @@ static void bad_places_are_named(void **arg)
 			       "missing does not exist"), -ENOENT);
 	snprintf(text, sizeof(text), "plain,socket=/tmp/%0150d", 0);
 	assert_int_equal(serve(&box, text, "at most 107"), -ENAMETOOLONG);
+	/* Longer than a message: the reason is not what is cut off. */
+	snprintf(text, sizeof(text), "plain,socket=/tmp/%0500d", 0);
+	assert_int_equal(serve(&box, text, "505 bytes long, at most 107"),
+			 -ENAMETOOLONG);
 	assert_int_equal(serve(&box, "plain", "socket=PATH and fd=N"), -EINVAL);
 	assert_int_equal(serve(&box, "plain,fd=0,socket=/x", "exclude"), -EINVAL);
 	box_close(&box);
@@ -335,6 +365,7 @@ int main(void)
 		cmocka_unit_test(r33_socket_is_0660_and_goes_at_the_end),
 		cmocka_unit_test(a_file_that_is_no_longer_ours_stays),
 		cmocka_unit_test(stale_is_replaced_live_is_refused),
+		cmocka_unit_test(a_live_socket_of_another_kind_stays),
 		cmocka_unit_test(bad_places_are_named),
 		cmocka_unit_test(an_inherited_socket_must_listen),
 		cmocka_unit_test(a_model_that_contradicts_itself_is_refused),

@@ -106,6 +106,12 @@ int ob_dma_msg_add(struct ob_device *dev, struct ob_dma_op *op, bool write,
 		   uint64_t addr, uint8_t *buf, uint64_t len);
 /* Takes back what was added to op and is not sent; op->done will not run. */
 void ob_dma_msg_revoke(struct ob_device *dev, struct ob_dma_op *op);
+/*
+ * Fails what waits and touches first to last: the client took the memory
+ * away, or the guest the right to DMA, so none of it may leave any more.
+ */
+void ob_dma_msg_drop(struct ob_device *dev, uint64_t first, uint64_t last,
+		     int rc);
 /* Sends what may be sent now. */
 void ob_dma_msg_pump(struct ob_session *s);
 /* A reply arrived; -ENOENT when nobody asked. */

@@ -10,7 +10,8 @@
  *
  * R10: an unmapped range is out of the array before the answer goes, and
  * every access is a look-up followed by a copy that ends before the callback
- * does; nothing is on its way in the kernel.
+ * does; nothing is on its way in the kernel.  Of messages, those that have
+ * not left are dropped.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -276,6 +277,7 @@ static int unmap_one(struct ob_device *dev, uint64_t addr, uint64_t size)
 		return -EINVAL;
 	if (!range || range->first != addr || range->last != addr + (size - 1))
 		return -ENOENT;
+	ob_dma_msg_drop(dev, range->first, range->last, -EFAULT);
 	forget(dev, range);
 	at = (uint32_t)(range - dma->ranges);
 	dma->nr--;
@@ -287,6 +289,7 @@ static void unmap_all(struct ob_device *dev)
 {
 	struct ob_dma *dma = &dev->dma;
 
+	ob_dma_msg_drop(dev, 0, UINT64_MAX, -EFAULT);
 	while (dma->nr)
 		forget(dev, &dma->ranges[--dma->nr]);
 	free(dma->ranges);

@@ -235,16 +235,28 @@ int ob_dma_msg_reply(struct ob_session *s, const struct ob_msg *msg)
 	return 0;
 }
 
+void ob_dma_msg_drop(struct ob_device *dev, uint64_t first, uint64_t last,
+		     int rc)
+{
+	struct ob_dma_queue *q = &dev->dma_queue;
+	struct ob_dma_msg *m = q->waiting, *next;
+
+	reset_waiting(q);
+	for (; m; m = next) {
+		next = m->next;
+		if (first <= m->addr + (m->len - 1) && m->addr <= last)
+			settle(dev, m, rc);
+		else
+			append(q, m);
+	}
+}
+
 void ob_dma_msg_fail_all(struct ob_device *dev, int rc)
 {
 	struct ob_dma_queue *q = &dev->dma_queue;
 	struct ob_dma_msg *m;
 
-	while ((m = q->waiting)) {
-		q->waiting = m->next;
-		settle(dev, m, rc);
-	}
-	reset_waiting(q);
+	ob_dma_msg_drop(dev, 0, UINT64_MAX, rc);
 	while ((m = q->sent)) {
 		q->sent = m->next;
 		settle(dev, m, rc);

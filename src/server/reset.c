@@ -7,6 +7,8 @@
  * waits for a drive: the model disowns its operations in flight.  Two in a
  * row are one.
  */
+#include <errno.h>
+
 #include "server/device_impl.h"
 
 void ob_bus_master_update(struct ob_device *dev)
@@ -16,6 +18,8 @@ void ob_bus_master_update(struct ob_device *dev)
 	if (on == dev->bus_master)
 		return;
 	dev->bus_master = on;
+	if (!on)
+		ob_dma_msg_drop(dev, 0, UINT64_MAX, -EACCES);
 	if (dev->cls->bus_master)
 		dev->cls->bus_master(dev, on);
 }

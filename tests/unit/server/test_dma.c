@@ -598,6 +598,89 @@ static void messages_are_as_long_as_the_client_takes(void **arg)
 	rig_end(rig);
 }
 
+static void take_away_by_reset(struct rig *rig)
+{
+	rig_send(rig, RESET, 0, NULL, 0, NULL, 0);
+}
+
+static void take_away_by_bus_master(struct rig *rig)
+{
+	struct { uint64_t offset; uint32_t region, count; uint8_t data[2]; }
+		body = { 4, CONFIG, 2, { 0, 0 } };
+
+	rig_send(rig, REGION_WRITE, 0, &body, 18, NULL, 0);
+}
+
+static void unmap_in_flight(struct rig *rig, uint64_t size, uint32_t flags)
+{
+	struct { uint32_t argsz, flags; uint64_t addr, size; } body = {
+		sizeof(body), flags, size ? 0x1000 : 0, size
+	};
+
+	rig_send(rig, DMA_UNMAP, 0, &body, sizeof(body), NULL, 0);
+}
+
+static void take_away_by_unmap(struct rig *rig)
+{
+	unmap_in_flight(rig, PAGE, 0);
+}
+
+static void take_away_by_unmap_all(struct rig *rig)
+{
+	unmap_in_flight(rig, 0, ALL);
+}
+
+/*
+ * A transfer of many messages is under way.  Behind the reply that ends the
+ * right to it not one more comes, though those before are answered.
+ */
+static void r10_no_message_leaves_after_the_answer(void **arg)
+{
+	static const struct {
+		void (*take_away)(struct rig *rig);
+		int rc;
+	} ways[] = {
+		{ take_away_by_reset, -EACCES },
+		{ take_away_by_bus_master, -EACCES },
+		{ take_away_by_unmap, -EFAULT },
+		{ take_away_by_unmap_all, -EFAULT },
+	};
+	struct ob_seg seg = { 0x1000, 1000 };
+	struct hdr asked[64];
+	char buf[1000] = "";
+	unsigned i, n;
+
+	(void)arg;
+	for (i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
+		struct op write = { .op.done = note };
+		struct rig *rig = rig_start("", NULL);
+
+		rig_connect(rig);
+		assert_int_equal(rig_version(rig,
+			"{\"capabilities\":{\"max_data_xfer_size\":20}}"), 0);
+		rig_master(rig, true);
+		assert_int_equal(rig_map(rig, 0x1000, PAGE, 0, RW, -1), 0);
+		assert_int_equal(ob_dma_write(rig->dev, &seg, 1, buf, &write.op),
+				 -EINPROGRESS);
+		rig_settle(rig);
+		ways[i].take_away(rig);
+		for (n = 0; n < 64; n++) {
+			assert_true(rig_receive(rig));
+			if (rig->hdr.cmd != DMA_WRITE)
+				break;
+			asked[n] = rig->hdr;
+		}
+		assert_int_equal(rig->hdr.flags, REPLY);
+		assert_in_range(n, 1, 49);
+		while (n--)
+			rig_answer(rig, rig->fd, &asked[n], 0, NULL, 0);
+		assert_true(rig_silent(rig));
+		assert_int_equal(write.calls, 1);
+		assert_int_equal(write.rc, ways[i].rc);
+		rig_end(rig);
+	}
+}
+
 static void error_and_nonsense_answers_fail_the_transfer(void **arg)
 {
 	static const struct { uint32_t error; size_t len; int rc; } answers[] = {
@@ -787,6 +870,7 @@ int main(void)
 		cmocka_unit_test(messages_fetch_and_store),
 		cmocka_unit_test(mixed_segments_complete_once),
 		cmocka_unit_test(messages_are_as_long_as_the_client_takes),
+		cmocka_unit_test(r10_no_message_leaves_after_the_answer),
 		cmocka_unit_test(error_and_nonsense_answers_fail_the_transfer),
 		cmocka_unit_test(r9_answer_first_ask_later),
 		cmocka_unit_test(twin_socket_carries_our_commands),

@@ -198,7 +198,10 @@ static int idle(struct bench *b, unsigned looks, uint64_t last)
 	return 0;
 }
 
-/* The rate of each part of the run, when the part is over. */
+/*
+ * The rate of each part of the run, when the part is over; of several at once
+ * if the machine took the CPU away for so long.
+ */
 struct sampler {
 	uint64_t part, next, since, count;
 };
@@ -211,7 +214,8 @@ static void take_sample(struct bench *b, struct sampler *s, uint64_t now)
 				      (double)(now - s->since);
 	s->since = now;
 	s->count = b->completed;
-	s->next += s->part;
+	while (s->next <= now)
+		s->next += s->part;
 }
 
 /* Until `end`, or until nothing is left to start and to complete. */

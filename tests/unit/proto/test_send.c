@@ -162,6 +162,39 @@ static void r1_fds_of_messages_never_sent(void **state)
 		assert_int_equal(send_one(p, i, 36, fds, 5), 0);
 }
 
+/* There is room again, but what is kept goes first. */
+static void r5_nothing_overtakes_what_is_kept(void **state)
+{
+	struct pair *p = *state;
+	uint8_t bytes[65536];
+	struct ob_conn *reader;
+	struct ob_msg msg;
+	size_t got = 0;
+	ssize_t n;
+
+	shrink(p);
+	assert_int_equal(send_one(p, 1, 65536, NULL, 0), 0);
+	assert_true(ob_conn_pending(p->conn));
+	while ((n = recv(p->peer, bytes + got, sizeof(bytes) - got,
+			 MSG_DONTWAIT)) > 0)
+		got += n;
+	assert_in_range(got, 1, sizeof(bytes) - 1);
+	assert_int_equal(send_one(p, 2, 36, NULL, 0), 0);
+	while (got < sizeof(bytes)) {
+		ob_conn_flush(p->conn);
+		n = recv(p->peer, bytes + got, sizeof(bytes) - got, 0);
+		assert_true(n > 0);
+		got += n;
+	}
+	msg.payload = bytes + OB_HDR_SIZE;
+	msg.len = sizeof(bytes) - OB_HDR_SIZE;
+	memcpy(&msg.hdr, bytes, OB_HDR_SIZE);
+	check_message(&msg, 1, 65536);
+	reader = make_reader(p);
+	expect(reader, p, 2, 36, 0);
+	ob_conn_destroy(reader);
+}
+
 static void r5_a_peer_that_never_reads(void **state)
 {
 	struct pair *p = *state;
@@ -205,6 +238,7 @@ int main(void)
 		TEST(r5_continues_at_any_byte),
 		TEST(r1_kept_fds_are_duplicates),
 		TEST(r1_fds_of_messages_never_sent),
+		TEST(r5_nothing_overtakes_what_is_kept),
 		TEST(r5_a_peer_that_never_reads),
 		TEST(a_peer_that_is_gone),
 		TEST(first_send_to_a_peer_that_is_gone),

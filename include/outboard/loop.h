@@ -127,14 +127,13 @@ void ob_op_cancel(struct ob_loop *loop, struct ob_op *op);
 /*
  * An eventfd that a peer shares with us.  Signalling never blocks the loop,
  * whatever the peer did to the file's flags or its counter (rule R6); signals
- * that come while one is on its way are one signal.  Zero-initialise, set fd.
- * The write on its way belongs to the loop, not to this structure, so that
- * after ob_signal_close the owner may close fd and free the structure at
- * once, even if the write is stuck in a counter that the peer keeps full.
+ * raised within one turn are one signal.  Zero-initialise, set fd.  After
+ * ob_signal_close the owner may close fd and free the structure at once.
  */
 struct ob_signal {
 	int fd;
-	void *pending;		/* the loop's */
+	bool raised;		/* from here on the loop's */
+	struct ob_signal *next;
 };
 
 void ob_signal_raise(struct ob_loop *loop, struct ob_signal *signal);

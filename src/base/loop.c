@@ -77,13 +77,13 @@ int ob_loop_create(const struct ob_loop_params *params, struct ob_loop **out,
 	loop->deferred_tail = &loop->deferred;
 	loop->free_slot = UINT32_MAX;
 	ob_op_list_init(&loop->waiting);
-	ob_op_list_init(&loop->urgent);
 	ob_op_list_init(&loop->finished);
 	r = open_engine(loop, params ? params->engine : OB_LOOP_AUTO, err);
 	if (r) {
 		free(loop);
 		return r;
 	}
+	ob_signals_open(loop);
 	*out = loop;
 	return 0;
 }
@@ -94,7 +94,7 @@ void ob_loop_destroy(struct ob_loop *loop)
 		return;
 	ob_op_drain(loop);
 	loop->engine->close(loop);
-	ob_signal_free_all(loop);
+	ob_signals_close(loop);
 	free(loop->slots);
 	free(loop);
 }
@@ -158,6 +158,7 @@ static bool run_ready(struct ob_loop *loop)
 	any |= ob_op_advance(loop);
 	any |= loop->engine->reap(loop);
 	any |= poll_all(loop);
+	ob_signals_send(loop);
 	return any;
 }
 
@@ -179,6 +180,7 @@ static int sleep_idle(struct ob_loop *loop)
 {
 	if (must_not_sleep(loop))
 		return 0;
+	ob_signals_send(loop);
 	return loop->engine->wait(loop, ob_timers_left(loop));
 }
 

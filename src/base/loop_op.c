@@ -5,7 +5,7 @@
  * An operation is in exactly one place: waiting (no room in the engine),
  * in flight (the engine's) or finished (its result is known but done has not
  * run).  At most `depth` are in flight, fewer than the completion queue
- * holds.  Signals are not counted: they must not wait behind a slow drive.
+ * holds.
  */
 #include <base/loop_private.h>
 
@@ -57,26 +57,13 @@ bool ob_op_list_remove(struct op_list *list, struct ob_op *op)
 	return true;
 }
 
-static bool is_counted(const struct ob_op *op)
-{
-	return op->code != OP_SIGNAL;
-}
-
 static bool try_start(struct ob_loop *loop, struct ob_op *op)
 {
-	if (is_counted(op) && loop->in_flight == loop->depth)
+	if (loop->in_flight == loop->depth ||
+	    loop->engine->op_start(loop, op) < 0)
 		return false;
-	if (loop->engine->op_start(loop, op) < 0)
-		return false;
-	if (is_counted(op))
-		loop->in_flight++;
+	loop->in_flight++;
 	return true;
-}
-
-static struct op_list *waiting_list(struct ob_loop *loop,
-				    const struct ob_op *op)
-{
-	return is_counted(op) ? &loop->waiting : &loop->urgent;
 }
 
 static void finish(struct ob_loop *loop, struct ob_op *op, int res)
@@ -87,8 +74,6 @@ static void finish(struct ob_loop *loop, struct ob_op *op, int res)
 
 void ob_op_submit(struct ob_loop *loop, struct ob_op *op)
 {
-	struct op_list *list = waiting_list(loop, op);
-
 	op->loop = loop;
 	op->cancelled = false;
 	if (loop->closing) {
@@ -96,9 +81,9 @@ void ob_op_submit(struct ob_loop *loop, struct ob_op *op)
 		finish(loop, op, -ECANCELED);
 		return;
 	}
-	op->queued = list->head || !try_start(loop, op);
+	op->queued = loop->waiting.head || !try_start(loop, op);
 	if (op->queued)
-		ob_op_list_add(list, op);
+		ob_op_list_add(&loop->waiting, op);
 }
 
 static void settle(struct ob_op *op)
@@ -109,8 +94,7 @@ static void settle(struct ob_op *op)
 
 void ob_op_complete(struct ob_op *op, int res)
 {
-	if (is_counted(op))
-		op->loop->in_flight--;
+	op->loop->in_flight--;
 	/* A blocked worker of the kernel is cancelled by a signal. */
 	if (res == -EINTR && op->cancelled)
 		res = -ECANCELED;
@@ -118,8 +102,10 @@ void ob_op_complete(struct ob_op *op, int res)
 	settle(op);
 }
 
-static void start_waiting(struct ob_loop *loop, struct op_list *list)
+static void start_waiting(struct ob_loop *loop)
 {
+	struct op_list *list = &loop->waiting;
+
 	while (list->head) {
 		/* Off the list first: the engine may put it on its own. */
 		struct ob_op *op = ob_op_list_pop(list);
@@ -140,8 +126,7 @@ bool ob_op_advance(struct ob_loop *loop)
 	ob_op_list_init(&loop->finished);
 	while (batch.head)
 		settle(ob_op_list_pop(&batch));
-	start_waiting(loop, &loop->urgent);
-	start_waiting(loop, &loop->waiting);
+	start_waiting(loop);
 	return any;
 }
 
@@ -154,15 +139,14 @@ void ob_op_cancel(struct ob_loop *loop, struct ob_op *op)
 		loop->engine->op_cancel(loop, op);
 		return;
 	}
-	ob_op_list_remove(waiting_list(loop, op), op);
+	ob_op_list_remove(&loop->waiting, op);
 	op->queued = false;
 	finish(loop, op, -ECANCELED);
 }
 
 /*
  * The kernel still writes to the memory of what is in flight, so that all of
- * it has to be over.  Signals may be stuck for ever; they own no memory that
- * the kernel writes, and end with the engine.
+ * it has to be over.
  */
 void ob_op_drain(struct ob_loop *loop)
 {

@@ -10,7 +10,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -55,9 +54,6 @@ static int run_call(struct ob_op *op)
 	case OP_FALLOCATE:
 		r = fallocate(op->fd, (int)op->flags, (off_t)op->off,
 			      (off_t)op->off2);
-		break;
-	case OP_SIGNAL:
-		r = write(op->fd, op->addr, op->len);
 		break;
 	}
 	return r < 0 ? -errno : (int)r;
@@ -126,29 +122,11 @@ static bool add_thread(struct pool *pool)
 	return !r;
 }
 
-/*
- * A counter that is full is a signal the peer has not taken yet, so there is
- * nothing to add to it.
- */
-static int signal_now(struct ob_op *op)
-{
-	struct pollfd pfd = { .fd = op->fd, .events = POLLOUT };
-
-	if (poll(&pfd, 1, 0) != 1 || !(pfd.revents & POLLOUT))
-		return -EAGAIN;
-	return run_op(op);
-}
-
 static int pool_op_start(struct ob_loop *loop, struct ob_op *op)
 {
 	struct pool *pool = loop->io;
 	bool have_thread;
 
-	if (op->code == OP_SIGNAL) {
-		op->res = signal_now(op);
-		ob_op_list_add(&loop->finished, op);
-		return 0;
-	}
 	pthread_mutex_lock(&pool->lock);
 	have_thread = pool->idle > 0 || pool->threads == POOL_THREADS ||
 		add_thread(pool) || pool->threads > 0;

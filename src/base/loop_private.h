@@ -8,10 +8,7 @@
 
 #include <outboard/loop.h>
 
-enum op_code {
-	OP_READV, OP_WRITEV, OP_FDATASYNC, OP_FALLOCATE,
-	OP_SIGNAL,		/* eight bytes into an eventfd */
-};
+enum op_code { OP_READV, OP_WRITEV, OP_FDATASYNC, OP_FALLOCATE };
 
 struct op_list {
 	struct ob_op *head, **tail;
@@ -71,12 +68,14 @@ struct ob_loop {
 	uint32_t slot_count, free_slot;
 	uint32_t wanted;		/* slots to arm later */
 
-	uint32_t depth, in_flight;	/* signals are not counted */
+	uint32_t depth, in_flight;
 	struct op_list waiting;		/* for room */
-	struct op_list urgent;		/* signals that wait for room */
 	struct op_list finished;	/* done to be called */
-	struct signal_write *signals;	/* all there are */
-	struct signal_write *spare;	/* those not in use */
+
+	struct ob_signal *raised;	/* to be sent with this turn's end */
+	unsigned long aio;		/* 0: the kernel has none */
+	unsigned completions;		/* in it */
+	int always_writable;
 };
 
 extern const struct engine ob_engine_uring, ob_engine_pool;
@@ -99,7 +98,7 @@ void ob_op_submit(struct ob_loop *loop, struct ob_op *op);
 void ob_op_complete(struct ob_op *op, int res);
 /* Starts what waited for room; runs done of what finished without it. */
 bool ob_op_advance(struct ob_loop *loop);
-/* Cancels all, returns when done has run for each (signals apart). */
+/* Cancels all, returns when done has run for each. */
 void ob_op_drain(struct ob_loop *loop);
 
 /* loop_timer.c */
@@ -115,6 +114,8 @@ void ob_spin_miss(struct spin *spin);
 void ob_spin_slept(struct spin *spin, uint64_t idle_ns);
 
 /* loop_signal.c */
-void ob_signal_free_all(struct ob_loop *loop);
+void ob_signals_open(struct ob_loop *loop);
+void ob_signals_close(struct ob_loop *loop);
+void ob_signals_send(struct ob_loop *loop);
 
 #endif

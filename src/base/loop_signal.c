@@ -2,81 +2,57 @@
 /*
  * Signals to a peer's eventfd.
  *
- * The peer owns the same open file: it can clear O_NONBLOCK and fill the
- * counter, and then a plain write would stop the whole loop.  So the write is
- * an asynchronous operation, and what can get stuck is a request, not us.
- * While one is stuck, further signals of the same fd are held as one.
+ * The peer owns the same open file.  It can clear O_NONBLOCK and fill the
+ * counter at any instant, also between a look at either and the write that
+ * relies on it, be that our own look or the one that io_uring takes inside a
+ * request; and a write that waits stops the whole loop (RULES R6).  What never
+ * waits is the kernel's own signalling, which adds to the counter or leaves it
+ * full.  Linux AIO does that to any eventfd that a request names, when the
+ * request completes.  So a signal is a request that is complete at once: a
+ * poll of an eventfd of ours that is always writable.
  *
- * The request lives in a structure of the loop's, taken from a free list:
- * the owner of a struct ob_signal can go away while a write is stuck.
+ * What is raised within a turn leaves with one call at its end.
  */
 #include <base/loop_private.h>
 
+#include <base/fd.h>
+
+#include <errno.h>
+#include <linux/aio_abi.h>
 #include <poll.h>
-#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
-struct signal_write {
-	struct ob_op op;
-	struct ob_signal *owner;	/* NULL: it closed */
-	struct ob_loop *loop;
-	bool again;
-	struct signal_write *next, *next_spare;
-};
+#define BATCH		32
+#define COMPLETIONS	128	/* nobody wants them, but they take room */
 
-static const uint64_t one = 1;
-
-static void start_write(struct signal_write *wr)
+void ob_signals_open(struct ob_loop *loop)
 {
-	wr->op.code = OP_SIGNAL;
-	wr->op.fd = wr->owner->fd;
-	wr->op.addr = &one;
-	wr->op.len = sizeof(one);
-	wr->again = false;
-	ob_op_submit(wr->loop, &wr->op);
+	aio_context_t aio = 0;
+
+	loop->always_writable = eventfd(0, EFD_CLOEXEC);
+	if (loop->always_writable >= 0 &&
+	    !syscall(SYS_io_setup, COMPLETIONS, &aio))
+		loop->aio = aio;
+}
+
+void ob_signals_close(struct ob_loop *loop)
+{
+	ob_signals_send(loop);
+	if (loop->aio)
+		syscall(SYS_io_destroy, (aio_context_t)loop->aio);
+	ob_fd_close(&loop->always_writable);
 }
 
 /*
- * The result does not matter: -EAGAIN says that the counter is full, which
- * the peer will notice as a signal; no other error has anybody to tell.
+ * Where the kernel has no AIO, or no memory for a request: better a moment in
+ * which the peer can hurt us than a lost interrupt.
  */
-static void on_written(struct ob_op *op, int res)
-{
-	struct signal_write *wr = (struct signal_write *)op;
-
-	(void)res;
-	if (wr->owner && wr->again) {
-		start_write(wr);
-		return;
-	}
-	if (wr->owner)
-		wr->owner->pending = NULL;
-	wr->owner = NULL;
-	wr->next_spare = wr->loop->spare;
-	wr->loop->spare = wr;
-}
-
-static struct signal_write *take_spare(struct ob_loop *loop)
-{
-	struct signal_write *wr = loop->spare;
-
-	if (wr) {
-		loop->spare = wr->next_spare;
-		return wr;
-	}
-	wr = calloc(1, sizeof(*wr));
-	if (!wr)
-		return NULL;
-	wr->op.done = on_written;
-	wr->loop = loop;
-	wr->next = loop->signals;
-	loop->signals = wr;
-	return wr;
-}
-
-/* Without memory for a request: better a small race than a lost interrupt. */
 static void write_now(int fd)
 {
+	static const uint64_t one = 1;
 	struct pollfd pfd = { .fd = fd, .events = POLLOUT };
 
 	if (poll(&pfd, 1, 0) == 1 && (pfd.revents & POLLOUT) &&
@@ -84,49 +60,90 @@ static void write_now(int fd)
 		return;		/* a full counter: the peer is signalled */
 }
 
+static void make_room(struct ob_loop *loop)
+{
+	struct io_event events[COMPLETIONS];
+	struct timespec now = { 0 };
+	long n;
+
+	if (loop->completions + BATCH <= COMPLETIONS)
+		return;
+	n = syscall(SYS_io_getevents, (aio_context_t)loop->aio, 0L,
+		    (long)COMPLETIONS, events, &now);
+	if (n > 0)
+		loop->completions -= (unsigned)n;
+}
+
+/* An fd that is no eventfd has nobody to tell. */
+static void submit(struct ob_loop *loop, struct iocb **list, long count)
+{
+	long n;
+
+	for (; count; list += n, count -= n) {
+		n = syscall(SYS_io_submit, (aio_context_t)loop->aio, count,
+			    list);
+		if (n > 0) {
+			loop->completions += (unsigned)n;
+			continue;
+		}
+		if (errno == EAGAIN)
+			write_now((int)list[0]->aio_resfd);
+		n = 1;
+	}
+}
+
+static void send_batch(struct ob_loop *loop)
+{
+	struct iocb requests[BATCH], *list[BATCH];
+	struct ob_signal *signal;
+	long n = 0;
+
+	for (; n < BATCH && (signal = loop->raised); n++) {
+		loop->raised = signal->next;
+		signal->raised = false;
+		list[n] = &requests[n];
+		requests[n] = (struct iocb){
+			.aio_lio_opcode = IOCB_CMD_POLL,
+			.aio_fildes = (uint32_t)loop->always_writable,
+			.aio_buf = POLLOUT,
+			.aio_flags = IOCB_FLAG_RESFD,
+			.aio_resfd = (uint32_t)signal->fd,
+		};
+	}
+	make_room(loop);
+	submit(loop, list, n);
+}
+
+void ob_signals_send(struct ob_loop *loop)
+{
+	while (loop->raised) {
+		if (loop->aio) {
+			send_batch(loop);
+			continue;
+		}
+		write_now(loop->raised->fd);
+		loop->raised->raised = false;
+		loop->raised = loop->raised->next;
+	}
+}
+
 void ob_signal_raise(struct ob_loop *loop, struct ob_signal *signal)
 {
-	struct signal_write *wr = signal->pending;
-
-	if (wr) {
-		wr->again = true;
+	if (signal->raised)
 		return;
-	}
-	wr = take_spare(loop);
-	if (!wr) {
-		write_now(signal->fd);
-		return;
-	}
-	wr->owner = signal;
-	signal->pending = wr;
-	start_write(wr);
+	signal->raised = true;
+	signal->next = loop->raised;
+	loop->raised = signal;
 }
 
 void ob_signal_close(struct ob_loop *loop, struct ob_signal *signal)
 {
-	struct signal_write *wr = signal->pending;
+	struct ob_signal **at = &loop->raised;
 
-	if (!wr)
+	if (!signal->raised)
 		return;
-	signal->pending = NULL;
-	wr->owner = NULL;
-	/*
-	 * The owner closes the fd next, and its number will be used again: no
-	 * request that names it may reach the kernel later.
-	 */
-	loop->engine->flush(loop);
-	ob_op_cancel(loop, &wr->op);
-}
-
-/* After the engine is closed: some may have been stuck in it. */
-void ob_signal_free_all(struct ob_loop *loop)
-{
-	struct signal_write *wr;
-
-	while ((wr = loop->signals)) {
-		loop->signals = wr->next;
-		if (wr->owner)
-			wr->owner->pending = NULL;
-		free(wr);
-	}
+	while (*at != signal)
+		at = &(*at)->next;
+	*at = signal->next;
+	signal->raised = false;
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
- * The io_uring engine: one ring for readiness, file operations and signals.
+ * The io_uring engine: one ring for readiness and file operations.
  *
  * Flags.  COOP_TASKRUN: completions are posted when this thread enters the
  * kernel anyway, not by interrupting it; TASKRUN_FLAG tells a spinning loop
@@ -21,7 +21,7 @@
 #include <string.h>
 
 #define SQ_ENTRIES	256
-#define CQ_PER_OP	4	/* room for watches, signals, cancellations */
+#define CQ_PER_OP	4	/* room for watches and cancellations */
 #define REAP_BATCH	64
 #define SUBMIT_BATCH	8	/* the device starts on these meanwhile */
 
@@ -149,17 +149,13 @@ static int uring_op_start(struct ob_loop *loop, struct ob_op *op)
 		io_uring_prep_fallocate(sqe, op->fd, (int)op->flags,
 					(off_t)op->off, (off_t)op->off2);
 		break;
-	case OP_SIGNAL:
-		io_uring_prep_write(sqe, op->fd, op->addr, op->len, 0);
-		break;
 	}
 	io_uring_sqe_set_data(sqe, op);
 	/*
 	 * Requests usually leave with the call that waits.  A deep queue would
 	 * then reach its device only when the last entry has been prepared.
 	 */
-	if (op->code != OP_SIGNAL &&
-	    io_uring_sq_ready(ring_of(loop)) >= SUBMIT_BATCH)
+	if (io_uring_sq_ready(ring_of(loop)) >= SUBMIT_BATCH)
 		io_uring_submit(ring_of(loop));
 	return 0;
 }

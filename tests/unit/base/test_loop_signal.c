@@ -5,6 +5,8 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -95,8 +97,7 @@ static void test_signals_on_the_way_are_one(void **state)
 		turn_some(loop);
 		count += take(fd);
 	}
-	/* The one on its way, and one for all that came meanwhile. */
-	assert_in_range(count, 1, 2);
+	assert_int_equal(count, 1);
 	ob_signal_close(loop, &signal);
 }
 
@@ -115,7 +116,7 @@ static void test_r6_full_blocking_eventfd_stops_nothing(void **state)
 		turn_some(loop);
 	}
 	/* The peer wakes up, and signals work for it again. */
-	assert_int_equal(take(stuck), UINT64_MAX - 1);
+	assert_true(take(stuck) >= UINT64_MAX - 1);
 	ob_signal_raise(loop, &bad);
 	turn_until_signalled(loop, stuck);
 	ob_signal_close(loop, &bad);
@@ -190,7 +191,66 @@ static void test_r6_destroy_with_a_stuck_signal_ends(void **state)
 	ob_signal_raise(loop, &signal);
 	turn_some(loop);
 	ob_loop_destroy(loop);
-	assert_null(signal.pending);
+	assert_false(signal.raised);
+}
+
+struct flipper {
+	pthread_t thread;
+	int fd;
+	atomic_bool stop;
+};
+
+static void *flip(void *arg)
+{
+	struct flipper *flipper = arg;
+
+	while (!flipper->stop) {
+		fcntl(flipper->fd, F_SETFL, O_NONBLOCK);
+		fcntl(flipper->fd, F_SETFL, 0);
+	}
+	return NULL;
+}
+
+/*
+ * A full counter, and a flag that says one thing when it is looked at and
+ * another when it counts.  A loop that is caught never comes back.
+ */
+static void test_r6_a_flag_that_flips_stops_nothing(void **state)
+{
+	struct ob_loop *loop = *state;
+	struct flipper flipper = { .fd = make_stuck_eventfd() };
+	struct ob_signal signal = { .fd = flipper.fd };
+
+	assert_int_equal(pthread_create(&flipper.thread, NULL, flip, &flipper),
+			 0);
+	for (int i = 0; i < 1000000; i++) {
+		ob_signal_raise(loop, &signal);
+		assert_int_equal(ob_loop_turn(loop, false), 0);
+		ob_signal_close(loop, &signal);
+	}
+	flipper.stop = true;
+	pthread_join(flipper.thread, NULL);
+	close(flipper.fd);
+}
+
+static void test_r6_a_full_pipe_stops_nothing(void **state)
+{
+	struct ob_loop *loop = *state;
+	OB_CLEANUP_FD int good = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	struct ob_signal other = { .fd = good }, bad;
+	int fds[2];
+
+	assert_int_equal(pipe2(fds, O_CLOEXEC | O_NONBLOCK), 0);
+	while (write(fds[1], "x", 1) == 1)
+		;
+	assert_int_equal(fcntl(fds[1], F_SETFL, 0), 0);
+	bad = (struct ob_signal){ .fd = fds[1] };
+	ob_signal_raise(loop, &bad);
+	ob_signal_raise(loop, &other);
+	turn_until_signalled(loop, good);
+	ob_signal_close(loop, &bad);
+	ob_signal_close(loop, &other);
+	ob_fds_close(fds, 2);
 }
 
 int main(void)
@@ -206,6 +266,8 @@ int main(void)
 		ON_BOTH_ENGINES(
 			test_close_before_the_write_left_spares_the_next_fd),
 		ON_BOTH_ENGINES(test_r6_destroy_with_a_stuck_signal_ends),
+		ON_BOTH_ENGINES(test_r6_a_flag_that_flips_stops_nothing),
+		ON_BOTH_ENGINES(test_r6_a_full_pipe_stops_nothing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

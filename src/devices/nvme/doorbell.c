@@ -202,6 +202,20 @@ void nvme_admin_index(struct nvme *n)
 	set_index(n, page, 1, n->hot->cqs[0].head);
 }
 
+/* Ends: a head moves forward only, and not beyond what was posted. */
+void nvme_cq_head_arm(struct nvme *n, unsigned qid)
+{
+	const uint32_t *page = doorbell_page(n);
+	uint32_t *index = index_page(n);
+
+	if (!qid || !page || !index)
+		return;
+	do {
+		set_index(n, index, 2 * qid + 1, n->hot->cqs[qid].head);
+		atomic_thread_fence(memory_order_seq_cst);
+	} while (set_head(n, qid, load(&page[2 * qid + 1])));
+}
+
 static bool look_at_tails(struct nvme *n, const uint32_t *page)
 {
 	bool found = false;
@@ -248,6 +262,25 @@ bool nvme_doorbells_poll(struct nvme *n)
 	return tails || heads;
 }
 
+static void arm_tails(struct nvme *n, uint32_t *page)
+{
+	for (unsigned i = 1; i <= n->last_sq; i++)
+		if (n->st->sqs[i].created)
+			set_index(n, page, 2 * i, n->hot->sqs[i].tail);
+}
+
+/*
+ * With INTx no exit is saved: VMMs take an access to the device for the end
+ * of the interrupt, so a guest that makes none is interrupted for ever.
+ */
+void nvme_doorbells_intx(struct nvme *n)
+{
+	uint32_t *page = index_page(n);
+
+	if (page && ob_irq_mode(n->dev) == OB_IRQ_INTX)
+		arm_tails(n, page);
+}
+
 /*
  * Asks to be woken; false when there is work after all, or when nobody would
  * wake us.
@@ -263,9 +296,7 @@ bool nvme_doorbells_arm(struct nvme *n)
 	page = index_page(n);
 	if (!page)
 		return true;
-	for (unsigned i = 1; i <= n->last_sq; i++)
-		if (n->st->sqs[i].created)
-			set_index(n, page, 2 * i, n->hot->sqs[i].tail);
+	arm_tails(n, page);
 	for (unsigned i = 1; i <= n->max_queues; i++)
 		if (head_matters(n, i))
 			set_index(n, page, 2 * i + 1, n->hot->cqs[i].head);

@@ -5,7 +5,10 @@
  * MSI and MSI-X: one message per completion queue and batch, or fewer with
  * coalescing (5.21.1.8): then a vector speaks when enough entries wait or
  * when the time is up.  INTx: the level is up while any interrupting queue
- * holds entries that the guest has not consumed, unless INTMS masks it.
+ * holds entries that the guest has not consumed, unless INTMS masks it; with
+ * shadow doorbells the guest is then asked to write the register of the head,
+ * since a VMM takes an access to the device for the end of the interrupt and
+ * would keep the pin up without one.
  */
 #include <string.h>
 
@@ -91,8 +94,12 @@ void nvme_irq_update(struct nvme *n)
 		ob_irq_level(n->dev, false);
 		return;
 	}
-	for (unsigned i = 0; i < NVME_QIDS && !level; i++)
-		level = n->st->cqs[i].interrupts && nvme_cq_unconsumed(n, i);
+	for (unsigned i = 0; i < NVME_QIDS; i++) {
+		if (!n->st->cqs[i].interrupts || !nvme_cq_unconsumed(n, i))
+			continue;
+		nvme_cq_head_arm(n, i);
+		level |= nvme_cq_unconsumed(n, i);
+	}
 	ob_irq_level(n->dev, level && !(n->st->intm & 1));
 }
 

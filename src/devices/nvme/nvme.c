@@ -108,6 +108,7 @@ bool nvme_work(struct nvme *n)
 	check_memory(n);
 	nvme_cqs_flush(n);
 	check_memory(n);
+	nvme_doorbells_intx(n);
 	n->working = false;
 	if (!all || n->again)
 		ob_defer(n->loop, &n->work);

@@ -405,7 +405,10 @@ void nvme_doorbells_reset(struct nvme *n);
 void nvme_doorbell_fresh(struct nvme *n, unsigned qid, bool cq);
 bool nvme_doorbells_poll(struct nvme *n);
 bool nvme_doorbells_arm(struct nvme *n);
+void nvme_doorbells_intx(struct nvme *n);
 void nvme_cq_head_refresh(struct nvme *n, unsigned qid);
+/* The guest's next move of the head, if it has not come yet, is a message. */
+void nvme_cq_head_arm(struct nvme *n, unsigned qid);
 void nvme_admin_index(struct nvme *n);
 int nvme_step_dbbuf(struct nvme_cmd *c);
 

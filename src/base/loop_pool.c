@@ -31,7 +31,8 @@ struct pool {
 	pthread_mutex_t lock;		/* of everything below */
 	pthread_cond_t more;
 	struct op_list queue, results;
-	unsigned threads, idle;
+	unsigned queued;		/* in queue */
+	unsigned threads, idle;		/* idle ones may be on their way */
 	bool stopping;
 	pthread_t thread[POOL_THREADS];
 };
@@ -87,7 +88,10 @@ static struct ob_op *next_op(struct pool *pool)
 		pthread_cond_wait(&pool->more, &pool->lock);
 		pool->idle--;
 	}
-	return pool->queue.head ? ob_op_list_pop(&pool->queue) : NULL;
+	if (!pool->queue.head)
+		return NULL;
+	pool->queued--;
+	return ob_op_list_pop(&pool->queue);
 }
 
 static void *pool_thread(void *arg)
@@ -128,10 +132,12 @@ static int pool_op_start(struct ob_loop *loop, struct ob_op *op)
 	bool have_thread;
 
 	pthread_mutex_lock(&pool->lock);
-	have_thread = pool->idle > 0 || pool->threads == POOL_THREADS ||
-		add_thread(pool) || pool->threads > 0;
+	have_thread = pool->idle > pool->queued ||
+		pool->threads == POOL_THREADS || add_thread(pool) ||
+		pool->threads > 0;
 	if (have_thread) {
 		ob_op_list_add(&pool->queue, op);
+		pool->queued++;
 		pthread_cond_signal(&pool->more);
 	} else {
 		post_result(pool, op, run_op(op));
@@ -145,8 +151,10 @@ static void pool_op_cancel(struct ob_loop *loop, struct ob_op *op)
 	struct pool *pool = loop->io;
 
 	pthread_mutex_lock(&pool->lock);
-	if (ob_op_list_remove(&pool->queue, op))
+	if (ob_op_list_remove(&pool->queue, op)) {
+		pool->queued--;
 		post_result(pool, op, -ECANCELED);
+	}
 	pthread_mutex_unlock(&pool->lock);
 }
 
@@ -157,6 +165,7 @@ static void pool_cancel_all(struct ob_loop *loop)
 	pthread_mutex_lock(&pool->lock);
 	while (pool->queue.head)
 		post_result(pool, ob_op_list_pop(&pool->queue), -ECANCELED);
+	pool->queued = 0;
 	pthread_mutex_unlock(&pool->lock);
 }
 

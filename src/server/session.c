@@ -4,9 +4,9 @@
  *
  * One call of ob_session_run is one batch: what is left of the last read,
  * then one more read, each message dispatched as it is found; then DMA
- * messages, now that no answer is due.  After one read the loop goes on to
- * others, so that no client starves another device; what is left in the
- * socket then is read on the next turn.
+ * messages, now that no answer is due.  After one read, or sooner if what was
+ * asked is slow, the loop goes on to others, so that no client starves
+ * another device; what is left then is worked off on the next turn.
  *
  * The watch is told of new input only (edge): a read that empties the socket
  * ends the matter.  A hang-up that was reported together with input would be
@@ -30,6 +30,9 @@
 
 /* Header and fixed part beside the data; VERSION's JSON is shorter. */
 #define MAX_MESSAGE (OB_HDR_SIZE + OB_REGION_ACCESS_SIZE + OB_OUR_DATA_XFER)
+
+#define BATCH_NS 500000u	/* then others have their turn */
+#define LOOK_EVERY 8u		/* messages between looks at the clock */
 
 static void main_ready(struct ob_watch *watch, uint32_t events);
 static void twin_ready(struct ob_watch *watch, uint32_t events);
@@ -134,6 +137,7 @@ void ob_session_destroy(struct ob_session *s, const char *why)
 static const char *reason(int r)
 {
 	switch (r) {
+	case 0:			/* it takes no more answers */
 	case -ESHUTDOWN:
 	case -ECONNRESET:
 	case -EPIPE:
@@ -149,10 +153,28 @@ static const char *reason(int r)
 	}
 }
 
-/* Dispatches what is read.  0, or -errno when the connection is over. */
+/* Has the batch, of which n messages are done, lasted long enough? */
+static bool is_long(const struct ob_session *s, unsigned n, uint64_t *end)
+{
+	uint64_t now;
+
+	if (n % LOOK_EVERY)
+		return false;
+	now = ob_loop_now(s->dev->loop);
+	if (!*end)
+		*end = now + BATCH_NS;
+	return now >= *end;
+}
+
+/*
+ * Dispatches what is read.  0; 1 when that takes too long for one turn;
+ * -errno when the connection is over.
+ */
 static int work_off(struct ob_session *s)
 {
 	struct ob_msg msg;
+	uint64_t end = 0;
+	unsigned n = 0;
 	int r;
 
 	while (!ob_conn_pending(s->main.conn)) {
@@ -164,33 +186,44 @@ static int work_off(struct ob_session *s)
 			return r;
 		if (s->closing)
 			return -ECONNABORTED;
+		if (is_long(s, ++n, &end))
+			return 1;
 	}
 	return 0;
+}
+
+/* One read, and what it brought.  As batch, but 2: there is more. */
+static int read_on(struct ob_session *s)
+{
+	bool drained;
+	int r = ob_conn_fill(s->main.conn, &drained);
+
+	if (r == 0)
+		return -ESHUTDOWN;
+	if (r < 0)
+		return r == -EAGAIN ? 0 : r;
+	r = work_off(s);
+	if (r < 0)
+		return r;
+	return r || !drained || s->hung_up ? 2 : 1;
 }
 
 /* One batch.  1: something was there; 0: nothing; -errno: over. */
 static int batch(struct ob_session *s)
 {
 	struct ob_conn *conn = s->main.conn;
-	bool drained;
-	int r;
+	int r = ob_conn_flush(conn);
 
-	r = ob_conn_flush(conn);
 	if (r)
 		return r == -EAGAIN ? 0 : r;
 	r = work_off(s);
-	if (r || ob_conn_pending(conn))
-		return r ? r : 1;
-	r = ob_conn_fill(conn, &drained);
-	if (r == 0)
-		return -ESHUTDOWN;
-	if (r == -EAGAIN)
-		return 0;
 	if (r > 0)
-		r = work_off(s);
-	if (r == 0 && (!drained || s->hung_up) && !ob_conn_pending(conn))
+		r = 2;
+	else if (r == 0)
+		r = ob_conn_pending(conn) ? 1 : read_on(s);
+	if (r == 2 && !ob_conn_pending(conn))
 		ob_defer(s->dev->loop, &s->again);
-	return r ? r : 1;
+	return r < 2 ? r : 1;
 }
 
 static void end(struct ob_session *s, int r)
@@ -229,7 +262,9 @@ static void main_ready(struct ob_watch *watch, uint32_t events)
 
 	if (events & (POLLHUP | POLLRDHUP | POLLERR))
 		s->hung_up = true;
-	ob_session_run(s);
+	/* Many sends may be told of one by one; their turn is the next. */
+	if (!s->again.queued)
+		ob_session_run(s);
 }
 
 static void run_again(struct ob_deferred *deferred)

@@ -283,6 +283,36 @@ static void r5_a_byte_at_a_time_is_the_same_message(void **arg)
  * A client that sends and does not read: the server keeps one answer and
  * stops reading; when the client reads at last, every answer is there.
  */
+static void take_a_millisecond(struct ob_device *dev, uint64_t offset)
+{
+	(void)dev;
+	(void)offset;
+	usleep(1000);
+}
+
+/* One read brings them all, but a turn ends long before the last. */
+static void r5_slow_requests_leave_others_their_turn(void **arg)
+{
+	struct { uint64_t offset; uint32_t region, count, value; } body = {
+		0, 0, 4, 1
+	};
+	struct rig *rig = rig_ready();
+	struct test_seen *seen = rig_seen(rig);
+	unsigned i;
+
+	(void)arg;
+	rig_settle(rig);
+	seen->on_write = take_a_millisecond;
+	for (i = 0; i < 200; i++)
+		rig_send(rig, REGION_WRITE, NO_REPLY, &body, 20, NULL, 0);
+	while (seen->writes == 0)
+		assert_int_equal(ob_loop_turn(rig->loop, true), 0);
+	assert_in_range(seen->writes, 1, 100);
+	rig_settle(rig);
+	assert_int_equal(seen->writes, 200);
+	rig_end(rig);
+}
+
 static void r5_a_client_that_does_not_read_gets_it_all_later(void **arg)
 {
 	struct { struct hdr hdr; uint64_t offset; uint32_t region, count; } m = {
@@ -490,6 +520,7 @@ int main(void)
 		cmocka_unit_test(r37_errors_are_as_long_as_successes),
 		cmocka_unit_test(framing_errors_end_only_this_connection),
 		cmocka_unit_test(r5_a_byte_at_a_time_is_the_same_message),
+		cmocka_unit_test(r5_slow_requests_leave_others_their_turn),
 		cmocka_unit_test(r5_a_client_that_does_not_read_gets_it_all_later),
 		cmocka_unit_test(r1_stray_fds_are_closed),
 		cmocka_unit_test(r1_a_client_cannot_keep_its_connection_open),

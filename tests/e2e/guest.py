@@ -17,6 +17,7 @@ import time
 
 BOOT_TIMEOUT = 120
 COMMAND_TIMEOUT = 120
+CLOCK_NOISE = ("tsc:", "clocksource:", "hrtimer:", "APIC calibration", "sched_clock:")
 
 
 class GuestError(Exception):
@@ -212,7 +213,7 @@ class Guest:
         lines = self.sh("dmesg -r").splitlines()
         found = (re.match(r"<(\d+)>\[[ 0-9.]+\] (.*)", line) for line in lines)
         return [m[2] for m in found if m and int(m[1]) & 7 <= 4
-                and not m[2].startswith(("tsc:", "clocksource:", "hrtimer:"))]
+                and not m[2].startswith(CLOCK_NOISE)]
 
     def plug(self, device, timeout=30):
         self.qmp("device_add", timeout, **device)

@@ -20,6 +20,11 @@ def interrupts(guest):
     return found
 
 
+def commands(guest):
+    log = guest.json("nvme smart-log /dev/nvme0 -o json")
+    return log["host_read_commands"] + log["host_write_commands"]
+
+
 @pytest.mark.parametrize("doorbells", ["adaptive", "trapped", "mapped"])
 def test_doorbells(scene, baseline, doorbells):
     scene.nvme(keys=f"doorbells={doorbells}")
@@ -30,35 +35,43 @@ def test_doorbells(scene, baseline, doorbells):
     assert set(guest.kernel_complaints()) - baseline == set()
 
 
-def check_interrupts(guest, enabled, disabled, chip):
-    before = interrupts(guest)
+def check_interrupts(guest, baseline, enabled, disabled, chip, storm=False):
+    before, issued = interrupts(guest), commands(guest)
     assert before
     guest.sh(VERIFIED, timeout=300)
+    issued = commands(guest) - issued
     after = interrupts(guest)
-    assert sum(n for n, _ in after.values()) > sum(n for n, _ in before.values())
+    raised = sum(n for n, _ in after.values()) - sum(n for n, _ in before.values())
+    # A level that stays up after the guest has looked is a storm.
+    assert 0 < raised and (storm or raised < 4 * issued)
     assert all(chip in line for _, line in after.values()), after
     text = guest.sh("lspci -vv -d ::0108")
     assert all(f"{name}: Enable+" in text for name in enabled), text
     assert not any(f"{name}: Enable+" in text for name in disabled), text
+    assert set(guest.kernel_complaints()) - baseline == set()
 
 
-def test_msix(scene):
+def test_msix(scene, baseline):
     scene.nvme()
     guest = scene.guest(disk(scene.socket()), cpus=2)
-    check_interrupts(guest, ["MSI-X"], ["MSI"], "MSIX")
+    check_interrupts(guest, baseline, ["MSI-X"], ["MSI"], "MSIX")
 
 
-def test_msi(scene):
+def test_msi(scene, baseline):
     scene.nvme(keys="msix=off")
     guest = scene.guest(disk(scene.socket()), cpus=2)
-    check_interrupts(guest, ["MSI"], ["MSI-X"], "MSI")
+    check_interrupts(guest, baseline, ["MSI"], ["MSI-X"], "MSI")
     assert "MSI-X" not in guest.sh("lspci -vv -d ::0108")
 
 
-def test_intx(scene):
-    scene.nvme()
+@pytest.mark.parametrize("doorbells", ["adaptive", "trapped", "mapped"])
+def test_intx(scene, baseline, doorbells):
+    """QEMU takes an access to the device for the end of a level interrupt.
+    With mapped doorbells it may see none for a while, whoever serves them."""
+    scene.nvme(keys=f"doorbells={doorbells}")
     guest = scene.guest(disk(scene.socket()), cpus=2, cmdline="pci=nomsi")
-    check_interrupts(guest, [], ["MSI", "MSI-X"], "IO-APIC")
+    check_interrupts(guest, baseline, [], ["MSI", "MSI-X"], "IO-APIC",
+                     storm=doorbells == "mapped")
 
 
 def test_two_namespaces(scene):
@@ -66,14 +79,17 @@ def test_two_namespaces(scene):
     one, two = scene.image("one.img", 64 << 20), scene.image("two.img", 96 << 20)
     scene.server(f"nvme,socket={scene.socket()},drive=file:{one},drive=file:{two}")
     guest = scene.guest(disk(scene.socket()))
-    sectors = guest.sh("cat /sys/block/nvme0n1/size /sys/block/nvme0n2/size").split()
-    assert [int(n) * 512 for n in sectors] == [64 << 20, 96 << 20]
-    for number in (1, 2):
-        guest.sh(f"yes namespace{number} | dd of=/dev/nvme0n{number} bs=64k count=16 "
+    # Linux numbers its nodes in the order of discovery.
+    nodes = {guest.sh(f"cat /sys/block/{node}/nsid"): node for node in ("nvme0n1", "nvme0n2")}
+    sizes = {nsid: int(guest.sh(f"cat /sys/block/{node}/size")) * 512
+             for nsid, node in nodes.items()}
+    assert sizes == {"1": 64 << 20, "2": 96 << 20}
+    for nsid, node in nodes.items():
+        guest.sh(f"yes namespace{nsid} | dd of=/dev/{node} bs=64k count=16 "
                  "iflag=fullblock oflag=direct")
-    assert guest.sh("head -c 10 /dev/nvme0n1") == "namespace1"
-    assert guest.sh("head -c 10 /dev/nvme0n2") == "namespace2"
-    guest.sh("sync; nvme flush /dev/nvme0n1; nvme flush /dev/nvme0n2")
+    for nsid, node in nodes.items():
+        assert guest.sh(f"head -c 10 /dev/{node}") == f"namespace{nsid}"
+        guest.sh(f"sync; nvme flush /dev/{node}")
     assert one.read_bytes()[:10] == b"namespace1"
     assert two.read_bytes()[:10] == b"namespace2"
 

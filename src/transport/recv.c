@@ -22,7 +22,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 
 #include "base/fd.h"
 
@@ -106,11 +105,22 @@ static struct slot *get_slot(struct ob_conn *conn, uint64_t start)
 	return slot;
 }
 
+/* Not fstat, which may ask a file system that the peer runs. */
 static bool is_socket(int fd)
 {
-	struct stat st;
+	int type;
+	socklen_t len = sizeof(type);
 
-	return fstat(fd, &st) < 0 || S_ISSOCK(st.st_mode);
+	return !getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len);
+}
+
+/* The peer may have told a socket to wait, when closed, for its data to go. */
+static void drop_fd(int fd)
+{
+	static const struct linger off;
+
+	setsockopt(fd, SOL_SOCKET, SO_LINGER, &off, sizeof(off));
+	ob_fd_close(&fd);
 }
 
 static void keep_fd(const struct ob_conn *conn, struct slot *slot, int fd)
@@ -119,7 +129,7 @@ static void keep_fd(const struct ob_conn *conn, struct slot *slot, int fd)
 	    !(conn->refuse_sockets && is_socket(fd))) {
 		slot->fds[slot->nr++] = fd;
 	} else {
-		ob_fd_close(&fd);
+		drop_fd(fd);
 		slot->dropped++;
 	}
 }

@@ -2,6 +2,8 @@
 /* Receiving: any cut of the stream, and which message the fds belong to. */
 #include "conn_pair.h"
 
+#include <netinet/in.h>
+#include <poll.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -280,6 +282,51 @@ static void r1_sockets_are_refused(void **state)
 	assert_int_equal(ob_conn_fill(p->conn, &drained), 0);
 }
 
+/*
+ * A socket with unsent data, told to wait for an hour when it is closed, and whose
+ * last owner we are.
+ */
+static int make_lingering_socket(int listener)
+{
+	struct linger hour = { .l_onoff = 1, .l_linger = 3600 };
+	struct sockaddr_in addr = { .sin_family = AF_INET };
+	socklen_t len = sizeof(addr);
+	int sock = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+	static char bytes[65536];
+
+	assert_int_equal(getsockname(listener, (struct sockaddr *)&addr, &len),
+			 0);
+	if (connect(sock, (struct sockaddr *)&addr, len))
+		assert_int_equal(errno, EINPROGRESS);
+	assert_int_equal(poll(&(struct pollfd){ sock, POLLOUT, 0 }, 1, 5000),
+			 1);
+	while (send(sock, bytes, sizeof(bytes), 0) > 0)
+		;
+	assert_int_equal(setsockopt(sock, SOL_SOCKET, SO_LINGER, &hour,
+				    sizeof(hour)), 0);
+	return sock;
+}
+
+static void r8_a_refused_socket_does_not_linger(void **state)
+{
+	struct pair *p = *state;
+	struct sockaddr_in addr = { .sin_family = AF_INET };
+	int listener = socket(AF_INET, SOCK_STREAM, 0), sock;
+	struct ob_msg msg;
+
+	addr.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	assert_int_equal(bind(listener, (struct sockaddr *)&addr,
+			      sizeof(addr)), 0);
+	assert_int_equal(listen(listener, 1), 0);
+	sock = make_lingering_socket(listener);
+	ob_conn_refuse_sockets(p->conn);
+	send_message(p, 1, 36, sock, 1);
+	close(sock);
+	next_message(p, &msg);
+	assert_int_equal(msg.fds_dropped, 1);
+	close(listener);
+}
+
 static void r1_fds_on_a_bad_header(void **state)
 {
 	struct pair *p = *state;
@@ -472,6 +519,7 @@ int main(void)
 		TEST(r1_fds_that_did_not_fit_our_table),
 		TEST(r1_fds_of_messages_never_read),
 		TEST(r1_sockets_are_refused),
+		TEST(r8_a_refused_socket_does_not_linger),
 		TEST(r1_fds_on_a_bad_header),
 		cmocka_unit_test(r2_sizes_at_the_bounds),
 		TEST(limit_can_be_raised),

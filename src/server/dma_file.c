@@ -10,8 +10,8 @@
  * Rights are checked at each access, by the flags of the DMA mapping.
  *
  * A window is guarded (R7): if its owner cuts the file, the access fails, as
- * does every later one through this window.  It stays out of core dumps
- * (R32).
+ * does every later one through this window; a new map gets a new one.  It
+ * stays out of core dumps (R32).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -69,6 +69,9 @@ int ob_dma_file_get(struct ob_dma *dma, int *fd, struct ob_dma_file **out)
 		file->fd = ob_fd_take(fd);
 		file->id = dma->next_file_id++;
 		file->next = dma->files;
+		file->pprev = &dma->files;
+		if (file->next)
+			file->next->pprev = &file->next;
 		dma->files = file;
 	}
 	file->refs++;
@@ -76,15 +79,13 @@ int ob_dma_file_get(struct ob_dma *dma, int *fd, struct ob_dma_file **out)
 	return 0;
 }
 
-void ob_dma_file_put(struct ob_dma *dma, struct ob_dma_file *file)
+void ob_dma_file_put(struct ob_dma_file *file)
 {
-	struct ob_dma_file **at = &dma->files;
-
 	if (--file->refs)
 		return;
-	while (*at != file)
-		at = &(*at)->next;
-	*at = file->next;
+	*file->pprev = file->next;
+	if (file->next)
+		file->next->pprev = file->pprev;
 	close(file->fd);
 	free(file);
 }
@@ -120,6 +121,7 @@ static struct ob_window *find_window(struct ob_dma_file *file, uint64_t offset,
 
 	for (win = file->windows; win; win = win->next)
 		if (win->prot == prot && offset >= win->offset &&
+		    !atomic_load(&win->guard.lost) &&
 		    size <= win->guard.len &&
 		    offset - win->offset <= win->guard.len - size)
 			return win;
@@ -150,14 +152,11 @@ static int map_window(struct ob_dma_file *file, struct ob_window *win,
 
 /* The whole file; if that is too much to ask, the part that is needed. */
 static int open_window(struct ob_dma_file *file, struct ob_window *win,
-		       uint64_t offset, uint64_t size)
+		       uint64_t offset, uint64_t size, uint64_t file_size)
 {
 	uint64_t mask = (uint64_t)sysconf(_SC_PAGESIZE) - 1;
-	uint64_t start = offset & ~mask, file_size;
-	int r = check_extent(file, offset, size, &file_size);
+	uint64_t start = offset & ~mask;
 
-	if (r)
-		return r;
 	if (map_window(file, win, 0, (file_size + mask) & ~mask) == 0)
 		return 0;
 	return map_window(file, win, start,
@@ -167,20 +166,27 @@ static int open_window(struct ob_dma_file *file, struct ob_window *win,
 int ob_window_get(struct ob_dma_file *file, uint64_t offset, uint64_t size,
 		  int prot, struct ob_window **out)
 {
-	struct ob_window *win = find_window(file, offset, size, prot);
-	int r;
+	struct ob_window *win;
+	uint64_t file_size;
+	int r = check_extent(file, offset, size, &file_size);
 
+	if (r)
+		return r;
+	win = find_window(file, offset, size, prot);
 	if (!win) {
 		win = calloc(1, sizeof(*win));
 		if (!win)
 			return -ENOMEM;
 		win->prot = prot;
-		r = open_window(file, win, offset, size);
+		r = open_window(file, win, offset, size, file_size);
 		if (r) {
 			free(win);
 			return r;
 		}
 		win->next = file->windows;
+		win->pprev = &file->windows;
+		if (win->next)
+			win->next->pprev = &win->next;
 		file->windows = win;
 	}
 	win->refs++;
@@ -188,15 +194,13 @@ int ob_window_get(struct ob_dma_file *file, uint64_t offset, uint64_t size,
 	return 0;
 }
 
-void ob_window_put(struct ob_dma_file *file, struct ob_window *win)
+void ob_window_put(struct ob_window *win)
 {
-	struct ob_window **at = &file->windows;
-
 	if (--win->refs)
 		return;
-	while (*at != win)
-		at = &(*at)->next;
-	*at = win->next;
+	*win->pprev = win->next;
+	if (win->next)
+		win->next->pprev = win->pprev;
 	ob_guard_remove(&win->guard);
 	munmap(win->guard.addr, win->guard.len);
 	free(win);

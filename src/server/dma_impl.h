@@ -22,7 +22,7 @@ struct ob_session;
 
 /* One file of the client, however often it was sent. */
 struct ob_dma_file {
-	struct ob_dma_file *next;
+	struct ob_dma_file *next, **pprev;
 	uint64_t dev, ino;
 	int access;			/* O_RDONLY or O_RDWR */
 	int fd;
@@ -37,7 +37,7 @@ struct ob_dma_file {
  * one fd.
  */
 struct ob_window {
-	struct ob_window *next;
+	struct ob_window *next, **pprev;
 	struct ob_guard guard;
 	uint64_t offset;		/* in the file */
 	int prot;
@@ -74,14 +74,14 @@ void ob_dma_clear(struct ob_device *dev);
 
 /* dma_file.c */
 int ob_dma_file_get(struct ob_dma *dma, int *fd, struct ob_dma_file **out);
-void ob_dma_file_put(struct ob_dma *dma, struct ob_dma_file *file);
+void ob_dma_file_put(struct ob_dma_file *file);
 /* May all of it be reached by file I/O, for writing too?  -EINVAL, -EACCES. */
 int ob_dma_file_check(const struct ob_dma_file *file, uint64_t offset,
 		      uint64_t size, bool write);
 /* -EINVAL when the file ends before offset + size. */
 int ob_window_get(struct ob_dma_file *file, uint64_t offset, uint64_t size,
 		  int prot, struct ob_window **out);
-void ob_window_put(struct ob_dma_file *file, struct ob_window *win);
+void ob_window_put(struct ob_window *win);
 
 /* The range that holds addr, or NULL. */
 struct ob_range *ob_dma_find(struct ob_dma *dma, uint64_t addr);

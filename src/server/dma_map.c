@@ -117,12 +117,12 @@ static int attach(struct ob_range *range, uint64_t size)
 	return 0;
 }
 
-static void detach(struct ob_dma *dma, struct ob_range *range)
+static void detach(struct ob_range *range)
 {
 	if (range->window)
-		ob_window_put(range->file, range->window);
+		ob_window_put(range->window);
 	if (range->file)
-		ob_dma_file_put(dma, range->file);
+		ob_dma_file_put(range->file);
 }
 
 static int make_room(struct ob_dma *dma)
@@ -178,7 +178,7 @@ static void forget(struct ob_device *dev, struct ob_range *range)
 	ob_bit_clear(dma->slots, range->slot);
 	if (range->slot < dma->free_hint)
 		dma->free_hint = range->slot;
-	detach(dma, range);
+	detach(range);
 }
 
 static bool same(const struct ob_range *a, const struct ob_range *b)
@@ -251,7 +251,7 @@ int ob_dma_map(struct ob_device *dev, const struct ob_dma_map *req, int *fd,
 		changed(dev);
 		return 0;
 	}
-	detach(&dev->dma, &range);
+	detach(&range);
 	return r > 0 ? 0 : ob_fail(err, -r, "%s", why(r));
 }
 

@@ -422,6 +422,58 @@ static void a_grown_file_is_mapped_to_its_new_end(void **arg)
 	rig_end(rig);
 }
 
+/* Each file has an fd and a window here; both go with its last map. */
+static void files_go_in_any_order(void **arg)
+{
+	static const unsigned order[] = { 3, 0, 7, 6, 1, 5, 2, 4 };
+	struct rig *rig = rig_dma();
+	unsigned i, before = count_fds();
+	struct memory m;
+
+	(void)arg;
+	for (i = 0; i < 8; i++) {
+		m = new_memory(MEM_SIZE);
+		assert_int_equal(rig_map(rig, i * PAGE, PAGE, 0, RW, m.fd), 0);
+		assert_int_equal(rig_map(rig, (8 + i) * PAGE, PAGE, PAGE, R, m.fd), 0);
+		memset(m.bytes, (int)i, MEM_SIZE);
+		free_memory(&m, MEM_SIZE);
+	}
+	for (i = 0; i < 8; i++) {
+		char byte;
+
+		assert_int_equal(rd(rig, order[i] * PAGE, &byte, 1), 0);
+		assert_int_equal(byte, order[i]);
+		assert_int_equal(rig_unmap(rig, order[i] * PAGE, PAGE, 0), 0);
+		assert_int_equal(rd(rig, (8 + order[i]) * PAGE, &byte, 1), 0);
+		assert_int_equal(byte, order[i]);
+		assert_int_equal(rig_unmap(rig, (8 + order[i]) * PAGE, PAGE, 0), 0);
+		assert_int_equal(count_fds(), before + 7 - i);
+	}
+	rig_end(rig);
+}
+
+/* A map is judged by the file as it is, not as it was at the first map. */
+static void r7_a_map_beyond_a_cut_is_refused(void **arg)
+{
+	struct memory m = new_memory(MEM_SIZE);
+	struct rig *rig = rig_dma();
+	uint32_t v = 7;
+
+	(void)arg;
+	assert_int_equal(rig_map(rig, 0, MEM_SIZE, 0, RW, m.fd), 0);
+	assert_int_equal(ftruncate(m.fd, PAGE), 0);
+	assert_int_equal(rig_map(rig, 0x100000, PAGE, PAGE, RW, m.fd), EINVAL);
+	assert_int_equal(wr(rig, PAGE, &v, 4), -EIO);
+	/* Grown again it can be mapped anew beside the map that lost it. */
+	assert_int_equal(ftruncate(m.fd, MEM_SIZE), 0);
+	assert_int_equal(rig_map(rig, 0x100000, PAGE, PAGE, RW, m.fd), 0);
+	assert_int_equal(wr(rig, 0x100000, &v, 4), 0);
+	assert_int_equal(*(uint32_t *)(void *)(m.bytes + PAGE), 7);
+	assert_int_equal(wr(rig, PAGE, &v, 4), -EIO);
+	free_memory(&m, MEM_SIZE);
+	rig_end(rig);
+}
+
 static bool smaps_says(const void *addr, const char *flag)
 {
 	FILE *f = fopen("/proc/self/smaps", "r");
@@ -870,6 +922,8 @@ int main(void)
 		cmocka_unit_test(messages_fetch_and_store),
 		cmocka_unit_test(mixed_segments_complete_once),
 		cmocka_unit_test(messages_are_as_long_as_the_client_takes),
+		cmocka_unit_test(files_go_in_any_order),
+		cmocka_unit_test(r7_a_map_beyond_a_cut_is_refused),
 		cmocka_unit_test(r10_no_message_leaves_after_the_answer),
 		cmocka_unit_test(error_and_nonsense_answers_fail_the_transfer),
 		cmocka_unit_test(r9_answer_first_ask_later),

@@ -9,6 +9,7 @@
  * power-on values.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -131,6 +132,10 @@ static int create_bar_memory(struct ob_device *dev, unsigned bar,
 	if (mem->fd < 0)
 		return ob_fail(err, -mem->fd, "BAR%u memory: %s", bar,
 			       strerror(-mem->fd));
+	/* A client has it too; the next one must find it as it is. */
+	if (fcntl(mem->fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SEAL) < 0)
+		return ob_fail(err, errno, "BAR%u memory: %s", bar,
+			       strerror(errno));
 	base = mmap(NULL, size, PROT_READ | PROT_WRITE,
 		    MAP_SHARED | MAP_NORESERVE, mem->fd, 0);
 	if (base == MAP_FAILED)

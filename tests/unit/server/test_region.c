@@ -104,7 +104,11 @@ static void a_mapped_area_is_the_models_memory(void **arg)
 	ours = ob_dev_bar_memory(rig->dev, 0);
 	theirs[3] = 0x55aa;
 	assert_int_equal(ours[0x1000 / 4 + 3], 0x55aa);
-	assert_int_equal(ftruncate(rig->fds[0], 0), -1);	/* sealed */
+	/* Sealed: none of it can be spoilt for us or for the next client. */
+	assert_int_equal(ftruncate(rig->fds[0], 0), -1);
+	assert_int_equal(ftruncate(rig->fds[0], 1 << 20), -1);
+	assert_int_equal(fcntl(rig->fds[0], F_ADD_SEALS, F_SEAL_FUTURE_WRITE),
+			 -1);
 	munmap(theirs, 0x1000);
 	assert_null(ob_dev_bar_memory(rig->dev, 2));
 	rig_end(rig);

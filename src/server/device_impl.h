@@ -83,7 +83,7 @@ void ob_poll_update(struct ob_device *dev);
 
 /* reset.c */
 void ob_device_reset(struct ob_device *dev, enum ob_reset kind);
-/* COMMAND.BusMaster as it is now; tells the model when it changed. */
+/* COMMAND.BusMaster, off in D3hot; tells the model when that changed. */
 void ob_bus_master_update(struct ob_device *dev);
 
 /* region.c */

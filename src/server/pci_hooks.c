@@ -3,7 +3,8 @@
  * What a write to configuration space does beyond changing bytes.
  *
  *	COMMAND		bus master, INTx disable
- *	PM CSR		D3hot to D0 is a reset (No_Soft_Reset is 0)
+ *	PM CSR		in D3hot no DMA; from there to D0 is a reset
+ *			(No_Soft_Reset is 0); D1 and D2 do not exist
  *	MSI control	mode, number of messages
  *	MSI-X control	mode, function mask
  *	Device Control	bit 15 is a function level reset; reads as 0
@@ -33,8 +34,14 @@ static void irq_control_changed(struct ob_device *dev, uint32_t old,
 
 static void power_changed(struct ob_device *dev, uint32_t old, uint32_t now)
 {
-	if ((old & 3) == 3 && (now & 3) == 0)
+	uint32_t was = old & 3, is = now & 3;
+
+	if (is == 1 || is == 2)
+		ob_config_set_bits(dev, dev->cfg.pm + PCI_PM_CSR, 3, was);
+	else if (was && !is)
 		ob_device_reset(dev, OB_RESET_D3);
+	else
+		ob_bus_master_update(dev);
 }
 
 static void device_control_changed(struct ob_device *dev, uint32_t old,

@@ -11,9 +11,17 @@
 
 #include "server/device_impl.h"
 
+static bool is_powered(const struct ob_device *dev)
+{
+	uint32_t pm = dev->cfg.pm;
+
+	return !pm || !(ob_config_get(dev, pm + PCI_PM_CSR, 2) & 3);
+}
+
 void ob_bus_master_update(struct ob_device *dev)
 {
-	bool on = ob_config_get(dev, PCI_COMMAND, 2) & PCI_CMD_MASTER;
+	bool on = is_powered(dev) &&
+		  (ob_config_get(dev, PCI_COMMAND, 2) & PCI_CMD_MASTER);
 
 	if (on == dev->bus_master)
 		return;

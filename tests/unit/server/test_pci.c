@@ -214,6 +214,32 @@ static void d3_to_d0_is_a_reset(void **arg)
 	rig_end(rig);
 }
 
+static void d3_is_without_dma_and_d1_d2_do_not_exist(void **arg)
+{
+	struct rig *rig = rig_ready();
+	uint32_t at = rig_find_cap(rig, 0x01) + 4, state;
+
+	(void)arg;
+	rig_master(rig, true);
+	for (state = 1; state <= 2; state++) {
+		rig_set_config(rig, at, state, 2);
+		assert_int_equal(rig_config(rig, at, 2), 0);
+	}
+	assert_true(rig_seen(rig)->master_on);
+	rig_set_config(rig, at, 3, 1);
+	assert_false(rig_seen(rig)->master_on);
+	rig_set_config(rig, at, 1, 1);
+	assert_int_equal(rig_config(rig, at, 2), 3);
+	/* Asking for it there gives nothing until the power is back. */
+	rig_master(rig, false);
+	rig_master(rig, true);
+	assert_false(rig_seen(rig)->master_on);
+	rig_set_config(rig, at, 0, 1);
+	rig_master(rig, true);
+	assert_true(rig_seen(rig)->master_on);
+	rig_end(rig);
+}
+
 static void device_reset_twice_in_a_row(void **arg)
 {
 	struct rig *rig = rig_ready();
@@ -254,6 +280,7 @@ int main(void)
 		cmocka_unit_test(bus_master_is_told_once_for_each_change),
 		cmocka_unit_test(flr_is_a_config_write),
 		cmocka_unit_test(d3_to_d0_is_a_reset),
+		cmocka_unit_test(d3_is_without_dma_and_d1_d2_do_not_exist),
 		cmocka_unit_test(device_reset_twice_in_a_row),
 		cmocka_unit_test(writing_everything_at_once_does_no_harm),
 	};

@@ -22,6 +22,7 @@ $(BUILD)/build.ninja:
 	@meson setup --prefix $(PREFIX) -Dtests=auto $(BUILD)
 
 run vm bench: all
+	@scripts/install-deps $@
 	@scripts/$@ $(BUILD)/outboard
 
 check:

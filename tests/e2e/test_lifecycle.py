@@ -168,7 +168,7 @@ def test_stopped_guest_finds_its_io_done(scene):
     check_io(guest)
 
 
-def test_second_client_is_refused_at_once(scene):
+def test_r11_second_client_is_refused_at_once(scene):
     """QEMU waits five seconds for a silent server, with its VM frozen; a
     refusal names a reason instead."""
     scene.nvme()
@@ -188,7 +188,7 @@ def test_missing_server_is_an_error_not_an_end(scene):
     guest.sh(QUICK, timeout=300)
 
 
-def test_frozen_drive_freezes_nothing_else(scene):
+def test_r8_frozen_drive_freezes_nothing_else(scene):
     """One disk answers after 8 s, the other at once, in one process.  QEMU's
     monitor and the guest's register accesses go on; so does the other disk."""
     slow, quick = scene.image("slow.img", 64 << 20), scene.image("quick.img", 64 << 20)

@@ -3,6 +3,7 @@
 import pathlib
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
+CACHES = {"__pycache__", ".pytest_cache"}
 FOLDERS = ["include", "src", "tools", "tests", "scripts", "docs", "man", ".ci"]
 
 
@@ -11,7 +12,7 @@ def files(*suffixes, under=None):
     found = []
     for folder in [under] if under else FOLDERS:
         for path in (TOP / folder).rglob("*"):
-            if path.is_file() and "__pycache__" not in path.parts and (
+            if path.is_file() and not CACHES & set(path.parts) and (
                     not suffixes or path.suffix in suffixes):
                 found.append(path)
     if not under:

@@ -171,9 +171,17 @@ static void relax(void)
 #endif
 }
 
+/* The engine was full, and nothing may be on its way that makes it report. */
+static bool was_refused(const struct ob_loop *loop)
+{
+	return loop->wanted ||
+		(loop->waiting.head && loop->in_flight < loop->depth);
+}
+
 static bool must_not_sleep(const struct ob_loop *loop)
 {
-	return loop->stop || loop->deferred || loop->finished.head;
+	return loop->stop || loop->deferred || loop->finished.head ||
+		was_refused(loop);
 }
 
 static int sleep_idle(struct ob_loop *loop)

@@ -223,10 +223,9 @@ static bool uring_reap(struct ob_loop *loop)
 	io_uring_cq_advance(ring, count);
 	for (unsigned i = 0; i < count; i++)
 		dispatch(loop, &copies[i]);
-	if (count) {
-		ob_watch_retry(loop);
+	ob_watch_retry(loop);
+	if (count)
 		ob_op_advance(loop);
-	}
 	return count;
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "loop_fixture.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/socket.h>
@@ -292,6 +293,40 @@ static void test_more_watches_than_the_queue_has_entries(void **state)
 	}
 }
 
+struct io_uring;
+int __real_io_uring_submit(struct io_uring *ring);
+int __wrap_io_uring_submit(struct io_uring *ring);
+static bool refuse_submit;
+
+int __wrap_io_uring_submit(struct io_uring *ring)
+{
+	return refuse_submit ? -EAGAIN : __real_io_uring_submit(ring);
+}
+
+/* A kernel short of memory when the queue is full; then all is quiet. */
+static void test_a_watch_that_found_no_room_is_armed_before_sleep(void **state)
+{
+	enum { PAIRS = 257 };
+	static struct end ends[PAIRS];
+	static int fds[PAIRS][2];
+	struct ob_loop *loop = *state;
+
+	refuse_submit = true;
+	for (int i = 0; i < PAIRS; i++) {
+		make_pair(fds[i]);
+		ends[i] = end_of(loop, fds[i][0], POLLIN);
+		ends[i].take = 1;
+		assert_int_equal(ob_watch_add(loop, &ends[i].watch), 0);
+	}
+	refuse_submit = false;
+	assert_int_equal(write(fds[PAIRS - 1][1], "x", 1), 1);
+	turn_until(loop, &ends[PAIRS - 1].calls, 1);
+	for (int i = 0; i < PAIRS; i++) {
+		ob_watch_remove(loop, &ends[i].watch);
+		close_pair(fds[i]);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -306,6 +341,8 @@ int main(void)
 		ON_BOTH_ENGINES(test_modify_changes_what_is_reported),
 		ON_BOTH_ENGINES(test_modify_inside_ready),
 		ON_BOTH_ENGINES(test_more_watches_than_the_queue_has_entries),
+		ON_BOTH_ENGINES(
+			test_a_watch_that_found_no_room_is_armed_before_sleep),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -52,11 +52,15 @@ static struct ob_guard *find(uintptr_t addr)
 	return NULL;
 }
 
+/* What goes to it is a guest's all the same, so no core dump has it (R32). */
 static bool replace(void *addr, size_t len)
 {
-	return mmap(addr, len, PROT_READ | PROT_WRITE,
-		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED,
-		    -1, 0) != MAP_FAILED;
+	if (mmap(addr, len, PROT_READ | PROT_WRITE,
+		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED,
+		 -1, 0) == MAP_FAILED)
+		return false;
+	madvise(addr, len, MADV_DONTDUMP);
+	return true;
 }
 
 static void on_sigbus(int sig, siginfo_t *info, void *context)

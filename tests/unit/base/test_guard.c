@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -207,6 +208,44 @@ static void test_memfds_cannot_be_cut_by_who_gets_them(void **state)
 	assert_int_equal(ob_memfd_create("bar", -1), -EINVAL);
 }
 
+/* Whether the mapping at addr stays out of core dumps, as smaps tells. */
+static bool is_left_out_of_dumps(const volatile void *addr)
+{
+	unsigned long first, last;
+	bool here = false, left_out = false;
+	FILE *file = fopen("/proc/self/smaps", "r");
+	char line[512];
+
+	assert_non_null(file);
+	while (fgets(line, sizeof(line), file)) {
+		if (sscanf(line, "%lx-%lx ", &first, &last) == 2)
+			here = first <= (unsigned long)addr &&
+				(unsigned long)addr < last;
+		else if (here && !strncmp(line, "VmFlags:", 8))
+			left_out = strstr(line, " dd");
+	}
+	fclose(file);
+	return left_out;
+}
+
+/* What we copy to a lost page is still the guest's. */
+static void test_r32_lost_pages_stay_out_of_core_dumps(void **state)
+{
+	struct shared s;
+
+	(void)state;
+	map_shared(&s);
+	assert_int_equal(madvise(s.guard.addr, s.guard.len, MADV_DONTDUMP), 0);
+	assert_int_equal(ob_guard_add(&s.guard), 0);
+	assert_true(is_left_out_of_dumps(&s.bytes[s.page]));
+	assert_int_equal(ftruncate(s.fd, 0), 0);
+	s.bytes[s.page] = 1;
+	assert_true(s.guard.lost);
+	assert_true(is_left_out_of_dumps(&s.bytes[s.page]));
+	ob_guard_remove(&s.guard);
+	unmap_shared(&s);
+}
+
 static void test_fds_are_closed_once_and_errno_survives(void **state)
 {
 	int fds[3] = { dup(0), -1, dup(0) }, first = fds[0], taken;
@@ -236,6 +275,7 @@ int main(void)
 		cmocka_unit_test(test_a_removed_range_is_guarded_no_more),
 		cmocka_unit_test(
 			test_the_table_holds_65536_ranges_and_then_refuses),
+		cmocka_unit_test(test_r32_lost_pages_stay_out_of_core_dumps),
 		cmocka_unit_test(test_memfds_cannot_be_cut_by_who_gets_them),
 		cmocka_unit_test(test_fds_are_closed_once_and_errno_survives),
 	};

@@ -24,6 +24,14 @@ struct command {
 	uint8_t max_fds;
 };
 
+static void log_failure(struct ob_session *s, const struct ob_hdr *hdr, int r)
+{
+	ob_log(&s->dev->log, OB_LOG_GUEST, "%s (%u) refused: %s",
+	       ob_cmd_name(hdr->cmd), hdr->cmd,
+	       s->err.msg[0] ? s->err.msg : strerror(-r));
+	s->err.msg[0] = 0;
+}
+
 static int do_dma_map(struct ob_session *s, const struct ob_request *req,
 		      struct ob_msg *msg)
 {
@@ -46,17 +54,28 @@ static int do_dma_map(struct ob_session *s, const struct ob_request *req,
 static int do_dma_unmap(struct ob_session *s, const struct ob_request *req,
 			struct ob_msg *msg)
 {
-	int r = ob_dma_unmap(s->dev, &req->unmap);
+	const struct ob_dma_unmap *ask = &req->unmap;
+	int r = ob_dma_unmap(s->dev, ask);
 
 	(void)msg;
-	return r ? r : ob_put_dma_unmap(&s->reply.wr, &req->unmap);
+	if (r)
+		return ob_fail(&s->err, -r, "%#llx bytes at %#llx, flags %#x: %s",
+			       (unsigned long long)ask->size,
+			       (unsigned long long)ask->address, ask->flags,
+			       r == -ENOENT ? "no map is just that" :
+			       strerror(-r));
+	return ob_put_dma_unmap(&s->reply.wr, ask);
 }
 
 static int do_set_irqs(struct ob_session *s, const struct ob_request *req,
 		       struct ob_msg *msg)
 {
-	return ob_irqs_set(s->dev, &req->set_irqs, req->data, msg->fds,
-			   msg->nr_fds);
+	const struct ob_set_irqs *ask = &req->set_irqs;
+	int r = ob_irqs_set(s->dev, ask, req->data, msg->fds, msg->nr_fds);
+
+	return r ? ob_fail(&s->err, -r, "flags %#x, index %u, %u from %u, %zu fds: %s",
+			   ask->flags, ask->index, ask->count, ask->start,
+			   msg->nr_fds, strerror(-r)) : 0;
 }
 
 static int check_access(struct ob_session *s,
@@ -121,7 +140,7 @@ static int write_entry(struct ob_session *s, struct ob_reader *rd)
 	if (r)
 		return r;
 	if (entry.len == 0 || entry.len > sizeof(entry.data))
-		return -EINVAL;
+		return ob_fail(&s->err, EINVAL, "%u bytes", entry.len);
 	access = (struct ob_region_access){
 		entry.offset, entry.region, entry.len
 	};
@@ -148,8 +167,12 @@ static int do_write_multi(struct ob_session *s, const struct ob_request *req,
 		if (r)
 			break;
 	}
+	if (r)
+		ob_err_prefix(&s->err, "entry %llu", (unsigned long long)done);
 	if (r && done == 0)
 		return r;
+	if (r)
+		log_failure(s, &req->hdr, r);
 	return ob_put_u64(&s->reply.wr, done);
 }
 
@@ -197,6 +220,9 @@ static int execute(struct ob_session *s, struct ob_request *req,
 	const struct command *command;
 	int r = ob_request_get(req, msg->payload, msg->len);
 
+	if (r == -EINVAL)
+		return ob_fail(&s->err, EINVAL, "%zu bytes are not what it has",
+			       msg->len);
 	if (r)
 		return r;
 	command = &commands[req->hdr.cmd];
@@ -273,14 +299,6 @@ static int run(struct ob_session *s, struct ob_request *req,
 	r = execute(s, req, msg);
 	ob_step_end(&s->dev->mem);
 	return r;
-}
-
-static void log_failure(struct ob_session *s, const struct ob_hdr *hdr, int r)
-{
-	ob_log(&s->dev->log, OB_LOG_GUEST, "%s (%u) refused: %s",
-	       ob_cmd_name(hdr->cmd), hdr->cmd,
-	       s->err.msg[0] ? s->err.msg : strerror(-r));
-	s->err.msg[0] = 0;
 }
 
 static int answer(struct ob_session *s, struct ob_msg *msg)

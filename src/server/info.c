@@ -23,7 +23,7 @@ int ob_do_device_info(struct ob_session *s, const struct ob_request *req,
 
 	(void)msg;
 	if (req->info.argsz < OB_DEVICE_INFO_SIZE)
-		return -EINVAL;
+		return ob_fail(&s->err, EINVAL, "argsz %u", req->info.argsz);
 	return ob_put_device_info(&s->reply.wr, &info);
 }
 
@@ -80,7 +80,8 @@ int ob_do_region_info(struct ob_session *s, const struct ob_request *req,
 
 	(void)msg;
 	if (ask->argsz < OB_REGION_INFO_SIZE || ask->index >= OB_NR_REGIONS)
-		return -EINVAL;
+		return ob_fail(&s->err, EINVAL, "index %u, argsz %u",
+			       ask->index, ask->argsz);
 	info.size = ob_region_size(s->dev, ask->index);
 	info.flags = region_flags(s->dev, ask->index);
 	if (ask->index <= OB_BAR5 && s->dev->pci.bars[ask->index].nr_areas)
@@ -101,7 +102,8 @@ int ob_do_region_io_fds(struct ob_session *s, const struct ob_request *req,
 	(void)msg;
 	if (ask->argsz < OB_REGION_IO_FDS_SIZE || ask->flags || ask->count ||
 	    ask->index >= OB_NR_REGIONS)
-		return -EINVAL;
+		return ob_fail(&s->err, EINVAL, "index %u, argsz %u, flags %#x, count %u",
+			       ask->index, ask->argsz, ask->flags, ask->count);
 	return ob_put_io_fds(&s->reply.wr, &reply);
 }
 
@@ -117,7 +119,8 @@ int ob_do_irq_info(struct ob_session *s, const struct ob_request *req,
 
 	(void)msg;
 	if (ask->argsz < OB_IRQ_INFO_SIZE || ask->index >= OB_NR_IRQ_INDEXES)
-		return -EINVAL;
+		return ob_fail(&s->err, EINVAL, "index %u, argsz %u",
+			       ask->index, ask->argsz);
 	info.count = s->dev->irqs.count[ask->index];
 	if (ask->index == OB_IRQ_INDEX_INTX)
 		info.flags |= OB_IRQ_MASKABLE | OB_IRQ_AUTOMASKED;

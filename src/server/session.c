@@ -147,7 +147,7 @@ static const char *reason(int r)
 	case -EMSGSIZE:
 		return "was dropped: a message is too long";
 	case -ECONNABORTED:
-		return "was dropped: no common version";
+		return "was dropped: nothing was agreed";
 	default:
 		return strerror(-r);
 	}

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -283,6 +284,51 @@ static void r5_a_byte_at_a_time_is_the_same_message(void **arg)
  * A client that sends and does not read: the server keeps one answer and
  * stops reading; when the client reads at last, every answer is there.
  */
+static void expect_log(int log, const char *what)
+{
+	char text[4096];
+	ssize_t n = pread(log, text, sizeof(text) - 1, 0);
+
+	text[n > 0 ? n : 0] = 0;
+	if (ftruncate(log, 0) || lseek(log, 0, SEEK_SET) || !strstr(text, what))
+		fail_msg("\"%s\" does not say \"%s\"", text, what);
+}
+
+/* Of a batch that went wrong in the middle nobody else tells. */
+static void the_log_says_what_was_refused_and_why(void **arg)
+{
+	struct {
+		uint64_t count;
+		struct { uint64_t offset; uint32_t region, len; char data[8]; } e[2];
+	} multi = { 2, { { 4, 0, 4, "" }, { 8, 9, 4, "" } } };
+	struct { uint32_t argsz, flags, index, start, count; } irqs = {
+		20, 0x24, 2, 68, 5
+	};
+	uint32_t info[8] = { 32, 0, 77 };
+	int real = dup(STDERR_FILENO), log = memfd_create("log", MFD_CLOEXEC);
+	struct rig *rig = rig_start("", NULL);
+
+	(void)arg;
+	rig_connect(rig);
+	assert_int_equal(rig_version(rig,
+		"{\"capabilities\":{\"write_multiple\":true}}"), 0);
+	dup2(log, STDERR_FILENO);
+	assert_int_equal(rig_call(rig, WRITE_MULTI, &multi, sizeof(multi)), 0);
+	expect_log(log, "entry 1: no 4 bytes at 0x8 of region 9");
+	assert_int_equal(rig_unmap(rig, 0x5000, 0x1000, 0), ENOENT);
+	expect_log(log, "DMA_UNMAP (3) refused: 0x1000 bytes at 0x5000");
+	assert_int_equal(rig_call(rig, SET_IRQS, &irqs, sizeof(irqs)), EINVAL);
+	expect_log(log, "index 2, 5 from 68, 0 fds");
+	assert_int_equal(rig_call(rig, REGION_INFO, info, sizeof(info)), EINVAL);
+	expect_log(log, "index 77, argsz 32");
+	assert_int_equal(rig_call(rig, DMA_MAP, info, 20), EINVAL);
+	expect_log(log, "20 bytes");
+	dup2(real, STDERR_FILENO);
+	close(real);
+	close(log);
+	rig_end(rig);
+}
+
 static void take_a_millisecond(struct ob_device *dev, uint64_t offset)
 {
 	(void)dev;
@@ -520,6 +566,7 @@ int main(void)
 		cmocka_unit_test(r37_errors_are_as_long_as_successes),
 		cmocka_unit_test(framing_errors_end_only_this_connection),
 		cmocka_unit_test(r5_a_byte_at_a_time_is_the_same_message),
+		cmocka_unit_test(the_log_says_what_was_refused_and_why),
 		cmocka_unit_test(r5_slow_requests_leave_others_their_turn),
 		cmocka_unit_test(r5_a_client_that_does_not_read_gets_it_all_later),
 		cmocka_unit_test(r1_stray_fds_are_closed),

@@ -3,12 +3,14 @@
 
 #include <base/fd.h>
 
+#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 static bool is_signalled(int fd)
@@ -45,6 +47,58 @@ static int make_stuck_eventfd(void)
 	assert_int_equal(eventfd_write(fd, UINT64_MAX - 1), 0);
 	assert_int_equal(fcntl(fd, F_SETFL, 0), 0);
 	return fd;
+}
+
+/* Calls of AIO that the kernel refuses. */
+static long refused_call = -1;
+static int refused_errno;
+
+long __real_syscall(long nr, long a, long b, long c, long d, long e);
+long __wrap_syscall(long nr, long a, long b, long c, long d, long e);
+
+long __wrap_syscall(long nr, long a, long b, long c, long d, long e)
+{
+	if (nr != refused_call)
+		return __real_syscall(nr, a, b, c, d, e);
+	errno = refused_errno;
+	return -1;
+}
+
+static void check_signal(struct ob_loop *loop)
+{
+	OB_CLEANUP_FD int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	OB_CLEANUP_FD int stuck = make_stuck_eventfd();
+	struct ob_signal signal = { .fd = fd }, bad = { .fd = stuck };
+
+	for (int round = 0; round < 3; round++) {
+		ob_signal_raise(loop, &bad);
+		ob_signal_raise(loop, &signal);
+		turn_until_signalled(loop, fd);
+		assert_int_equal(take(fd), 1);
+	}
+	ob_signal_close(loop, &bad);
+	ob_signal_close(loop, &signal);
+}
+
+static void test_a_kernel_without_aio_signals_too(void **state)
+{
+	struct ob_loop *loop;
+
+	refused_call = SYS_io_setup;
+	refused_errno = ENOSYS;
+	loop = loop_like(*state, 0);
+	refused_call = -1;
+	check_signal(loop);
+	ob_loop_destroy(loop);
+}
+
+static void test_a_kernel_short_of_memory_signals_too(void **state)
+{
+	refused_call = SYS_io_submit;
+	refused_errno = EAGAIN;
+	check_signal(*state);
+	refused_call = -1;
+	check_signal(*state);
 }
 
 static void test_a_signal_arrives(void **state)
@@ -258,6 +312,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		ON_BOTH_ENGINES(test_a_signal_arrives),
 		ON_BOTH_ENGINES(test_none_of_many_signals_is_lost),
+		ON_BOTH_ENGINES(test_a_kernel_without_aio_signals_too),
+		ON_BOTH_ENGINES(test_a_kernel_short_of_memory_signals_too),
 		ON_BOTH_ENGINES(test_signals_on_the_way_are_one),
 		ON_BOTH_ENGINES(test_r6_full_blocking_eventfd_stops_nothing),
 		ON_BOTH_ENGINES(

@@ -204,7 +204,7 @@ int ob_device_create(struct ob_loop *loop, const struct ob_device_class *cls,
 	dev->cls = cls;
 	dev->opts = opts;
 	dev->mem.fd = -1;
-	dev->listener.watch.fd = -1;
+	dev->listener.watch.fd = dev->listener.spare = -1;
 	dev->gone_timer.fire = check_gone;
 	for (i = 0; i < 6; i++)
 		dev->bars[i].fd = -1;

@@ -25,6 +25,7 @@ struct ob_session;
 struct ob_listener {
 	struct ob_watch watch;		/* watch.fd is the listening socket */
 	bool watched;
+	int spare;			/* an fd to refuse with when none is left */
 	char *path;			/* NULL: inherited */
 	char *address;
 	dev_t dev;			/* of the socket file, so that only */

@@ -5,7 +5,8 @@
  * One client at a time (R11).  When another one connects, the first is looked
  * at: if it has hung up, what it left is worked off, its session ends, and
  * the new one is taken; else the new one is closed at once, since a client
- * that waits in the backlog keeps its whole VM waiting.
+ * that waits in the backlog keeps its whole VM waiting.  For the same reason
+ * a client is taken and closed when the process has no fd left for it.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -13,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -68,6 +70,31 @@ static void take_client(struct ob_device *dev, int fd)
 	ob_poll_update(dev);
 }
 
+static int accept_one(const struct ob_device *dev)
+{
+	return accept4(dev->listener.watch.fd, NULL, NULL,
+		       SOCK_CLOEXEC | SOCK_NONBLOCK);
+}
+
+/* The fd that was kept for this makes room to take one and hang up. */
+static bool refuse_one(struct ob_device *dev)
+{
+	struct ob_listener *l = &dev->listener;
+	int fd, error;
+
+	ob_fd_close(&l->spare);
+	fd = accept_one(dev);
+	error = errno;
+	if (fd >= 0)
+		close(fd);
+	l->spare = eventfd(0, EFD_CLOEXEC);
+	errno = error;
+	if (fd >= 0)
+		ob_log(&dev->log, OB_LOG_GUEST,
+		       "refused a client: too many open files");
+	return fd >= 0;
+}
+
 static void listen_ready(struct ob_watch *watch, uint32_t events)
 {
 	struct ob_device *dev = container_of(watch, struct ob_device,
@@ -76,11 +103,11 @@ static void listen_ready(struct ob_watch *watch, uint32_t events)
 
 	(void)events;
 	for (i = 0; i < ACCEPTS_PER_TURN; i++) {
-		fd = accept4(watch->fd, NULL, NULL,
-			     SOCK_CLOEXEC | SOCK_NONBLOCK);
-		if (fd < 0)
+		fd = accept_one(dev);
+		if (fd >= 0)
+			take_client(dev, fd);
+		else if (errno != EMFILE || !refuse_one(dev))
 			break;
-		take_client(dev, fd);
 	}
 	if (i < ACCEPTS_PER_TURN && errno != EAGAIN && errno != ECONNABORTED &&
 	    errno != EINTR)
@@ -231,7 +258,9 @@ static int start(struct ob_device *dev, struct ob_err *err)
 	if (r)
 		return ob_fail(err, -r, "watching the socket: %s", strerror(-r));
 	l->watched = true;
-	return 0;
+	l->spare = eventfd(0, EFD_CLOEXEC);
+	return l->spare < 0 ? ob_fail(err, errno, "eventfd: %s",
+				      strerror(errno)) : 0;
 }
 
 int ob_device_listen(struct ob_device *dev, struct ob_err *err)
@@ -273,6 +302,7 @@ void ob_listener_close(struct ob_device *dev)
 		ob_watch_remove(dev->loop, &l->watch);
 	l->watched = false;
 	ob_fd_close(&l->watch.fd);
+	ob_fd_close(&l->spare);
 	if (l->path && lstat(l->path, &st) == 0 && st.st_dev == l->dev &&
 	    st.st_ino == l->ino)
 		unlink(l->path);

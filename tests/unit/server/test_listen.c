@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -314,6 +315,38 @@ static void r11_a_client_may_come_back_at_once(void **arg)
 	rig_end(rig);
 }
 
+/* In the backlog it would keep its VM waiting, and us awake. */
+static void r11_without_fds_a_client_is_refused_at_once(void **arg)
+{
+	struct sockaddr_un sun = { .sun_family = AF_UNIX };
+	struct rig *rig = rig_start("", NULL);
+	struct rlimit real, none;
+	char byte;
+	int fd[2], i;
+
+	(void)arg;
+	strcpy(sun.sun_path, rig->path);
+	for (i = 0; i < 2; i++)
+		fd[i] = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &real), 0);
+	none = real;
+	none.rlim_cur = (rlim_t)fd[1] + 1;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	assert_int_equal(dup(0), -1);
+	for (i = 0; i < 2; i++)
+		assert_int_equal(connect(fd[i], (struct sockaddr *)&sun,
+					 sizeof(sun)), 0);
+	rig_settle(rig);
+	for (i = 0; i < 2; i++) {
+		assert_int_equal(recv(fd[i], &byte, 1, MSG_DONTWAIT), 0);
+		close(fd[i]);
+	}
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &real), 0);
+	rig_connect(rig);
+	assert_int_equal(rig_version(rig, NULL), 0);
+	rig_end(rig);
+}
+
 static void r11_a_storm_of_connections_disturbs_nobody(void **arg)
 {
 	struct rig *rig = rig_ready();
@@ -372,6 +405,7 @@ int main(void)
 		cmocka_unit_test(devices_have_names_and_numbers),
 		cmocka_unit_test(r11_a_second_client_is_refused_at_once),
 		cmocka_unit_test(r11_a_client_may_come_back_at_once),
+		cmocka_unit_test(r11_without_fds_a_client_is_refused_at_once),
 		cmocka_unit_test(r11_a_storm_of_connections_disturbs_nobody),
 		cmocka_unit_test(shutdown_waits_for_operations_in_flight),
 	};

@@ -92,15 +92,28 @@ static void set_reg(struct rig *rig, uint64_t offset, uint64_t value,
 	ob_nvme_class.region_write(rig->dev, 0, offset, &value, len);
 }
 
+/* The guest has seen all completions, and says so where it is looked for. */
+static void consume(struct rig *rig, unsigned qid)
+{
+	struct nvme *n = rig->n;
+	uint32_t head = n->hot->cqs[qid].tail, *shadow = NULL;
+	uint64_t offset = 8 * qid + 4;
+
+	if (n->st->dbbuf)
+		shadow = ob_dma_ptr(rig->dev, n->st->dbs_addr + offset, 4,
+				    true);
+	if (shadow)
+		*shadow = head;
+	set_reg(rig, NVME_REG_DBS + offset, head, 4);
+}
+
 static void turn(struct rig *rig)
 {
 	struct nvme *n = rig->n;
 
-	/* The guest consumes at once. */
 	for (unsigned i = 0; i < 2; i++)
 		if (n->st->cqs[i].created)
-			set_reg(rig, NVME_REG_DBS + 8 * i + 4,
-				n->hot->cqs[i].tail, 4);
+			consume(rig, i);
 	if (n->st->dbbuf)
 		ob_nvme_class.poll(rig->dev);
 	REQUIRE(ob_loop_turn(rig->loop, false) == 0);

@@ -206,9 +206,8 @@ typedef int (*nvme_step)(struct nvme_cmd *c);
 enum nvme_op_flags {
 	NVME_OP_NSID	= 1 << 0,	/* names one active namespace */
 	NVME_OP_NSID_ALL = 1 << 1,	/* or all, FFFFFFFFh */
-	NVME_OP_DATA	= 1 << 2,	/* has a data pointer */
-	NVME_OP_WRITE	= 1 << 3,	/* changes the medium */
-	NVME_OP_DBBUF	= 1 << 4,	/* only with shadow doorbells */
+	NVME_OP_WRITE	= 1 << 2,	/* changes the medium */
+	NVME_OP_DBBUF	= 1 << 3,	/* only with shadow doorbells */
 };
 
 /* A row of a dispatch table; steps end with NULL. */

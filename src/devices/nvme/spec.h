@@ -78,7 +78,6 @@ struct nvme_sqe {
 static_assert(sizeof(struct nvme_sqe) == 64, "4.2");
 
 #define NVME_SQE_FUSE		0x03
-#define NVME_SQE_RESERVED	0x3c
 #define NVME_SQE_PSDT(flags)	((flags) >> 6)
 #define NVME_NSID_ALL		0xffffffffu
 

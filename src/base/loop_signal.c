@@ -16,10 +16,12 @@
 #include <base/loop_private.h>
 
 #include <base/fd.h>
+#include <base/log.h>
 
 #include <errno.h>
 #include <linux/aio_abi.h>
 #include <poll.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -33,9 +35,12 @@ void ob_signals_open(struct ob_loop *loop)
 	aio_context_t aio = 0;
 
 	loop->always_writable = eventfd(0, EFD_CLOEXEC);
-	if (loop->always_writable >= 0 &&
-	    !syscall(SYS_io_setup, COMPLETIONS, &aio))
-		loop->aio = aio;
+	if (loop->always_writable < 0 ||
+	    syscall(SYS_io_setup, COMPLETIONS, &aio))
+		ob_log(NULL, OB_LOG_WARN, "no AIO (%s): a hostile client can "
+		       "stop this process through its eventfds",
+		       strerror(errno));
+	loop->aio = aio;
 }
 
 void ob_signals_close(struct ob_loop *loop)
@@ -48,7 +53,7 @@ void ob_signals_close(struct ob_loop *loop)
 
 /*
  * Where the kernel has no AIO, or no memory for a request: better a moment in
- * which the peer can hurt us than a lost interrupt.
+ * which the peer can stop us than a lost interrupt.
  */
 static void write_now(int fd)
 {

@@ -117,7 +117,7 @@ static bool is_socket(int fd)
 /* The peer may have told a socket to wait, when closed, for its data to go. */
 static void drop_fd(int fd)
 {
-	static const struct linger off;
+	static const struct linger off = { 0 };
 
 	setsockopt(fd, SOL_SOCKET, SO_LINGER, &off, sizeof(off));
 	ob_fd_close(&fd);

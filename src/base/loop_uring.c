@@ -117,14 +117,19 @@ static int uring_watch_arm(struct ob_loop *loop, uint32_t index)
 	return 0;
 }
 
-/* Without room it stays armed; its event will find another generation. */
+/*
+ * Not by a poll removal: the kernel refuses that (-EALREADY) while an event is
+ * on its way, and a poll that goes on would hold the file of a closed fd open
+ * for ever.  Without room it stays armed; its event will find another
+ * generation.
+ */
 static void uring_watch_disarm(struct ob_loop *loop, uint32_t index)
 {
 	struct io_uring_sqe *sqe = get_sqe(loop);
 
 	if (!sqe)
 		return;
-	io_uring_prep_poll_remove(sqe, watch_tag(loop, index));
+	io_uring_prep_cancel64(sqe, watch_tag(loop, index), 0);
 	io_uring_sqe_set_data64(sqe, 0);
 }
 

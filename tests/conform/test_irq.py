@@ -154,7 +154,7 @@ def test_r6_a_full_counter_that_blocks(client, eventfd):
     for _ in range(20):
         client.ok(vfu.SET_IRQS, vfu.set_irqs(FIRE, index, 0, 1))
         client.alive()
-    assert os.eventfd_read(fd) == FULL
+    assert os.eventfd_read(fd) >= FULL
     client.ok(vfu.SET_IRQS, vfu.set_irqs(FIRE, index, 0, 1))
     assert signalled(fd)
 

@@ -183,7 +183,7 @@ def two_servers(request, tmp_path):
                                *("edu,socket=" + path for path in paths))
     process = subprocess.Popen(argv, stdout=subprocess.DEVNULL,
                                stderr=subprocess.DEVNULL)
-    assert vfu.wait_until(lambda: all(map(os.path.exists, paths)))
+    assert vfu.wait_until(lambda: all(map(vfu.reachable, paths)))
     yield paths
     assert process.poll() is None
     process.terminate()

@@ -322,6 +322,14 @@ def check_echo(got, cmd, ident):
     assert got.size == HEADER.size + len(got.payload)
 
 
+def reachable(path):
+    try:
+        Client(path).close()
+    except OSError:
+        return False
+    return True
+
+
 def wait_until(condition):
     """For what a server does in its own time; says in the end if it did."""
     deadline = time.monotonic() + PATIENCE

@@ -16,7 +16,7 @@ static const struct ob_table msix_table = {
 static const struct ob_field core_rows[] = {
 	OB_BYTES(1, struct ob_core, config, "0.1"),
 	OB_U8(2, struct ob_core, intx_level, "0.1", .max = 1),
-	OB_U8(3, struct ob_core, intx_masked, "0.1", .max = 1),
+	OB_U8(3, struct ob_core, intx_masked, "0.1", .max = OB_INTX_MASKED),
 	OB_RESERVED(struct ob_core, reserved),
 	OB_U32(4, struct ob_core, msi_pending, "0.1"),
 	OB_U64(5, struct ob_core, msix_pending, "0.1"),

@@ -19,10 +19,16 @@ struct ob_msix_entry {
 	uint32_t data, control;
 };
 
+enum ob_intx {
+	OB_INTX_OPEN,
+	OB_INTX_TOLD,		/* signalled, and not unmasked since */
+	OB_INTX_MASKED,		/* by the client's own request */
+};
+
 struct ob_core {
 	uint8_t config[OB_CONFIG_SIZE];
 	uint8_t intx_level;	/* the model asserts the pin */
-	uint8_t intx_masked;	/* signalled, and not unmasked since */
+	uint8_t intx_masked;	/* enum ob_intx */
 	uint8_t reserved[2];
 	uint32_t msi_pending;
 	uint64_t msix_pending[OB_MSIX_MAX / 64];	/* the PBA */

@@ -9,7 +9,8 @@
  *
  * The pin.  The model says whether it is asserted; the client hears of it
  * once (automask) and says "unmask" when the guest has served it.  If the
- * pin is still asserted then, the client is told again.
+ * pin is still asserted then, the client is told again; if it falls before the
+ * client has read its eventfd, the signal is taken back.
  *
  *	asserted && INTx mode && !COMMAND.INTxDisable && !masked -> signal, mask
  *
@@ -22,6 +23,7 @@
  */
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -104,7 +106,7 @@ void ob_irqs_drop(struct ob_device *dev)
 		for (v = 0; v < irqs->count[i]; v++)
 			trigger_free(dev, &irqs->triggers[i][v]);
 	ob_irq_unmask_drop(dev);
-	dev->core->intx_masked = 0;
+	dev->core->intx_masked = OB_INTX_OPEN;
 }
 
 void ob_irqs_finish(struct ob_device *dev)
@@ -132,6 +134,26 @@ static enum ob_irq_mode mode_now(const struct ob_device *dev)
 	return OB_IRQ_INTX;
 }
 
+/*
+ * The level fell and the client may not have taken the signal yet: take it
+ * back.  A guest that polls is ahead of its VMM all the time, and one
+ * interrupt for nothing each time adds up to a storm.
+ */
+static void intx_withdraw(struct ob_device *dev)
+{
+	struct ob_signal *sig = dev->irqs.triggers[OB_IRQ_INDEX_INTX][0];
+	uint64_t count;
+	struct iovec iov = { &count, sizeof(count) };
+
+	if (!sig)
+		return;
+	if (sig->raised)
+		ob_signal_close(dev->loop, sig);
+	else if (preadv2(sig->fd, &iov, 1, -1, RWF_NOWAIT) != sizeof(count))
+		return;
+	dev->core->intx_masked = OB_INTX_OPEN;
+}
+
 /* Brings Status bit 3 and the client's view of the pin up to date. */
 static void intx_update(struct ob_device *dev)
 {
@@ -139,16 +161,18 @@ static void intx_update(struct ob_device *dev)
 	bool off = ob_config_get(dev, PCI_COMMAND, 2) & PCI_CMD_INTX_OFF;
 
 	ob_config_set_bits(dev, PCI_STATUS, PCI_STS_INTX, core->intx_level);
+	if (!core->intx_level && core->intx_masked == OB_INTX_TOLD)
+		intx_withdraw(dev);
 	if (!core->intx_level || core->intx_masked || off ||
 	    dev->irqs.mode != OB_IRQ_INTX)
 		return;
 	if (ob_irq_fire(dev, OB_IRQ_INDEX_INTX, 0))
-		core->intx_masked = 1;
+		core->intx_masked = OB_INTX_TOLD;
 }
 
 void ob_intx_mask(struct ob_device *dev, bool masked)
 {
-	dev->core->intx_masked = masked;
+	dev->core->intx_masked = masked ? OB_INTX_MASKED : OB_INTX_OPEN;
 	intx_update(dev);
 }
 
@@ -188,7 +212,7 @@ void ob_irqs_update(struct ob_device *dev)
 void ob_irqs_reset(struct ob_device *dev)
 {
 	dev->core->intx_level = 0;
-	dev->core->intx_masked = 0;
+	dev->core->intx_masked = OB_INTX_OPEN;
 	dev->core->msi_pending = 0;
 	ob_msix_reset(dev);
 	dev->irqs.mode = mode_now(dev);

@@ -63,7 +63,7 @@ static int assign(struct ob_device *dev, unsigned index, unsigned vector,
 	if (r)
 		return r;
 	if (index == OB_IRQ_INDEX_INTX)
-		dev->core->intx_masked = 0;
+		dev->core->intx_masked = OB_INTX_OPEN;
 	if (index == OB_IRQ_INDEX_MSIX)
 		ob_msix_mask(dev, vector, !fd);
 	return 0;

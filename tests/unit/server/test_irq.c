@@ -82,6 +82,28 @@ static void intx_is_signalled_once_until_unmasked(void **arg)
 	rig_end(rig);
 }
 
+/* A guest that polls is ahead of a client that has not read its eventfd. */
+static void intx_is_taken_back_when_the_level_falls_first(void **arg)
+{
+	struct rig *rig = rig_ready();
+	int fd = new_eventfd();
+
+	(void)arg;
+	assert_int_equal(rig_set_irqs(rig, EVENTFD | TRIGGER, INTX, 0, 1, &fd,
+				      1), 0);
+	ob_irq_level(rig->dev, true);
+	rig_settle(rig);
+	ob_irq_level(rig->dev, false);
+	assert_int_equal(rig_count(rig, fd), 0);	/* sent, unread */
+	ob_irq_level(rig->dev, true);
+	ob_irq_level(rig->dev, false);
+	assert_int_equal(rig_count(rig, fd), 0);	/* not sent yet */
+	ob_irq_level(rig->dev, true);
+	assert_int_equal(rig_count(rig, fd), 1);	/* and no mask is left */
+	close(fd);
+	rig_end(rig);
+}
+
 static void signal_eventfd(struct rig *rig, int fd, uint64_t value)
 {
 	assert_int_equal(write(fd, &value, 8), 8);
@@ -495,6 +517,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(irq_info_for_each_index),
 		cmocka_unit_test(intx_is_signalled_once_until_unmasked),
+		cmocka_unit_test(intx_is_taken_back_when_the_level_falls_first),
 		cmocka_unit_test(intx_is_unmasked_by_an_eventfd),
 		cmocka_unit_test(r1_unmasking_eventfds_are_closed),
 		cmocka_unit_test(intx_disable_holds_it_back),

@@ -49,8 +49,24 @@ static int check_bar(const struct ob_pci *pci, unsigned i, struct ob_err *err)
 	return check_areas(bar, i, err);
 }
 
+/* A client that maps it writes past us. */
+static bool is_mappable(const struct ob_bar *bar, uint64_t offset,
+			uint64_t size)
+{
+	const struct ob_area *area;
+	uint32_t n;
+
+	for (n = 0; n < bar->nr_areas; n++) {
+		area = &bar->areas[n];
+		if (offset < area->offset + area->size &&
+		    area->offset < offset + size)
+			return true;
+	}
+	return false;
+}
+
 static int check_msix_place(const struct ob_pci *pci, const char *what,
-			    unsigned bar, uint32_t offset, uint32_t size,
+			    unsigned bar, uint64_t offset, uint64_t size,
 			    struct ob_err *err)
 {
 	const struct ob_bar *b = bar < 6 ? &pci->bars[bar] : NULL;
@@ -59,13 +75,16 @@ static int check_msix_place(const struct ob_pci *pci, const char *what,
 	    offset > b->size - size)
 		return ob_fail(err, EINVAL, "the MSI-X %s is not in memory BAR%u",
 			       what, bar);
+	if (is_mappable(b, offset, size))
+		return ob_fail(err, EINVAL, "the MSI-X %s is in a mappable area of BAR%u",
+			       what, bar);
 	return 0;
 }
 
 static int check_msix(const struct ob_pci *pci, struct ob_err *err)
 {
-	uint32_t table = pci->msix_vectors * 16u;
-	uint32_t pba = (pci->msix_vectors + 63u) / 64u * 8u;
+	uint64_t table = pci->msix_vectors * 16u;
+	uint64_t pba = (pci->msix_vectors + 63u) / 64u * 8u;
 	int r;
 
 	if (pci->msix_vectors == 0)

@@ -249,6 +249,11 @@ static void a_model_that_contradicts_itself_is_refused(void **arg)
 	pci.msix_pba_offset = 0x1000;
 	assert_int_equal(create(&box, &cls, text_for(&box, "s")), -EINVAL);
 	assert_non_null(strstr(box.err.msg, "PBA"));
+	pci.bars[1] = (struct ob_bar){
+		.size = 0x4000, .nr_areas = 1, .areas = { { 0x1000, 0x1000 } },
+	};
+	assert_int_equal(create(&box, &cls, text_for(&box, "s")), -EINVAL);
+	assert_non_null(strstr(box.err.msg, "PBA is in a mappable area"));
 	box.dev = NULL;
 	box_close(&box);
 }

@@ -167,6 +167,8 @@ static void patch_and_write(struct file_request *part)
 	struct ob_block_request *req = OB_REQUEST_OF(part);
 	uint8_t *dst = slot_of(part) + piece_offset(part);
 
+	if (part->cancelled)
+		return finish(part, -ECANCELED);
 	if (req->op == OB_BLOCK_WRITE)
 		memcpy(dst, (uint8_t *)req->buf + part->pos, part->piece);
 	else

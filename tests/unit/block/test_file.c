@@ -278,6 +278,25 @@ static void a_cancelled_transfer_still_ends_once(void **state)
 	free(buf);
 }
 
+/* Cancelled while it reads the block around it: the write never starts. */
+static void a_part_cancelled_while_it_reads_is_not_written(void **state)
+{
+	uint8_t *buf = page_alloc(4096);
+	struct rig rig;
+	struct io io;
+
+	start_with_image(&rig, state);
+	pretend(&rig, &(struct way){ false, 4096, 512 });
+	memset(buf, 1, 512);
+	seam.writes = 0;
+	io_start(&rig, &io, OB_BLOCK_WRITE, 0, 512, 512, buf);
+	ob_drive_cancel(rig.drive, io.req);
+	assert_int_equal(io_wait(&rig, &io), -ECANCELED);
+	assert_int_equal(seam.writes, 0);
+	rig_stop(&rig);
+	free(buf);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -292,6 +311,8 @@ int main(void)
 		ON_BOTH_ENGINES(many_unaligned_reads_all_get_their_turn),
 		ON_BOTH_ENGINES(a_request_that_waits_can_be_cancelled),
 		ON_BOTH_ENGINES(a_cancelled_transfer_still_ends_once),
+		ON_BOTH_ENGINES(
+			a_part_cancelled_while_it_reads_is_not_written),
 	};
 
 	return cmocka_run_group_tests_name("block file", tests, NULL, NULL);

@@ -13,7 +13,7 @@ help:
 	@echo 'make check    everything tested; scripts/check STEP... for a part'
 	@echo 'make bench    measure, against the floor and against fio'
 	@echo 'make install  with PREFIX (/usr/local) and DESTDIR'
-	@echo 'make clean    remove what was built, and ./run'
+	@echo 'make clean    remove what was built; disks in ./run stay'
 
 PREFIX	= /usr/local
 
@@ -34,6 +34,6 @@ install: all
 	@meson install -C $(BUILD)
 
 clean:
-	rm -rf $(BUILD) $(BUILD)-sanitize $(BUILD)-fuzz run
+	rm -rf $(BUILD) $(BUILD)-sanitize $(BUILD)-fuzz
 
 .PHONY: all help run vm bench check install clean

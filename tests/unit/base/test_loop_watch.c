@@ -4,7 +4,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 struct end {
@@ -293,6 +295,46 @@ static void test_more_watches_than_the_queue_has_entries(void **state)
 	}
 }
 
+/* Writes until nobody holds the other end any more. */
+static void *flood(void *arg)
+{
+	char bytes[64] = { 0 };
+	int fd = *(int *)arg;
+
+	while (send(fd, bytes, sizeof(bytes), MSG_NOSIGNAL) > 0)
+		;
+	return NULL;
+}
+
+/* An event on its way must not keep the file of a removed watch open. */
+static void test_nothing_holds_the_file_after_remove(void **state)
+{
+	struct ob_loop *loop = *state;
+
+	for (int i = 0; i < 100; i++) {
+		struct timespec soon;
+		struct end end;
+		pthread_t writer;
+		int fds[2];
+
+		assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+		end = end_of(loop, fds[0], POLLIN);
+		end.watch.edge = true;
+		end.take = 16;
+		assert_int_equal(ob_watch_add(loop, &end.watch), 0);
+		assert_int_equal(pthread_create(&writer, NULL, flood, &fds[1]),
+				 0);
+		turn_until(loop, &end.calls, 1);
+		ob_watch_remove(loop, &end.watch);
+		close(fds[0]);
+		turn_some(loop);
+		clock_gettime(CLOCK_REALTIME, &soon);
+		soon.tv_sec += 20;
+		assert_int_equal(pthread_timedjoin_np(writer, NULL, &soon), 0);
+		close(fds[1]);
+	}
+}
+
 struct io_uring;
 int __real_io_uring_submit(struct io_uring *ring);
 int __wrap_io_uring_submit(struct io_uring *ring);
@@ -341,6 +383,7 @@ int main(void)
 		ON_BOTH_ENGINES(test_modify_changes_what_is_reported),
 		ON_BOTH_ENGINES(test_modify_inside_ready),
 		ON_BOTH_ENGINES(test_more_watches_than_the_queue_has_entries),
+		ON_BOTH_ENGINES(test_nothing_holds_the_file_after_remove),
 		ON_BOTH_ENGINES(
 			test_a_watch_that_found_no_room_is_armed_before_sleep),
 	};

@@ -26,7 +26,6 @@
 #include "server/session.h"
 
 #define BACKLOG 16
-#define ACCEPTS_PER_TURN 16
 
 static pid_t peer_pid(int fd)
 {
@@ -99,18 +98,16 @@ static void listen_ready(struct ob_watch *watch, uint32_t events)
 {
 	struct ob_device *dev = container_of(watch, struct ob_device,
 					     listener.watch);
-	int i, fd;
+	int fd;
 
 	(void)events;
-	for (i = 0; i < ACCEPTS_PER_TURN; i++) {
-		fd = accept_one(dev);
-		if (fd >= 0)
-			take_client(dev, fd);
-		else if (errno != EMFILE || !refuse_one(dev))
-			break;
-	}
-	if (i < ACCEPTS_PER_TURN && errno != EAGAIN && errno != ECONNABORTED &&
-	    errno != EINTR)
+	/* One a call: an inherited socket may block, its flags are shared (R6). */
+	fd = accept_one(dev);
+	if (fd >= 0)
+		take_client(dev, fd);
+	else if (errno == EMFILE && refuse_one(dev))
+		return;
+	else if (errno != EAGAIN && errno != ECONNABORTED && errno != EINTR)
 		ob_log(&dev->log, OB_LOG_GUEST, "accept: %s", strerror(errno));
 }
 
@@ -239,7 +236,7 @@ static int listen_inherited(struct ob_device *dev, int fd, struct ob_err *err)
 	    socket_option(fd, SO_ACCEPTCONN) != 1)
 		return ob_fail(err, EINVAL, "fd %d is not a listening Unix stream socket",
 			       fd);
-	/* Its flags are the parent's; accept must not wait, exec not inherit. */
+	/* Its flags are the parent's; accept should not wait, exec not inherit. */
 	if (fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) < 0 ||
 	    fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
 		return ob_fail(err, errno, "fd %d: %s", fd, strerror(errno));

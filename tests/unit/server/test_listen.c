@@ -225,6 +225,38 @@ static void an_inherited_socket_must_listen(void **arg)
 	box_close(&box);
 }
 
+/* The parent has the same open file, and may have it block. */
+static void r6_an_inherited_socket_that_blocks_stops_nobody(void **arg)
+{
+	struct sockaddr_un sun = { .sun_family = AF_UNIX };
+	int fd, theirs, client, i;
+	char text[64], byte;
+	struct box box;
+
+	(void)arg;
+	box_open(&box);
+	fd = bound_socket(path_of(&box, "s"));
+	theirs = dup(fd);
+	assert_int_equal(listen(fd, 1), 0);
+	snprintf(text, sizeof(text), "plain,fd=%d", fd);
+	assert_int_equal(serve(&box, text, NULL), 0);
+	assert_int_equal(fcntl(theirs, F_SETFL, 0), 0);
+	strcpy(sun.sun_path, path_of(&box, "s"));
+	client = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(connect(client, (struct sockaddr *)&sun, sizeof(sun)),
+			 0);
+	alarm(20);
+	for (i = 0; i < 20; i++)
+		assert_int_equal(ob_loop_turn(box.loop, false), 0);
+	alarm(0);
+	assert_int_equal(recv(client, &byte, 1, MSG_DONTWAIT), -1);
+	assert_int_equal(errno, EAGAIN);	/* it is a client */
+	close(client);
+	close(theirs);
+	unlink(path_of(&box, "s"));
+	box_close(&box);
+}
+
 static void a_model_that_contradicts_itself_is_refused(void **arg)
 {
 	struct ob_device_class cls = plain_class;
@@ -406,6 +438,7 @@ int main(void)
 		cmocka_unit_test(a_live_socket_of_another_kind_stays),
 		cmocka_unit_test(bad_places_are_named),
 		cmocka_unit_test(an_inherited_socket_must_listen),
+		cmocka_unit_test(r6_an_inherited_socket_that_blocks_stops_nobody),
 		cmocka_unit_test(a_model_that_contradicts_itself_is_refused),
 		cmocka_unit_test(devices_have_names_and_numbers),
 		cmocka_unit_test(r11_a_second_client_is_refused_at_once),

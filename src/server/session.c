@@ -32,6 +32,7 @@
 #define MAX_MESSAGE (OB_HDR_SIZE + OB_REGION_ACCESS_SIZE + OB_OUR_DATA_XFER)
 
 #define BATCH_NS 500000u	/* then others have their turn */
+#define DRAIN_NS 20000000u	/* of a client that has gone */
 #define LOOK_EVERY 8u		/* messages between looks at the clock */
 
 static void main_ready(struct ob_watch *watch, uint32_t events);
@@ -137,7 +138,6 @@ void ob_session_destroy(struct ob_session *s, const char *why)
 static const char *reason(int r)
 {
 	switch (r) {
-	case 0:			/* it takes no more answers */
 	case -ESHUTDOWN:
 	case -ECONNRESET:
 	case -EPIPE:
@@ -246,13 +246,14 @@ bool ob_session_run(struct ob_session *s)
 
 void ob_session_drain(struct ob_session *s)
 {
+	uint64_t until = ob_loop_now(s->dev->loop) + DRAIN_NS;
 	int r;
 
-	/* What a socket holds is bounded; nobody adds to it any more. */
+	/* Nobody adds to it any more, but what is there may be slow. */
 	do
 		r = batch(s);
-	while (r > 0);
-	end(s, r);
+	while (r > 0 && ob_loop_now(s->dev->loop) < until);
+	end(s, r < 0 ? r : -ESHUTDOWN);
 }
 
 static void main_ready(struct ob_watch *watch, uint32_t events)

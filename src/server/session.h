@@ -63,7 +63,7 @@ int ob_session_open_twin(struct ob_session *s, int fd);
 void ob_session_destroy(struct ob_session *s, const char *why);
 /* Reads what is there and answers it; true if there was anything. */
 bool ob_session_run(struct ob_session *s);
-/* The peer has hung up: work off what it left, then end. */
+/* The peer has hung up: work off what it left, if that is quick, then end. */
 void ob_session_drain(struct ob_session *s);
 /* Read from the poller instead of the watch. */
 void ob_session_spin(struct ob_session *s, bool on);

@@ -359,6 +359,28 @@ static void r5_slow_requests_leave_others_their_turn(void **arg)
 	rig_end(rig);
 }
 
+static void r11_what_a_gone_client_left_does_not_hold_up_the_next(void **arg)
+{
+	struct { uint64_t offset; uint32_t region, count, value; } body = {
+		0, 0, 4, 1
+	};
+	struct rig *rig = rig_ready();
+	struct test_seen *seen = rig_seen(rig);
+	unsigned i;
+
+	(void)arg;
+	rig_settle(rig);
+	seen->on_write = take_a_millisecond;
+	for (i = 0; i < 200; i++)
+		rig_send(rig, REGION_WRITE, NO_REPLY, &body, 20, NULL, 0);
+	close(rig->fd);
+	rig->fd = -1;
+	rig_connect(rig);
+	assert_int_equal(rig_version(rig, NULL), 0);
+	assert_in_range(seen->writes, 1, 100);
+	rig_end(rig);
+}
+
 static void r5_a_client_that_does_not_read_gets_it_all_later(void **arg)
 {
 	struct { struct hdr hdr; uint64_t offset; uint32_t region, count; } m = {
@@ -566,6 +588,7 @@ int main(void)
 		cmocka_unit_test(r37_errors_are_as_long_as_successes),
 		cmocka_unit_test(framing_errors_end_only_this_connection),
 		cmocka_unit_test(r5_a_byte_at_a_time_is_the_same_message),
+		cmocka_unit_test(r11_what_a_gone_client_left_does_not_hold_up_the_next),
 		cmocka_unit_test(the_log_says_what_was_refused_and_why),
 		cmocka_unit_test(r5_slow_requests_leave_others_their_turn),
 		cmocka_unit_test(r5_a_client_that_does_not_read_gets_it_all_later),

@@ -231,8 +231,8 @@ static int execute(struct ob_session *s, struct ob_request *req,
 	if (!s->negotiated && req->hdr.cmd != OB_CMD_VERSION)
 		return ob_fail(&s->err, EINVAL, "VERSION must come first");
 	if (msg->fds_dropped)
-		return ob_fail(&s->err, EINVAL, "%zu fds too many, sockets, or more than we can open",
-			       msg->fds_dropped);
+		return ob_fail(&s->err, EINVAL, "%zu fds too many, sockets, "
+			       "or more than we can open", msg->fds_dropped);
 	if (msg->nr_fds > command->max_fds && msg->nr_fds > 1)
 		return ob_fail(&s->err, EINVAL, "%zu fds where %u may be",
 			       msg->nr_fds, command->max_fds);

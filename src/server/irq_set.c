@@ -27,6 +27,12 @@ static bool one_bit(uint32_t v)
 	return v && !(v & (v - 1));
 }
 
+/* As ob_do_irq_info says. */
+static bool can_mask(uint32_t index)
+{
+	return index == OB_IRQ_INDEX_INTX || index == OB_IRQ_INDEX_MSIX;
+}
+
 static int check(const struct ob_device *dev, const struct ob_set_irqs *req,
 		 size_t nr_fds)
 {
@@ -41,6 +47,8 @@ static int check(const struct ob_device *dev, const struct ob_set_irqs *req,
 		return -EINVAL;
 	if (__builtin_add_overflow(req->start, req->count, &end) ||
 	    end > dev->irqs.count[req->index])
+		return -EINVAL;
+	if (action != OB_IRQ_ACTION_TRIGGER && !can_mask(req->index))
 		return -EINVAL;
 	if (req->count == 0 && !(data == OB_IRQ_DATA_NONE &&
 				 action == OB_IRQ_ACTION_TRIGGER))

@@ -512,9 +512,28 @@ static void a_vector_is_masked_when_its_client_has_gone(void **arg)
 	rig_end(rig);
 }
 
+static void r3_what_cannot_be_masked_says_so(void **arg)
+{
+	static const uint32_t index[] = { MSI, ERR, REQ };
+	struct rig *rig = rig_ready();
+	unsigned i;
+
+	(void)arg;
+	for (i = 0; i < 3; i++) {
+		assert_int_equal(rig_set_irqs(rig, NONE | MASK, index[i], 0, 1,
+					      NULL, 0), EINVAL);
+		assert_int_equal(rig_set_irqs(rig, NONE | UNMASK, index[i], 0, 1,
+					      NULL, 0), EINVAL);
+		assert_int_equal(rig_set_irqs(rig, NONE | TRIGGER, index[i], 0, 1,
+					      NULL, 0), 0);
+	}
+	rig_end(rig);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(r3_what_cannot_be_masked_says_so),
 		cmocka_unit_test(irq_info_for_each_index),
 		cmocka_unit_test(intx_is_signalled_once_until_unmasked),
 		cmocka_unit_test(intx_is_taken_back_when_the_level_falls_first),

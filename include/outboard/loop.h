@@ -96,8 +96,8 @@ void ob_defer_cancel(struct ob_loop *loop, struct ob_deferred *deferred);
  * Asynchronous operations.  Zero-initialise, set done.  op and everything it
  * points to belong to the loop until done runs; res is the system call's
  * result or -errno, short transfers included.  An operation is never lost:
- * when the ring is full it waits in the loop.  ob_op_cancel asks; done still runs exactly once (-ECANCELED, or
- * the result if it was too late).
+ * when the ring is full it waits in the loop.  ob_op_cancel asks; done still
+ * runs exactly once (-ECANCELED, or the result if it was too late).
  */
 struct ob_op {
 	void (*done)(struct ob_op *op, int res);

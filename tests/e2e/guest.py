@@ -17,7 +17,8 @@ import time
 
 BOOT_TIMEOUT = 120
 COMMAND_TIMEOUT = 120
-CLOCK_NOISE = ("tsc:", "clocksource:", "hrtimer:", "APIC calibration", "sched_clock:")
+CLOCK_NOISE = ("tsc:", "clocksource:", "hrtimer:", "hpet:", "sched_clock:",
+               "APIC calibration")
 
 
 class GuestError(Exception):

@@ -42,8 +42,12 @@ def check_interrupts(guest, baseline, enabled, disabled, chip, storm=False):
     issued = commands(guest) - issued
     after = interrupts(guest)
     raised = sum(n for n, _ in after.values()) - sum(n for n, _ in before.values())
-    # A level that stays up after the guest has looked is a storm.
-    assert 0 < raised and (storm or raised < 4 * issued)
+    assert 0 < raised and (storm or raised < 16 * issued)
+    # A level that stays up with nothing to do would go on and on.
+    quiet = interrupts(guest)
+    guest.sh("sleep 2")
+    assert sum(n for n, _ in interrupts(guest).values()) - \
+        sum(n for n, _ in quiet.values()) < 10
     assert all(chip in line for _, line in after.values()), after
     text = guest.sh("lspci -vv -d ::0108")
     assert all(f"{name}: Enable+" in text for name in enabled), text

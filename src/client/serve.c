@@ -71,10 +71,12 @@ static int look_up(const struct ob_client *client, uint64_t addr,
 		   uint64_t len, bool write, uint8_t **at)
 {
 	size_t i = find_memory(client, addr);
-	const struct client_memory *m = &client->memory[i];
+	const struct client_memory *m;
 
-	if (i == client->nr_memory || addr < m->addr ||
-	    len > m->size - (addr - m->addr))
+	if (i == client->nr_memory)
+		return -ENOENT;
+	m = &client->memory[i];
+	if (addr < m->addr || len > m->size - (addr - m->addr))
 		return -ENOENT;
 	if (write ? !m->writable : !m->readable)
 		return -EACCES;

@@ -289,9 +289,13 @@ static bool unwait(struct nvme_cmd *c)
 		n->nr_aers--;
 		return true;
 	}
-	return nvme_list_remove(&n->io_pool.waiting, c) ||
-	       nvme_list_remove(&n->admin_pool.waiting, c) ||
-	       (c->ns && nvme_list_remove(&c->ns->held, c));
+	if (nvme_list_remove(&n->io_pool.waiting, c) ||
+	    nvme_list_remove(&n->admin_pool.waiting, c)) {
+		/* The next one may need less, and find room (R18). */
+		nvme_kick(n);
+		return true;
+	}
+	return c->ns && nvme_list_remove(&c->ns->held, c);
 }
 
 /* Ends what waits with us; asks the drive for an early end of the rest. */

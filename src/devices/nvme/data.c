@@ -108,7 +108,8 @@ bool nvme_pool_drain(struct nvme_pool *pool)
 	struct nvme_cmd *c;
 	bool did = false;
 
-	while ((c = pool->waiting.first) && pool_take(pool, &c->buf)) {
+	while ((c = pool->waiting.first) && !nvme_turn_is_over(c->n) &&
+	       pool_take(pool, &c->buf)) {
 		nvme_list_pop(&pool->waiting);
 		nvme_cmd_run(c);
 		did = true;

@@ -11,10 +11,6 @@
 
 #include "devices/nvme/nvme.h"
 
-/* Per turn: commands, and bytes that are copied. */
-#define TURN_COMMANDS	32u
-#define TURN_BYTES	(128u << 10)
-
 static const struct ob_option nvme_options[] = {
 	{ .name = "drive", .type = OB_OPT_STRING, .list = true,
 	  .required = true, .help = "the blocks of a namespace; may repeat" },
@@ -72,14 +68,14 @@ void nvme_kick(struct nvme *n)
  * turn's share was used up. */
 static bool serve_queues(struct nvme *n, bool *did)
 {
-	unsigned budget = TURN_COMMANDS, count = n->last_sq + 1;
+	unsigned budget = NVME_TURN_COMMANDS, count = n->last_sq + 1;
 
 	for (unsigned i = 0; i < count; i++) {
 		unsigned qid = (n->next_sq + i) % count;
 
 		if (nvme_sq_serve(n, qid, &budget))
 			*did = true;
-		if (!budget || n->moved >= TURN_BYTES) {
+		if (!budget || nvme_turn_is_over(n)) {
 			n->next_sq = (qid + 1) % count;
 			return false;
 		}

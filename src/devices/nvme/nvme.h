@@ -46,6 +46,8 @@ extern const struct ob_device_class ob_nvme_class;
 #define NVME_ABORTS		4u
 #define NVME_FETCH		32u	/* entries of a batch */
 #define NVME_POST		64u
+#define NVME_TURN_COMMANDS	32u	/* of one turn of the loop */
+#define NVME_TURN_BYTES		(128u << 10)
 
 /* Slots of the admin queue come first, so that I/O never takes them. */
 #define NVME_ADMIN_SLOTS	32u
@@ -329,6 +331,12 @@ static inline bool nvme_running(const struct nvme *n)
 {
 	return (n->st->csts & (NVME_CSTS_RDY | NVME_CSTS_CFS)) == NVME_CSTS_RDY &&
 	       !n->frozen && n->master;
+}
+
+/* A register access must not wait for more copying (R8). */
+static inline bool nvme_turn_is_over(const struct nvme *n)
+{
+	return n->moved >= NVME_TURN_BYTES;
 }
 
 /* nvme.c */

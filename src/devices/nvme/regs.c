@@ -58,7 +58,7 @@ void nvme_region_read(struct ob_device *dev, unsigned bar, uint64_t offset,
 	memset(buf, 0, len);
 	if (bar != OB_BAR0)
 		return;
-	while (len && offset < NVME_REG_DBS) {
+	while (len && offset < NVME_REG_END) {
 		uint32_t word = read_word(n, offset & ~3ull);
 		size_t from = offset % 4, part = 4 - from;
 

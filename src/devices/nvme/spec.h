@@ -28,6 +28,7 @@ enum nvme_reg {
 	NVME_REG_ACQ	= 0x30,
 	NVME_REG_CMBLOC	= 0x38,
 	NVME_REG_CMBSZ	= 0x3c,
+	NVME_REG_END	= 0x40,		/* from here on none of ours */
 	NVME_REG_DBS	= 0x1000,
 };
 

@@ -123,14 +123,15 @@ static bool dispatch(struct nvme *n, unsigned qid)
 	return true;
 }
 
-/* Dispatches up to *budget commands; true if there were any. */
+/* Dispatches up to *budget commands, and not beyond the bytes of a turn; true
+ * if there were any. */
 bool nvme_sq_serve(struct nvme *n, unsigned qid, unsigned *budget)
 {
 	struct nvme_sq *sq = &n->sqs[qid];
 	bool did = false;
 
-	while (*budget && n->st->sqs[qid].created && !sq->deleter &&
-	       !sq->fetching && nvme_running(n)) {
+	while (*budget && !nvme_turn_is_over(n) && n->st->sqs[qid].created &&
+	       !sq->deleter && !sq->fetching && nvme_running(n)) {
 		if (sq->pos == sq->count && !queued_entries(n, qid))
 			break;
 		if (!slots_left(n, qid))

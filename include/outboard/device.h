@@ -15,7 +15,9 @@
  *
  * Steps.  Every callback is one step: it runs to its end, never waits, and
  * may start operations whose completions are later steps.  All callbacks of a
- * device run on its loop's thread.
+ * device run on its loop's thread.  What a model has called by others (a
+ * drive's done, a timer, a deferred) is a step between ob_dev_enter and
+ * ob_dev_leave.
  */
 #ifndef OUTBOARD_DEVICE_H
 #define OUTBOARD_DEVICE_H
@@ -169,6 +171,9 @@ void *ob_dev_state(struct ob_device *dev);
 void *ob_dev_hot(struct ob_device *dev);
 void *ob_dev_runtime(struct ob_device *dev);
 struct ob_loop *ob_dev_loop(struct ob_device *dev);
+/* Brackets of a step; the library sets them around its own calls.  They nest. */
+void ob_dev_enter(struct ob_device *dev);
+void ob_dev_leave(struct ob_device *dev);
 const struct ob_options *ob_dev_options(const struct ob_device *dev);
 
 /*

@@ -151,10 +151,12 @@ static void compute_run(struct ob_deferred *deferred)
 	struct edu_runtime *rt = RUNTIME_OF(deferred, compute);
 	struct edu_state *st = ob_dev_state(rt->dev);
 
+	ob_dev_enter(rt->dev);
 	st->factorial = factorial(st->factorial);
 	st->status &= ~STATUS_COMPUTING;
 	if (st->status & STATUS_IRQ)
 		irq_raise(rt->dev, IRQ_FACTORIAL);
+	ob_dev_leave(rt->dev);
 }
 
 static void compute_start(struct ob_device *dev, uint32_t n)

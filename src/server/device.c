@@ -301,6 +301,16 @@ void *ob_dev_runtime(struct ob_device *dev)
 	return dev->runtime;
 }
 
+void ob_dev_enter(struct ob_device *dev)
+{
+	ob_step_begin(&dev->mem);
+}
+
+void ob_dev_leave(struct ob_device *dev)
+{
+	ob_step_end(&dev->mem);
+}
+
 struct ob_loop *ob_dev_loop(struct ob_device *dev)
 {
 	return dev->loop;

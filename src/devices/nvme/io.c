@@ -91,8 +91,10 @@ static const char *const op_names[] = {
 static void drive_done(struct ob_block_request *req, int rc)
 {
 	struct nvme_cmd *c = cmd_of(req);
+	struct ob_device *dev = c->n->dev;
 	int status = drive_status(req, rc);
 
+	ob_dev_enter(dev);
 	c->n->nr_busy_drive--;
 	if (rc && rc != -ECANCELED)
 		ob_dev_log(c->n->dev, OB_GUEST, "%s: %s of %llu bytes at %llu: %s",
@@ -100,6 +102,7 @@ static void drive_done(struct ob_block_request *req, int rc)
 			   (unsigned long long)req->length,
 			   (unsigned long long)req->offset, strerror(-rc));
 	nvme_cmd_resume(c, status);
+	ob_dev_leave(dev);
 }
 
 static int submit(struct nvme_cmd *c, enum ob_block_op op, uint32_t flags,

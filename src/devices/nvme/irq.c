@@ -50,10 +50,12 @@ static void time_is_up(struct ob_timer *timer)
 	struct nvme *n = (struct nvme *)
 		((char *)timer - offsetof(struct nvme, coalesce));
 
+	ob_dev_enter(n->dev);
 	n->coalescing = false;
 	for (unsigned i = 0; i < NVME_QIDS; i++)
 		if (n->cqs[i].waiting)
 			raise(n, &n->cqs[i]);
+	ob_dev_leave(n->dev);
 }
 
 void nvme_irq_init(struct nvme *n)

@@ -177,6 +177,7 @@ static void flushed(struct ob_block_request *req, int rc)
 	struct nvme_ns *ns =
 		((struct ns_request *)((char *)req - REQUEST_HEAD))->ns;
 
+	ob_dev_enter(ns->n->dev);
 	ns->n->nr_busy_flush--;
 	ns->flushing = false;
 	if (rc)
@@ -185,6 +186,7 @@ static void flushed(struct ob_block_request *req, int rc)
 	if (ns->flush_again)
 		flush_one(ns);
 	nvme_ctrl_shutdown_step(ns->n);
+	ob_dev_leave(ns->n->dev);
 }
 
 static void flush_one(struct nvme_ns *ns)

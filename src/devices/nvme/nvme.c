@@ -113,8 +113,12 @@ bool nvme_work(struct nvme *n)
 
 static void run_work(struct ob_deferred *deferred)
 {
-	nvme_work((struct nvme *)
-		  ((char *)deferred - offsetof(struct nvme, work)));
+	struct nvme *n = (struct nvme *)
+		((char *)deferred - offsetof(struct nvme, work));
+
+	ob_dev_enter(n->dev);
+	nvme_work(n);
+	ob_dev_leave(n->dev);
 }
 
 static bool nvme_poll(struct ob_device *dev)

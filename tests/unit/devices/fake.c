@@ -31,6 +31,16 @@ void *ob_dev_runtime(struct ob_device *dev)
 	return dev->runtime;
 }
 
+void ob_dev_enter(struct ob_device *dev)
+{
+	(void)dev;
+}
+
+void ob_dev_leave(struct ob_device *dev)
+{
+	(void)dev;
+}
+
 struct ob_loop *ob_dev_loop(struct ob_device *dev)
 {
 	return dev->loop;

@@ -37,6 +37,7 @@ int nvme_cmds_init(struct nvme *n, struct ob_err *err)
 	nvme_list_init(&n->free_admin);
 	nvme_list_init(&n->free_io);
 	nvme_list_init(&n->aers);
+	nvme_list_init(&n->parked);
 	n->io_slots_seen = NVME_ADMIN_SLOTS;
 	return nvme_io_init(n, err);
 }
@@ -295,7 +296,8 @@ static bool unwait(struct nvme_cmd *c)
 		nvme_kick(n);
 		return true;
 	}
-	return c->ns && nvme_list_remove(&c->ns->held, c);
+	return nvme_list_remove(&n->parked, c) ||
+	       (c->ns && nvme_list_remove(&c->ns->held, c));
 }
 
 /* Ends what waits with us; asks the drive for an early end of the rest. */

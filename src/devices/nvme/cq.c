@@ -120,7 +120,7 @@ static void sent(struct ob_dma_op *op, int rc)
 		cq->stale = false;
 	} else if (rc) {
 		nvme_dma_status(n, rc);
-		if (!n->frozen)
+		if (nvme_running(n))
 			nvme_fatal(n, "a completion queue cannot be written");
 		return;
 	} else {

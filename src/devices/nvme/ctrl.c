@@ -47,6 +47,7 @@ void nvme_ctrl_stop(struct nvme *n)
 	n->flush = NULL;
 	nvme_list_init(&n->io_pool.waiting);
 	nvme_list_init(&n->admin_pool.waiting);
+	nvme_list_init(&n->parked);
 	nvme_ns_forget_held(n);
 	nvme_cmds_disown(n);
 	for (unsigned i = 0; i < NVME_QIDS; i++) {

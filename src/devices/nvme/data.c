@@ -134,6 +134,33 @@ static void dma_prepare(struct nvme_cmd *c,
 	c->dma.done = done;
 }
 
+/*
+ * With no client there is no memory, and that is not the guest's doing: the
+ * step is done again for the next client.
+ */
+static bool parked(struct nvme_cmd *c, int rc)
+{
+	if (!rc || !c->n->frozen || c->disowned)
+		return false;
+	c->busy = false;
+	nvme_cmd_again(c);
+	nvme_list_push(&c->n->parked, c);
+	return true;
+}
+
+bool nvme_data_unpark(struct nvme *n)
+{
+	struct nvme_cmd *c;
+	bool did = false;
+
+	while (nvme_running(n) && !nvme_turn_is_over(n) &&
+	       (c = nvme_list_pop(&n->parked))) {
+		nvme_cmd_run(c);
+		did = true;
+	}
+	return did;
+}
+
 static int dma_started(struct nvme_cmd *c, int rc)
 {
 	if (rc == -EINPROGRESS) {
@@ -141,7 +168,7 @@ static int dma_started(struct nvme_cmd *c, int rc)
 		c->is_drive = false;
 		return rc;
 	}
-	return nvme_dma_status(c->n, rc);
+	return parked(c, rc) ? -EINPROGRESS : nvme_dma_status(c->n, rc);
 }
 
 /* Feeds the walker its lists until it is content, fails or must wait. */
@@ -150,8 +177,11 @@ static int walk_on(struct nvme_cmd *c, int rc);
 static void list_read(struct ob_dma_op *op, int rc)
 {
 	struct nvme_cmd *c = cmd_of(op);
-	int status = nvme_dma_status(c->n, rc);
+	int status;
 
+	if (parked(c, rc))
+		return;
+	status = nvme_dma_status(c->n, rc);
 	if (!status && !c->disowned) {
 		status = walk_on(c, nvme_walk_next(&c->walk));
 		if (status < 0)
@@ -192,7 +222,8 @@ static void data_moved(struct ob_dma_op *op, int rc)
 {
 	struct nvme_cmd *c = cmd_of(op);
 
-	nvme_cmd_resume(c, nvme_dma_status(c->n, rc));
+	if (!parked(c, rc))
+		nvme_cmd_resume(c, nvme_dma_status(c->n, rc));
 }
 
 int nvme_data_read(struct nvme_cmd *c, void *to)

@@ -308,12 +308,45 @@ bool nvme_doorbells_arm(struct nvme *n)
 	return false;
 }
 
-/* A queue begins with both doorbells at 0. */
+/* Corrects what the shadow page says, if it can be written. */
+static void set_shadow(struct nvme *n, unsigned i, uint32_t value)
+{
+	uint32_t *index = index_page(n), *page;
+
+	if (!index)
+		return;
+	set_index(n, index, i, value);
+	page = ob_dma_ptr(n->dev, n->st->dbs_addr, SHADOW_BYTES, true);
+	if (!page || load(&page[i]) == value)
+		return;
+	__atomic_store_n(&page[i], value, __ATOMIC_RELEASE);
+	ob_dma_wrote(n->dev, n->st->dbs_addr + i * sizeof(value),
+		     sizeof(value));
+}
+
+/*
+ * A queue begins with both doorbells at 0; the pages may hold what a deleted
+ * queue of the same number left there.
+ */
 void nvme_doorbell_fresh(struct nvme *n, unsigned qid, bool cq)
 {
 	if (register_page(n))
 		__atomic_store_n(&n->db_page[2 * qid + cq], 0,
 				 __ATOMIC_RELEASE);
+	set_shadow(n, 2 * qid + cq, 0);
+}
+
+/* A zeroed page is not the truth about queues that are in use already. */
+static void adopt_queues(struct nvme *n)
+{
+	const uint32_t *page = doorbell_page(n);
+
+	for (unsigned i = 1; page && i <= n->max_queues; i++) {
+		if (n->st->sqs[i].created && !load(&page[2 * i]))
+			set_shadow(n, 2 * i, n->hot->sqs[i].tail);
+		if (n->st->cqs[i].created && !load(&page[2 * i + 1]))
+			set_shadow(n, 2 * i + 1, n->hot->cqs[i].head);
+	}
 }
 
 void nvme_doorbells_reset(struct nvme *n)
@@ -341,6 +374,7 @@ int nvme_step_dbbuf(struct nvme_cmd *c)
 	n->st->dbs_addr = addr[0];
 	n->st->eis_addr = addr[1];
 	n->st->dbbuf = 1;
+	adopt_queues(n);
 	nvme_admin_index(n);
 	ob_dev_poll(n->dev, true, false);
 	return 0;

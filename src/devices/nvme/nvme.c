@@ -100,6 +100,7 @@ bool nvme_work(struct nvme *n)
 	did = nvme_pool_drain(&n->admin_pool);
 	did |= nvme_pool_drain(&n->io_pool);
 	did |= nvme_ns_drain_held(n);
+	did |= nvme_data_unpark(n);
 	all = serve_queues(n, &did);
 	check_memory(n);
 	nvme_cqs_flush(n);

@@ -40,7 +40,7 @@ static void fetched(struct ob_dma_op *op, int rc)
 	sq->fetching = 0;
 	if (!sq->stale) {
 		if (nvme_dma_status(n, rc)) {
-			if (!n->frozen)
+			if (nvme_running(n))
 				nvme_fatal(n, "a submission queue cannot be read");
 			return;
 		}

@@ -5,6 +5,10 @@
 #include <string.h>
 #include <unistd.h>
 
+static const struct nvme_sqe flush = {
+	.opcode = NVME_IO_FLUSH, .nsid = 1,
+};
+
 /* -- registers --------------------------------------------------------- */
 
 /* One read of many registers says what single reads say. */
@@ -90,12 +94,139 @@ static void test_R18_abort_of_the_first_that_waits(void **state)
 	guest_end(g);
 }
 
+/* -- shadow doorbells and queues that are older, or younger ------------ */
+
+static struct guest *start_shadow(void)
+{
+	struct guest *g = guest_ready("drive=mem:1M");
+
+	for (unsigned i = 0; i < 5; i++)
+		assert_int_equal(guest_io(g, flush), 0);
+	return g;
+}
+
+static void expect_nothing_but_what_is_sent(struct guest *g)
+{
+	struct nvme_smart smart;
+	struct nvme_cqe cqe;
+
+	guest_nap(g, 2000);
+	assert_false(guest_take(g, &g->io[1], &cqe));
+	for (unsigned i = 0; i < 100; i++)
+		assert_int_equal(guest_io(g, flush), 0);
+	assert_int_equal(guest_log(g, NVME_LOG_SMART, &smart, sizeof(smart),
+				   false), 0);
+	assert_int_equal(smart.error_entries[0], 0);
+}
+
+/* The host's pages are zeros, and the queue is at 5. */
+static void test_R17_shadow_of_a_used_queue(void **state)
+{
+	struct guest *g = start_shadow();
+	struct nvme_sqe sqe = { .opcode = NVME_ADM_DBBUF_CONFIG };
+	uint64_t pages[2] = { guest_alloc(g, 4096), guest_alloc(g, 4096) };
+
+	(void)state;
+	memcpy(sqe.dptr, pages, sizeof(pages));
+	assert_int_equal(guest_admin(g, sqe), 0);
+	g->shadow = pages[0];
+	g->index = pages[1];
+	expect_nothing_but_what_is_sent(g);
+	guest_end(g);
+}
+
+/* The pages still hold the doorbells of a deleted queue of that number. */
+static void test_R17_shadow_of_a_new_queue(void **state)
+{
+	struct guest *g = start_shadow();
+	struct nvme_sqe sqe = { .opcode = NVME_ADM_DELETE_SQ, .cdw10 = 1 };
+
+	(void)state;
+	guest_shadow(g);
+	assert_int_equal(guest_io(g, flush), 0);
+	assert_int_equal(guest_admin(g, sqe), 0);
+	sqe.opcode = NVME_ADM_DELETE_CQ;
+	assert_int_equal(guest_admin(g, sqe), 0);
+	assert_int_equal(guest_create_queue(g, 1, 64), 0);
+	expect_nothing_but_what_is_sent(g);
+	guest_end(g);
+}
+
+/* -- memory that goes away for a time ---------------------------------- */
+
+/* Reads that the drive finished while nobody was there are not errors. */
+static void check_comes_back(enum guest_memory memory)
+{
+	struct guest *g = guest_start_as("drive=delay:3000:null:1M", memory);
+	uint64_t data = guest_alloc(g, 8 * 4096);
+
+	guest_enable(g);
+	assert_int_equal(guest_create_queue(g, 1, 64), 0);
+	memset(guest_ptr(g, data), 0x5a, 8 * 4096);
+	for (unsigned i = 0; i < 8; i++) {
+		struct nvme_sqe sqe = guest_rw(g, NVME_IO_READ, 0, 8,
+					       data + i * 4096);
+
+		guest_put(g, &g->io[1], &sqe);
+	}
+	guest_ring(g, &g->io[1]);
+	guest_settle(g);
+	guest_hang_up(g);
+	guest_nap(g, 6000);
+	guest_connect(g);
+	for (unsigned i = 0; i < 8; i++)
+		assert_int_equal(guest_wait(g, &g->io[1]).status >> 1, 0);
+	for (unsigned i = 0; i < 8 * 4096; i++)
+		assert_int_equal(*(uint8_t *)guest_ptr(g, data + i), 0);
+	assert_int_equal(guest_io(g, flush), 0);
+	guest_end(g);
+}
+
+static void test_R20_data_for_the_next_client(void **state)
+{
+	(void)state;
+	check_comes_back(GUEST_MAPPED);
+	check_comes_back(GUEST_MESSAGES);
+}
+
+/* Bus mastering goes off at any moment of transfers by message. */
+static void test_R18_bus_master_during_messages(void **state)
+{
+	struct guest *g = guest_start_as("drive=mem:1M", GUEST_MESSAGES);
+	uint64_t data = guest_alloc(g, 4096);
+
+	(void)state;
+	guest_enable(g);
+	assert_int_equal(guest_create_queue(g, 1, 64), 0);
+	for (unsigned turns = 0; turns < 24; turns++) {
+		struct nvme_sqe sqe = guest_rw(g, NVME_IO_READ, 0, 8, data);
+
+		for (unsigned i = 0; i < 40; i++)
+			guest_put(g, &g->io[1], &sqe);
+		guest_ring(g, &g->io[1]);
+		for (unsigned i = 0; i < turns; i++)
+			guest_turn(g);
+		guest_master(g, false);
+		guest_settle(g);
+		assert_int_equal(guest_reg(g, NVME_REG_CSTS), NVME_CSTS_RDY);
+		guest_master(g, true);
+		for (unsigned i = 0; i < 40; i++)
+			guest_wait(g, &g->io[1]);
+	}
+	assert_int_equal(guest_io(g, flush), 0);
+	guest_end(g);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_large_register_read),
 		cmocka_unit_test(test_R8_turn_is_bounded_in_bytes),
 		cmocka_unit_test(test_R18_abort_of_the_first_that_waits),
+		cmocka_unit_test(test_R17_shadow_of_a_used_queue),
+		cmocka_unit_test(test_R17_shadow_of_a_new_queue),
+		cmocka_unit_test(test_R20_data_for_the_next_client),
+		cmocka_unit_test(test_R18_bus_master_during_messages),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

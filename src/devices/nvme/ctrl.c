@@ -60,7 +60,7 @@ void nvme_ctrl_stop(struct nvme *n)
 	nvme_irq_reset(n);
 	nvme_aer_reset(n);
 	nvme_features_reset(n);
-	n->st->csts = 0;
+	n->st->csts &= NVME_CSTS_NSSRO;	/* until the host clears it */
 	n->st->intm = 0;
 	n->frozen = false;	/* only a client can ask for this */
 }

@@ -134,18 +134,23 @@ static void dma_prepare(struct nvme_cmd *c,
 	c->dma.done = done;
 }
 
-/*
- * With no client there is no memory, and that is not the guest's doing: the
- * step is done again for the next client.
- */
-static bool parked(struct nvme_cmd *c, int rc)
+/* The step that is running now is done again by a later turn. */
+static int park(struct nvme_cmd *c)
 {
-	if (!rc || !c->n->frozen || c->disowned)
-		return false;
 	c->busy = false;
 	nvme_cmd_again(c);
 	nvme_list_push(&c->n->parked, c);
-	return true;
+	nvme_kick(c->n);
+	return -EINPROGRESS;
+}
+
+/*
+ * With no client there is no memory, and that is not the guest's doing: the
+ * data waits for the next client.
+ */
+static bool parked(struct nvme_cmd *c, int rc)
+{
+	return rc && c->n->frozen && !c->disowned && park(c);
 }
 
 bool nvme_data_unpark(struct nvme *n)
@@ -247,7 +252,10 @@ int nvme_step_data_in(struct nvme_cmd *c)
 	return c->len ? nvme_data_read(c, c->buf.data) : 0;
 }
 
+/* A drive may finish many large reads at once; they take their turns. */
 int nvme_step_data_out(struct nvme_cmd *c)
 {
+	if (nvme_turn_is_over(c->n))
+		return park(c);
 	return c->len ? nvme_data_write(c, c->buf.data) : 0;
 }

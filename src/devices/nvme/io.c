@@ -162,6 +162,7 @@ static void go(struct nvme_cmd *c, const nvme_step *steps)
 
 /* -- read and write ---------------------------------------------------- */
 
+/* SMART counts what Compare and Verify read, too (5.14.1.2). */
 static int step_count_read(struct nvme_cmd *c)
 {
 	c->n->st->counters.reads++;
@@ -378,6 +379,15 @@ static int step_verify(struct nvme_cmd *c)
 	return submit(c, OB_BLOCK_READ, 0, offset, part, c->buf.data);
 }
 
+/* The span has shrunk to nothing. */
+static int step_count_verify(struct nvme_cmd *c)
+{
+	uint64_t blocks = (c->slot->sqe.cdw12 & 0xffff) + 1;
+
+	c->span = blocks << c->n->lba_shift;
+	return step_count_read(c);
+}
+
 static const nvme_step flush_steps[] = { step_flush, NULL };
 static const nvme_step write_steps[] = {
 	nvme_step_settled, step_transfer, step_write, NULL
@@ -387,7 +397,8 @@ static const nvme_step read_steps[] = {
 };
 static const nvme_step compare_steps[] = {
 	nvme_step_settled, step_transfer, nvme_step_walk, step_compare_buffer,
-	step_compare_in, step_compare_drive, step_compare, NULL
+	step_compare_in, step_compare_drive, step_count_read, step_compare,
+	NULL
 };
 static const nvme_step zeroes_steps[] = {
 	nvme_step_settled, step_range, step_zero, NULL
@@ -396,7 +407,8 @@ static const nvme_step dsm_steps[] = {
 	nvme_step_settled, step_dsm, NULL
 };
 static const nvme_step verify_steps[] = {
-	nvme_step_settled, step_range, step_verify_buffer, step_verify, NULL
+	nvme_step_settled, step_range, step_verify_buffer, step_verify,
+	step_count_verify, NULL
 };
 
 const struct nvme_op nvme_io_ops[] = {

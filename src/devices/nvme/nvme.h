@@ -305,7 +305,7 @@ struct nvme {
 	bool coalescing;		/* the timer is armed */
 	struct nvme_cq *flush;		/* queues with something to post */
 	struct nvme_list aers;		/* outstanding event requests */
-	struct nvme_list parked;	/* their data waits for a client */
+	struct nvme_list parked;	/* data waits for a turn or a client */
 	unsigned nr_aers;
 
 	struct nvme_cmd *cmds;
@@ -436,7 +436,7 @@ int nvme_buffer_get(struct nvme_cmd *c, uint32_t bytes);
 /* Serves those who wait, in order; true if it did something. */
 bool nvme_pool_drain(struct nvme_pool *pool);
 int nvme_step_walk(struct nvme_cmd *c);
-/* Goes on with what had no client to move its data. */
+/* Goes on with those whose data could not be moved at once. */
 bool nvme_data_unpark(struct nvme *n);
 int nvme_step_buffer(struct nvme_cmd *c);	/* len bytes */
 int nvme_step_data_in(struct nvme_cmd *c);	/* guest to buffer */

@@ -49,6 +49,9 @@ int nvme_queue_admin(struct nvme *n)
 		.base = n->st->asq, .entries = sq_size + 1, .created = 1,
 	};
 	n->cqs[0].sqs = 1;
+	/* A mapped page can be written before. */
+	nvme_doorbell_fresh(n, 0, false);
+	nvme_doorbell_fresh(n, 0, true);
 	return 0;
 }
 
@@ -63,9 +66,9 @@ static int check_create(const struct nvme_cmd *c, uint32_t allocated,
 		return NVME_INVALID_QID;
 	if (!size_ok(size))
 		return NVME_INVALID_QUEUE_SIZE;
-	if (!(sqe->cdw11 & 1) || !page_aligned(n, prp1(sqe)))
+	if (!(sqe->cdw11 & 1))
 		return NVME_INVALID_FIELD;
-	return 0;
+	return page_aligned(n, prp1(sqe)) ? 0 : NVME_PRP_OFFSET_INVALID;
 }
 
 static int check_create_cq(const struct nvme_cmd *c)

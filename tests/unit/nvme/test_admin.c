@@ -331,7 +331,7 @@ static void test_R16_create_queues(void **state)
 			 NVME_INVALID_QUEUE_SIZE);
 	assert_int_equal(create(g, cq, 1, 15, 0, at), NVME_INVALID_FIELD);
 	assert_int_equal(create(g, cq, 1, 15, 1, at + 64),
-			 NVME_INVALID_FIELD);
+			 NVME_PRP_OFFSET_INVALID);
 	assert_int_equal(create(g, cq, 1, 15, 5 << 16 | 3, at),
 			 NVME_INVALID_VECTOR);
 	assert_int_equal(create(g, cq, 1, 4095, 4 << 16 | 3, at), 0);

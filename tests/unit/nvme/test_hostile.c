@@ -32,6 +32,63 @@ static void test_large_register_read(void **state)
 	guest_end(g);
 }
 
+/* The doorbell page is memory, and a guest may store before it enables. */
+static void test_R17_mapped_before_enable(void **state)
+{
+	struct guest *g = guest_start("drive=mem:1M,doorbells=mapped");
+	uint32_t *page = ob_dev_bar_memory(g->dev, OB_BAR0);
+	struct nvme_cqe cqe;
+	struct nvme_id_ctrl id;
+
+	(void)state;
+	page += NVME_DB_OFFSET / sizeof(*page);
+	page[0] = 7;
+	page[1] = 3;
+	guest_enable(g);
+	guest_nap(g, 2000);
+	assert_false(guest_take(g, &g->admin, &cqe));
+	assert_int_equal(guest_identify(g, NVME_CNS_CTRL, 0, &id), 0);
+	guest_end(g);
+}
+
+/* CSTS.NSSRO outlives a controller reset; the host clears it (3.1.6). */
+static void test_subsystem_reset_is_remembered(void **state)
+{
+	struct guest *g = guest_ready("drive=mem:1M");
+
+	(void)state;
+	guest_set_reg(g, NVME_REG_NSSR, NVME_NSSR_MAGIC);
+	guest_set_reg(g, NVME_REG_AQA, 31 << 16 | 31);
+	guest_set_reg(g, NVME_REG_CC, NVME_CC_EN);
+	guest_set_reg(g, NVME_REG_CC, 0);
+	assert_int_equal(guest_reg(g, NVME_REG_CSTS), NVME_CSTS_NSSRO);
+	guest_set_reg(g, NVME_REG_CSTS, NVME_CSTS_NSSRO);
+	assert_int_equal(guest_reg(g, NVME_REG_CSTS), 0);
+	guest_end(g);
+}
+
+static void test_smart_counts_compare_and_verify(void **state)
+{
+	struct guest *g = guest_ready("drive=null:1G");
+	uint64_t data = guest_alloc(g, 4096);
+	struct nvme_sqe sqe = guest_rw(g, NVME_IO_COMPARE, 0, 8, data);
+	struct nvme_smart smart;
+
+	(void)state;
+	assert_int_equal(guest_io(g, sqe), 0);
+	memset(guest_ptr(g, data), 1, 4096);
+	assert_int_equal(guest_io(g, sqe), NVME_COMPARE_FAILURE);
+	sqe = (struct nvme_sqe){
+		.opcode = NVME_IO_VERIFY, .nsid = 1, .cdw12 = 3999,
+	};
+	assert_int_equal(guest_io(g, sqe), 0);
+	assert_int_equal(guest_log(g, NVME_LOG_SMART, &smart, sizeof(smart),
+				   false), 0);
+	assert_int_equal(smart.reads[0], 3);
+	assert_int_equal(smart.units_read[0], 5);	/* 4,016 blocks */
+	guest_end(g);
+}
+
 /* -- R8: one turn of the loop is bounded in bytes too ------------------ */
 
 static void test_R8_turn_is_bounded_in_bytes(void **state)
@@ -50,6 +107,31 @@ static void test_R8_turn_is_bounded_in_bytes(void **state)
 	/* Each is more than a turn's bytes. */
 	assert_int_equal(n->st->counters.reads - before, 1);
 	for (unsigned i = 0; i < 32; i++)
+		assert_int_equal(guest_wait(g, &g->io[1]).status >> 1, 0);
+	guest_end(g);
+}
+
+/* A drive that finishes all reads at once does not make one long turn. */
+static void test_R8_completions_take_turns(void **state)
+{
+	struct guest *g = guest_ready("drive=delay:3000:null:1M");
+	struct nvme *n = ob_dev_runtime(g->dev);
+	struct nvme_sqe sqe = guest_rw(g, NVME_IO_READ, 0, 1024,
+				       guest_alloc(g, 512 << 10));
+	uint64_t before, most = 0;
+
+	(void)state;
+	for (unsigned i = 0; i < 15; i++)
+		guest_put(g, &g->io[1], &sqe);
+	guest_ring(g, &g->io[1]);
+	while (n->st->counters.reads < 15) {
+		before = n->st->counters.reads;
+		guest_turn(g);
+		if (n->st->counters.reads - before > most)
+			most = n->st->counters.reads - before;
+	}
+	assert_in_range(most, 1, 2);
+	for (unsigned i = 0; i < 15; i++)
 		assert_int_equal(guest_wait(g, &g->io[1]).status >> 1, 0);
 	guest_end(g);
 }
@@ -222,6 +304,10 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_large_register_read),
 		cmocka_unit_test(test_R8_turn_is_bounded_in_bytes),
+		cmocka_unit_test(test_R8_completions_take_turns),
+		cmocka_unit_test(test_R17_mapped_before_enable),
+		cmocka_unit_test(test_subsystem_reset_is_remembered),
+		cmocka_unit_test(test_smart_counts_compare_and_verify),
 		cmocka_unit_test(test_R18_abort_of_the_first_that_waits),
 		cmocka_unit_test(test_R17_shadow_of_a_used_queue),
 		cmocka_unit_test(test_R17_shadow_of_a_new_queue),

@@ -11,6 +11,7 @@
 #include <outboard/device.h>
 
 #include "base/log.h"
+#include "proto/proto.h"
 #include "server/core.h"
 #include "server/dma_impl.h"
 #include "server/irq.h"
@@ -22,6 +23,17 @@
 
 struct ob_session;
 
+#define OB_REFUSALS 8
+
+/* A client that is being refused; dev is NULL while the place is free. */
+struct ob_refusal {
+	struct ob_device *dev;
+	struct ob_watch watch;
+	struct ob_timer timer;
+	uint8_t head[OB_HDR_SIZE];	/* of its first message, so far */
+	size_t got;
+};
+
 struct ob_listener {
 	struct ob_watch watch;		/* watch.fd is the listening socket */
 	bool watched;
@@ -30,6 +42,7 @@ struct ob_listener {
 	char *address;
 	dev_t dev;			/* of the socket file, so that only */
 	ino_t ino;			/* our own is unlinked */
+	struct ob_refusal refusals[OB_REFUSALS];
 };
 
 /* The memfd behind a BAR's mappable areas. */
@@ -77,6 +90,11 @@ struct ob_device {
 
 /* listen.c */
 void ob_listener_close(struct ob_device *dev);
+
+/* refuse.c */
+/* Takes fd: answers its first message with EBUSY, then closes it. */
+void ob_refuse(struct ob_device *dev, int fd);
+void ob_refusals_end(struct ob_device *dev);
 
 /* poll.c */
 /* Poller on or off as the model, the client and the loop want it. */

@@ -4,9 +4,9 @@
  *
  * One client at a time (R11).  When another one connects, the first is looked
  * at: if it has hung up, what it left is worked off, its session ends, and
- * the new one is taken; else the new one is closed at once, since a client
- * that waits in the backlog keeps its whole VM waiting.  For the same reason
- * a client is taken and closed when the process has no fd left for it.
+ * the new one is taken; else the new one is refused at once (refuse.c), since
+ * a client that waits in the backlog keeps its whole VM waiting.  For the same
+ * reason a client is taken and closed when the process has no fd left for it.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -56,7 +56,7 @@ static void take_client(struct ob_device *dev, int fd)
 		ob_log(&dev->log, OB_LOG_GUEST,
 		       "refused process %d: process %d is connected",
 		       (int)pid, (int)dev->session->pid);
-		ob_fd_close(&fd);
+		ob_refuse(dev, fd);
 		return;
 	}
 	r = ob_session_create(dev, fd, pid, &dev->session);
@@ -300,6 +300,7 @@ void ob_listener_close(struct ob_device *dev)
 	l->watched = false;
 	ob_fd_close(&l->watch.fd);
 	ob_fd_close(&l->spare);
+	ob_refusals_end(dev);
 	if (l->path && lstat(l->path, &st) == 0 && st.st_dev == l->dev &&
 	    st.st_ino == l->ino)
 		unlink(l->path);

@@ -310,21 +310,24 @@ static void devices_have_names_and_numbers(void **arg)
 	box_close(&box);
 }
 
-static bool refused(int fd)
+/* QEMU may abort when its VERSION is answered by the end of the stream. */
+static void r11_a_second_client_is_told_that_the_device_is_busy(void **arg)
 {
-	char byte;
-
-	return recv(fd, &byte, 1, MSG_DONTWAIT) == 0;
-}
-
-static void r11_a_second_client_is_refused_at_once(void **arg)
-{
+	const uint32_t version[5] = { 0x00010007, 20, 0, 0, 0x00010000 };
 	struct rig *rig = rig_ready();
 	int second = rig_connect(rig);
+	uint32_t reply[5];
 
 	(void)arg;
 	rig_settle(rig);
-	assert_true(refused(second));
+	assert_int_equal(send(second, version, 20, 0), 20);
+	rig_settle(rig);
+	assert_int_equal(recv(second, reply, 20, MSG_DONTWAIT), 20);
+	assert_int_equal(reply[0], version[0]);		/* id and command */
+	assert_int_equal(reply[1], 20);
+	assert_int_equal(reply[2], 0x21);		/* reply, error */
+	assert_int_equal(reply[3], EBUSY);
+	assert_int_equal(recv(second, reply, 20, MSG_DONTWAIT), 0);
 	close(second);
 	assert_int_equal(rig_call(rig, RESET, NULL, 0), 0);
 	rig_end(rig);
@@ -389,6 +392,7 @@ static void r11_a_storm_of_connections_disturbs_nobody(void **arg)
 	struct rig *rig = rig_ready();
 	unsigned before = count_fds(), i, j;
 	int fds[16];
+	char byte;
 
 	(void)arg;
 	for (i = 0; i < 30; i++) {
@@ -396,10 +400,11 @@ static void r11_a_storm_of_connections_disturbs_nobody(void **arg)
 			fds[j] = rig_connect(rig);
 		assert_int_equal(rig_call(rig, RESET, NULL, 0), 0);
 		rig_settle(rig);
-		for (j = 0; j < 16; j++) {
-			assert_true(refused(fds[j]));
+		/* The last came when all places for an answer were taken. */
+		assert_int_equal(recv(fds[15], &byte, 1, MSG_DONTWAIT), 0);
+		for (j = 0; j < 16; j++)
 			close(fds[j]);
-		}
+		rig_settle(rig);
 	}
 	assert_int_equal(count_fds(), before);
 	rig_end(rig);
@@ -441,7 +446,7 @@ int main(void)
 		cmocka_unit_test(r6_an_inherited_socket_that_blocks_stops_nobody),
 		cmocka_unit_test(a_model_that_contradicts_itself_is_refused),
 		cmocka_unit_test(devices_have_names_and_numbers),
-		cmocka_unit_test(r11_a_second_client_is_refused_at_once),
+		cmocka_unit_test(r11_a_second_client_is_told_that_the_device_is_busy),
 		cmocka_unit_test(r11_a_client_may_come_back_at_once),
 		cmocka_unit_test(r11_without_fds_a_client_is_refused_at_once),
 		cmocka_unit_test(r11_a_storm_of_connections_disturbs_nobody),

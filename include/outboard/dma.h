@@ -57,6 +57,13 @@ int ob_dma_write(struct ob_device *dev, const struct ob_seg *segs,
 		 unsigned count, const void *buf, struct ob_dma_op *op);
 
 /*
+ * Sends nothing more of the transfers that are under way; their done gets
+ * -ECANCELED.  For a reset of the model's own, after which guest memory must
+ * not change; the library's resets do it themselves.
+ */
+void ob_dma_cancel_all(struct ob_device *dev);
+
+/*
  * A pointer for the length asked, or NULL when the range is not mapped with
  * the right, crosses a region's end, or is reached by messages or file I/O.
  * Valid only until the current callback returns.  The bytes change under the

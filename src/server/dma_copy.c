@@ -147,6 +147,11 @@ int ob_dma_write(struct ob_device *dev, const struct ob_seg *segs,
 	return transfer(&w, segs, count);
 }
 
+void ob_dma_cancel_all(struct ob_device *dev)
+{
+	ob_dma_msg_drop(dev, 0, UINT64_MAX, -ECANCELED);
+}
+
 void *ob_dma_ptr(struct ob_device *dev, uint64_t addr, uint64_t len,
 		 bool write)
 {

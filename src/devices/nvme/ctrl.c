@@ -50,6 +50,7 @@ void nvme_ctrl_stop(struct nvme *n)
 	nvme_list_init(&n->parked);
 	nvme_ns_forget_held(n);
 	nvme_cmds_disown(n);
+	ob_dma_cancel_all(n->dev);
 	for (unsigned i = 0; i < NVME_QIDS; i++) {
 		nvme_sq_reset(n, i);
 		n->cqs[i].queued = false;

@@ -271,6 +271,39 @@ static void test_R20_data_for_the_next_client(void **state)
 	check_comes_back(GUEST_MESSAGES);
 }
 
+/*
+ * Once RDY has fallen the memory is the guest's again: no transfer by message
+ * that was not on its way yet starts.
+ */
+static void test_R20_no_message_after_reset(void **state)
+{
+	struct guest *g = guest_start_as("drive=null:1M", GUEST_MESSAGES);
+	uint64_t data = guest_alloc(g, 40 * 4096), next = g->next;
+
+	(void)state;
+	for (unsigned turns = 0; turns < 24; turns++) {
+		g->next = next;
+		guest_enable(g);
+		assert_int_equal(guest_create_queue(g, 1, 64), 0);
+		for (unsigned i = 0; i < 40; i++) {
+			struct nvme_sqe sqe = guest_rw(g, NVME_IO_READ, 0, 8,
+						       data + i * 4096);
+
+			guest_put(g, &g->io[1], &sqe);
+		}
+		guest_ring(g, &g->io[1]);
+		for (unsigned i = 0; i < turns; i++)
+			guest_turn(g);
+		guest_disable(g);
+		memset(guest_ptr(g, data), 0x5a, 40 * 4096);
+		guest_settle(g);
+		for (unsigned i = 0; i < 40 * 4096; i++)
+			assert_int_equal(*(uint8_t *)guest_ptr(g, data + i),
+					 0x5a);
+	}
+	guest_end(g);
+}
+
 /* Bus mastering goes off at any moment of transfers by message. */
 static void test_R18_bus_master_during_messages(void **state)
 {
@@ -312,6 +345,7 @@ int main(void)
 		cmocka_unit_test(test_R17_shadow_of_a_used_queue),
 		cmocka_unit_test(test_R17_shadow_of_a_new_queue),
 		cmocka_unit_test(test_R20_data_for_the_next_client),
+		cmocka_unit_test(test_R20_no_message_after_reset),
 		cmocka_unit_test(test_R18_bus_master_during_messages),
 	};
 

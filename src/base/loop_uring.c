@@ -23,7 +23,8 @@
 #define SQ_ENTRIES	256
 #define CQ_PER_OP	4	/* room for watches and cancellations */
 #define REAP_BATCH	64
-#define SUBMIT_BATCH	8	/* the device starts on these meanwhile */
+#define OPS_A_TURN	8	/* then pollers find what these set off */
+#define SUBMIT_BATCH	4	/* the device starts on these meanwhile */
 
 static struct io_uring *ring_of(struct ob_loop *loop)
 {
@@ -209,23 +210,38 @@ static bool needs_enter(const struct io_uring *ring)
 }
 
 /*
+ * Takes up to REAP_BATCH entries, few of them operations: these are work, and
+ * come in bursts, while a watch's event says little and others wait behind it.
+ */
+static unsigned take(struct io_uring *ring, struct io_uring_cqe *copies)
+{
+	struct io_uring_cqe *cqes[REAP_BATCH];
+	unsigned count = io_uring_peek_batch_cqe(ring, cqes, REAP_BATCH);
+	unsigned n = 0, ops = 0;
+
+	for (; n < count && ops < OPS_A_TURN; n++) {
+		copies[n] = *cqes[n];
+		ops += !(copies[n].user_data & 1);
+	}
+	io_uring_cq_advance(ring, n);
+	return n;
+}
+
+/*
  * Each entry is taken off the queue before its callback runs, because the
  * callback may submit, and the kernel may then need the room.
  */
 static bool uring_reap(struct ob_loop *loop)
 {
 	struct io_uring *ring = ring_of(loop);
-	struct io_uring_cqe *cqes[REAP_BATCH], copies[REAP_BATCH];
+	struct io_uring_cqe copies[REAP_BATCH];
 	unsigned count;
 
 	if (needs_enter(ring))
 		io_uring_submit_and_get_events(ring);
 	else if (io_uring_cq_ready(ring))
 		io_uring_submit(ring);
-	count = io_uring_peek_batch_cqe(ring, cqes, REAP_BATCH);
-	for (unsigned i = 0; i < count; i++)
-		copies[i] = *cqes[i];
-	io_uring_cq_advance(ring, count);
+	count = take(ring, copies);
 	for (unsigned i = 0; i < count; i++)
 		dispatch(loop, &copies[i]);
 	ob_watch_retry(loop);

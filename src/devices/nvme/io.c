@@ -91,17 +91,21 @@ static const char *const op_names[] = {
 static void drive_done(struct ob_block_request *req, int rc)
 {
 	struct nvme_cmd *c = cmd_of(req);
-	struct ob_device *dev = c->n->dev;
+	struct nvme *n = c->n;
+	struct ob_device *dev = n->dev;
 	int status = drive_status(req, rc);
 
 	ob_dev_enter(dev);
-	c->n->nr_busy_drive--;
+	n->nr_busy_drive--;
 	if (rc && rc != -ECANCELED)
-		ob_dev_log(c->n->dev, OB_GUEST, "%s: %s of %llu bytes at %llu: %s",
+		ob_dev_log(dev, OB_GUEST, "%s: %s of %llu bytes at %llu: %s",
 			   ob_drive_name(c->ns->drive), op_names[req->op],
 			   (unsigned long long)req->length,
 			   (unsigned long long)req->offset, strerror(-rc));
 	nvme_cmd_resume(c, status);
+	/* Drives finish in bursts: the guest goes on while we copy the next. */
+	if (!n->working)
+		nvme_cqs_flush(n);
 	ob_dev_leave(dev);
 }
 

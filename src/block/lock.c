@@ -17,6 +17,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "block/holder.h"
 #include "block/lock.h"
@@ -27,6 +28,8 @@ enum perm {
 
 #define USED_BASE 100
 #define UNSHARED_BASE 200
+#define PATIENCE_MS 500
+#define PAUSE_MS 20
 
 static const char *const perm_names[NR_PERMS] = {
 	"consistent read", "write", "write unchanged", "resize",
@@ -59,21 +62,24 @@ static int byte_is_taken(int fd, off_t byte)
 	return fcntl(fd, F_OFD_GETLK, &fl) ? -errno : fl.l_type != F_UNLCK;
 }
 
+/* -EBUSY, or -EAGAIN when nobody alive is seen to hold it. */
 static int fail_busy(int fd, off_t byte, const char *what, int perm,
 		     struct ob_err *err)
 {
 	struct ob_holder holder;
 	char who[64] = "another program";
+	bool known = ob_holder_find(fd, byte, &holder);
 
-	if (ob_holder_find(fd, byte, &holder)) {
+	if (known) {
 		if (holder.self)
 			snprintf(who, sizeof(who), "another drive of this server");
 		else
 			snprintf(who, sizeof(who), "pid %d (%s)",
 				 (int)holder.pid, holder.name);
 	}
-	return ob_fail(err, EBUSY, "in use by %s: it %s \"%s\"", who, what,
-		       perm_names[perm]);
+	ob_fail(err, EBUSY, "in use by %s: it %s \"%s\"", who, what,
+		perm_names[perm]);
+	return known ? -EBUSY : -EAGAIN;
 }
 
 /* Only a program that has its own idea of locks can be in the way here. */
@@ -107,7 +113,7 @@ static int check_bytes(int fd, unsigned perms, off_t base, const char *what,
 	return 0;
 }
 
-int ob_image_lock(int fd, bool readonly, struct ob_err *err)
+static int try_lock(int fd, bool readonly, struct ob_err *err)
 {
 	unsigned used = 1 << PERM_READ | (readonly ? 0 : 1 << PERM_WRITE);
 	int r;
@@ -118,4 +124,20 @@ int ob_image_lock(int fd, bool readonly, struct ob_err *err)
 			     err)))
 		return r;
 	return check_bytes(fd, used, UNSHARED_BASE, "does not share", err);
+}
+
+/*
+ * A server that was killed a moment ago is gone, but the kernel keeps its file
+ * and the lock until the last request in its ring has ended.
+ */
+int ob_image_lock(int fd, bool readonly, struct ob_err *err)
+{
+	const struct timespec pause = { .tv_nsec = PAUSE_MS * 1000000 };
+	int r = try_lock(fd, readonly, err);
+
+	for (int i = 0; r == -EAGAIN && i < PATIENCE_MS / PAUSE_MS; i++) {
+		nanosleep(&pause, NULL);
+		r = try_lock(fd, readonly, err);
+	}
+	return r == -EAGAIN ? -EBUSY : r;
 }

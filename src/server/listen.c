@@ -26,6 +26,8 @@
 #include "server/session.h"
 
 #define BACKLOG 16
+#define KNOCKS 4
+#define KNOCK_MS 250
 
 static pid_t peer_pid(int fd)
 {
@@ -130,16 +132,25 @@ static int fill_address(struct sockaddr_un *sun, const char *path,
 
 /*
  * Does somebody have it?  ECONNREFUSED alone says no: there are sockets of
- * other kinds, and of users who do not let us connect.
+ * other kinds, and of users who do not let us connect.  A server that was
+ * killed a moment ago is dead, but its ring lets go of the socket only now:
+ * such a connection is taken and then dropped, so it is tried again.
  */
 static bool alive(const struct sockaddr_un *sun)
 {
-	OB_CLEANUP_FD int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC |
-				      SOCK_NONBLOCK, 0);
+	for (int i = 0; i < KNOCKS; i++) {
+		OB_CLEANUP_FD int fd = socket(AF_UNIX, SOCK_STREAM |
+					      SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+		struct pollfd p = { .fd = fd, .events = POLLRDHUP };
 
-	return fd < 0 ||
-	       connect(fd, (const struct sockaddr *)sun, sizeof(*sun)) == 0 ||
-	       errno != ECONNREFUSED;
+		if (fd < 0)
+			return true;
+		if (connect(fd, (const struct sockaddr *)sun, sizeof(*sun)) < 0)
+			return errno != ECONNREFUSED;
+		if (poll(&p, 1, KNOCK_MS) == 0)
+			return true;
+	}
+	return true;
 }
 
 /* A stale socket goes; anything else that has the name stays. */

@@ -207,18 +207,21 @@ static void live_socket_is_refused(void **state)
 	assert_int_equal(end(&c), 0);
 }
 
+/* At once: the kernel may still be closing what the dead one had. */
 static void stale_socket_is_replaced(void **state)
 {
 	struct child c = start_two();
 	int status;
 
 	(void)state;
-	kill(c.pid, SIGKILL);
-	waitpid(c.pid, &status, 0);
-	close(c.out);
-	assert_int_equal(chdir(dir), 0);
-	assert_int_equal(access("a.sock", F_OK), 0);
-	c = start_two();
+	for (int i = 0; i < 20; i++) {
+		kill(c.pid, SIGKILL);
+		waitpid(c.pid, &status, 0);
+		close(c.out);
+		assert_int_equal(chdir(dir), 0);
+		assert_int_equal(access("a.sock", F_OK), 0);
+		c = start_two();
+	}
 	kill(c.pid, SIGTERM);
 	assert_int_equal(end(&c), 0);
 }

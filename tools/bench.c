@@ -79,25 +79,16 @@ static int set_size(void *into, const char *value, struct ob_err *err)
 static int set_seed(void *into, const char *value, struct ob_err *err)
 {
 	struct bench_options *opt = into;
-	char *end;
+	int r = tool_parse_number(value, &opt->seed, err);
 
-	errno = 0;
-	opt->seed = strtoull(value, &end, 0);
-	if (errno || *end || end == value || !opt->seed)
-		return ob_fail(err, EINVAL, "a number but 0, not '%s'", value);
-	return 0;
+	return r || opt->seed ? r : ob_fail(err, EINVAL, "0 is no seed");
 }
 
 static int set_time(void *into, const char *value, struct ob_err *err)
 {
 	struct bench_options *opt = into;
-	char *end;
 
-	opt->seconds = strtod(value, &end);
-	if (*end || end == value || !(opt->seconds > 0 && opt->seconds < 1e6))
-		return ob_fail(err, EINVAL, "'%s' is no time in seconds",
-			       value);
-	return 0;
+	return tool_parse_seconds(value, &opt->seconds, err);
 }
 
 static int set_verify(void *into, const char *value, struct ob_err *err)
@@ -244,15 +235,16 @@ static int check_errors(struct bench *b, const struct bench_direction *dir,
 
 static int run(struct bench *b, const char *path)
 {
-	int r = prepare(b, path), r2;
+	int r = prepare(b, path), told;
 
 	if (r)
 		return r;
 	if (!b->opt.json)
 		announce(b);
 	r = bench_run(b);
-	if (b->elapsed > 0 && (r2 = bench_report(b)) && !r)
-		r = ob_fail(&b->err, EIO, "cannot write the result (%d)", r2);
+	told = b->elapsed > 0 ? bench_report(b) : 0;
+	if (!r)
+		r = told;
 	if (!r)
 		r = check_errors(b, &b->read, "read");
 	return r ? r : check_errors(b, &b->write, "write");
@@ -265,7 +257,7 @@ int tool_bench(int argc, char **argv)
 	int r;
 
 	if (!b)
-		return TOOL_FAILED;
+		return tool_failed("bench", &(struct ob_err){ "out of memory" });
 	b->opt = (struct bench_options){
 		.block_size = 4096, .depth = 32, .queues = 1, .nsid = 1,
 		.seconds = 10,

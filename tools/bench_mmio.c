@@ -460,9 +460,11 @@ static int measure(struct bench *b)
 	if (!r && b->opt.json) {
 		r = report_print(stdout, json_pack("{s:o, s:O}", "setup",
 						   describe_setup(b), "rows",
-						   list), true);
+						   list), true, &b->err);
 	} else if (!r) {
 		print_table(b, list);
+		if (fflush(stdout) || ferror(stdout))
+			r = ob_fail(&b->err, EIO, "cannot write the report");
 	}
 	json_decref(list);
 	return r;
@@ -471,13 +473,8 @@ static int measure(struct bench *b)
 static int set_time(void *into, const char *value, struct ob_err *err)
 {
 	struct options *opt = into;
-	char *end;
 
-	opt->seconds = strtod(value, &end);
-	if (*end || end == value || !(opt->seconds > 0 && opt->seconds < 1e6))
-		return ob_fail(err, EINVAL, "'%s' is no time in seconds",
-			       value);
-	return 0;
+	return tool_parse_seconds(value, &opt->seconds, err);
 }
 
 static int set_rounds(void *into, const char *value, struct ob_err *err)
@@ -505,28 +502,17 @@ static int set_mode(void *into, const char *value, struct ob_err *err)
 	return ob_fail(err, EINVAL, "auto, spin or block, not '%s'", value);
 }
 
-static int parse_number(const char *value, uint64_t *n, struct ob_err *err)
-{
-	char *end;
-
-	errno = 0;
-	*n = strtoull(value, &end, 0);
-	if (errno || *end || end == value)
-		return ob_fail(err, EINVAL, "'%s' is no number", value);
-	return 0;
-}
-
 static int set_region(void *into, const char *value, struct ob_err *err)
 {
 	struct options *opt = into;
 
 	opt->region_set = true;
-	return parse_number(value, &opt->region, err);
+	return tool_parse_number(value, &opt->region, err);
 }
 
 static int set_offset(void *into, const char *value, struct ob_err *err)
 {
-	return parse_number(value, &((struct options *)into)->offset, err);
+	return tool_parse_number(value, &((struct options *)into)->offset, err);
 }
 
 static int set_json(void *into, const char *value, struct ob_err *err)
@@ -561,7 +547,8 @@ int tool_bench_mmio(int argc, char **argv)
 	int r;
 
 	if (!b)
-		return TOOL_FAILED;
+		return tool_failed("bench-mmio",
+				   &(struct ob_err){ "out of memory" });
 	b->opt.seconds = 10;
 	b->opt.rounds = 15;
 	if (tool_socket_args(args, &b->opt, argc, argv, &path)) {

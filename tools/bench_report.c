@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
+#include <errno.h>
 #include <inttypes.h>
 
 #include "bench.h"
@@ -142,8 +143,10 @@ int bench_report(struct bench *b)
 	json_t *tree = describe(b);
 
 	if (b->opt.json)
-		return report_print(stdout, tree, true);
+		return report_print(stdout, tree, true, &b->err);
 	print_text(b, tree);
 	json_decref(tree);
-	return fflush(stdout) ? -1 : 0;
+	if (fflush(stdout) || ferror(stdout))
+		return ob_fail(&b->err, EIO, "cannot write the report");
+	return 0;
 }

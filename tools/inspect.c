@@ -184,12 +184,11 @@ static int inspect(const char *path, bool as_json)
 	if (!r)
 		r = describe(client, tree, &err);
 	ob_client_destroy(client);
-	if (r) {
+	if (r)
 		json_decref(tree);
-		return tool_failed("inspect", &err);
-	}
-	return report_print(stdout, tree, as_json) ? TOOL_FAILED
-						   : TOOL_OK;
+	else
+		r = report_print(stdout, tree, as_json, &err);
+	return r ? tool_failed("inspect", &err) : TOOL_OK;
 }
 
 static int set_json(void *into, const char *value, struct ob_err *err)

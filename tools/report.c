@@ -138,12 +138,12 @@ static void print_value(FILE *f, json_t *value, int indent)
 	}
 }
 
-int report_print(FILE *f, json_t *tree, bool as_json)
+int report_print(FILE *f, json_t *tree, bool as_json, struct ob_err *err)
 {
 	int r = 0;
 
 	if (!tree)
-		return -ENOMEM;
+		return ob_fail(err, ENOMEM, "out of memory");
 	if (as_json) {
 		r = json_dumpf(tree, f, JSON_INDENT(2)) ? -EIO : 0;
 		fputc('\n', f);
@@ -151,5 +151,7 @@ int report_print(FILE *f, json_t *tree, bool as_json)
 		print_value(f, tree, 0);
 	}
 	json_decref(tree);
-	return fflush(f) || ferror(f) ? -EIO : r;
+	if (fflush(f) || ferror(f) || r)
+		return ob_fail(err, EIO, "cannot write the report");
+	return 0;
 }

@@ -10,12 +10,14 @@
 #include <stdbool.h>
 #include <stdio.h>
 
+#include <outboard/error.h>
+
 /*
  * Prints and releases the tree.  In text, booleans are Name+ or Name-, an
  * object of simple values takes one line, "size" is told in KiB and so on,
  * and an element of a list is headed by its name and simple members.  0 or -errno.
  */
-int report_print(FILE *f, json_t *tree, bool as_json);
+int report_print(FILE *f, json_t *tree, bool as_json, struct ob_err *err);
 
 /* "16 KiB": exact, or with one digit after the point.  Returns buf. */
 #define REPORT_SIZE_MAX 32

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include <errno.h>
+#include <stdlib.h>
 
 #include "socket_args.h"
 #include "tools.h"
@@ -16,4 +17,26 @@ int tool_socket_args(const struct ob_arg *table, void *into, int argc,
 		return tool_misused(argv[0], &err);
 	*path = argv[first];
 	return TOOL_OK;
+}
+
+int tool_parse_seconds(const char *value, double *seconds, struct ob_err *err)
+{
+	char *end;
+
+	*seconds = strtod(value, &end);
+	if (*end || end == value || !(*seconds > 0 && *seconds < 1e6))
+		return ob_fail(err, EINVAL, "'%s' is no time in seconds",
+			       value);
+	return 0;
+}
+
+int tool_parse_number(const char *value, uint64_t *number, struct ob_err *err)
+{
+	char *end;
+
+	errno = 0;
+	*number = strtoull(value, &end, 0);
+	if (errno || *end || *value < '0' || *value > '9')
+		return ob_fail(err, EINVAL, "'%s' is no number", value);
+	return 0;
 }

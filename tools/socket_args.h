@@ -3,10 +3,18 @@
 #ifndef TOOLS_SOCKET_ARGS_H
 #define TOOLS_SOCKET_ARGS_H
 
+#include <stdint.h>
+
 #include "daemon/args.h"
 
 /* TOOL_OK, or TOOL_USAGE after having said what is wrong. */
 int tool_socket_args(const struct ob_arg *table, void *into, int argc,
 		     char **argv, const char **path);
+
+/* A time above 0; -EINVAL. */
+int tool_parse_seconds(const char *value, double *seconds, struct ob_err *err);
+
+/* Decimal, or hexadecimal after 0x; -EINVAL. */
+int tool_parse_number(const char *value, uint64_t *number, struct ob_err *err);
 
 #endif

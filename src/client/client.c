@@ -345,6 +345,21 @@ int client_command(struct ob_client *client, uint16_t cmd, const void *payload,
 	return r;
 }
 
+int client_query(struct ob_client *client, uint16_t cmd, void *bytes,
+		 size_t len, struct ob_err *err)
+{
+	uint8_t header[OB_HDR_SIZE];
+	struct iovec iov[2] = { { header, sizeof(header) }, { bytes, len } };
+	struct ob_msg reply;
+	int r = client_call(client, cmd, iov, 2, NULL, 0, len, &reply, err);
+
+	if (!r)
+		memcpy(bytes, reply.payload, len);
+	if (reply.hdr.size)
+		ob_msg_finish(&reply);
+	return r;
+}
+
 int ob_client_reset(struct ob_client *client, struct ob_err *err)
 {
 	return client_command(client, OB_CMD_DEVICE_RESET, NULL, 0, NULL, 0,

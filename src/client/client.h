@@ -92,6 +92,10 @@ int client_command(struct ob_client *client, uint16_t cmd, const void *payload,
 		   size_t len, const int *fds, unsigned nr_fds,
 		   struct ob_err *err);
 
+/* A question of len bytes whose answer is as long and takes their place. */
+int client_query(struct ob_client *client, uint16_t cmd, void *bytes,
+		 size_t len, struct ob_err *err);
+
 /* wait.c: sends what is kept; or waits until want has arrived. */
 int client_wait_sent(struct ob_client *client, struct ob_err *err);
 int client_wait_reply(struct ob_client *client, struct ob_err *err);

@@ -21,28 +21,17 @@ int ob_client_device_info(struct ob_client *client,
 			  struct ob_client_device *info, struct ob_err *err)
 {
 	struct ob_device_info wire = { .argsz = OB_DEVICE_INFO_SIZE };
-	uint8_t header[OB_HDR_SIZE], bytes[OB_DEVICE_INFO_SIZE];
-	struct iovec iov[2] = {
-		{ header, sizeof(header) }, { bytes, sizeof(bytes) },
-	};
+	uint8_t bytes[OB_DEVICE_INFO_SIZE];
 	struct ob_writer wr;
 	struct ob_reader rd;
-	struct ob_msg reply;
 	int r;
 
 	ob_writer_init(&wr, bytes, sizeof(bytes));
-	r = ob_put_device_info(&wr, &wire);
-	if (r)
-		return ob_fail(err, -r, "cannot encode");
-	r = client_call(client, OB_CMD_DEVICE_GET_INFO, iov, 2, NULL, 0,
-			OB_DEVICE_INFO_SIZE, &reply, err);
-	if (!r) {
-		ob_reader_init(&rd, reply.payload, reply.len);
-		r = ob_get_device_info(&rd, &wire);
-	}
-	if (reply.hdr.size)
-		ob_msg_finish(&reply);
-	if (r)
+	ob_reader_init(&rd, bytes, sizeof(bytes));
+	if ((r = ob_put_device_info(&wr, &wire)) ||
+	    (r = client_query(client, OB_CMD_DEVICE_GET_INFO, bytes,
+			      sizeof(bytes), err)) ||
+	    (r = ob_get_device_info(&rd, &wire)))
 		return r;
 	*info = (struct ob_client_device){
 		.resettable = wire.flags & OB_DEVICE_RESET_OK,

@@ -15,28 +15,17 @@ int ob_client_irq_info(struct ob_client *client, uint32_t index,
 	struct ob_irq_info wire = {
 		.argsz = OB_IRQ_INFO_SIZE, .index = index,
 	};
-	uint8_t header[OB_HDR_SIZE], bytes[OB_IRQ_INFO_SIZE];
-	struct iovec iov[2] = {
-		{ header, sizeof(header) }, { bytes, sizeof(bytes) },
-	};
+	uint8_t bytes[OB_IRQ_INFO_SIZE];
 	struct ob_writer wr;
 	struct ob_reader rd;
-	struct ob_msg reply;
 	int r;
 
 	ob_writer_init(&wr, bytes, sizeof(bytes));
-	r = ob_put_irq_info(&wr, &wire);
-	if (r)
-		return ob_fail(err, -r, "cannot encode");
-	r = client_call(client, OB_CMD_DEVICE_GET_IRQ_INFO, iov, 2, NULL, 0,
-			OB_IRQ_INFO_SIZE, &reply, err);
-	if (!r) {
-		ob_reader_init(&rd, reply.payload, reply.len);
-		r = ob_get_irq_info(&rd, &wire);
-	}
-	if (reply.hdr.size)
-		ob_msg_finish(&reply);
-	if (r)
+	ob_reader_init(&rd, bytes, sizeof(bytes));
+	if ((r = ob_put_irq_info(&wr, &wire)) ||
+	    (r = client_query(client, OB_CMD_DEVICE_GET_IRQ_INFO, bytes,
+			      sizeof(bytes), err)) ||
+	    (r = ob_get_irq_info(&rd, &wire)))
 		return r;
 	*info = (struct ob_client_irq){
 		.index = index, .count = wire.count,

@@ -161,7 +161,7 @@ static void printed(json_t *tree, bool as_json, const char *expected)
 	size_t len;
 	FILE *f = open_memstream(&text, &len);
 
-	assert_int_equal(report_print(f, tree, as_json), 0);
+	assert_int_equal(report_print(f, tree, as_json, NULL), 0);
 	fclose(f);
 	assert_string_equal(text, expected);
 	free(text);

@@ -71,6 +71,9 @@ static void inspect(void **state)
 	assert_true(json_array_size(json_object_get(tree, "interrupts")) > 2);
 	json_decref(tree);
 
+	assert_int_equal(run("inspect", &server, ">/dev/full"), 1);
+	assert_int_equal(run("inspect", &server, "--json >/dev/full"), 1);
+
 	/* It refuses clearly, and whoever is there does not notice. */
 	client = forked_connect(&server, NULL);
 	assert_int_equal(run("inspect", &server, ""), 1);

@@ -13,7 +13,7 @@
 
 static const struct ob_option nvme_options[] = {
 	{ .name = "drive", .type = OB_OPT_STRING, .list = true,
-	  .required = true, .help = "the blocks of a namespace; may repeat" },
+	  .required = true, .help = "the blocks of a namespace" },
 	{ .name = "serial", .type = OB_OPT_STRING, .min = 1, .max = 20,
 	  .help = "serial number; default: follows from socket and drives" },
 	{ .name = "model", .type = OB_OPT_STRING, .def = "Outboard NVMe disk",

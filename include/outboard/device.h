@@ -163,6 +163,11 @@ struct ob_device_class {
 	 * not completed.  The library destroys a device only at 0.  Optional.
 	 */
 	unsigned (*in_flight)(struct ob_device *dev);
+	/*
+	 * The operator says that what is behind the device may have another
+	 * size (an image that was grown): look, and tell the guest.  Optional.
+	 */
+	void (*refresh)(struct ob_device *dev);
 };
 
 const struct ob_device_class *ob_dev_class(const struct ob_device *dev);

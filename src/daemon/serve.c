@@ -11,6 +11,7 @@
  *		than DRAIN_SECONDS, nor past a second signal
  */
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -93,11 +94,8 @@ static void patience_ended(struct ob_timer *timer)
 				 offsetof(struct serve, patience)));
 }
 
-static void stop_asked(struct ob_signals *signals, int signo)
+static void stop_asked(struct serve *s, int signo)
 {
-	struct serve *s = (struct serve *)
-		((char *)signals - offsetof(struct serve, signals));
-
 	if (s->stopping) {
 		give_up(s);
 		return;
@@ -110,6 +108,23 @@ static void stop_asked(struct ob_signals *signals, int signo)
 	for (size_t i = 0; i < s->count; i++)
 		ob_device_shutdown(s->devices[i].dev, device_gone,
 				   &s->devices[i]);
+}
+
+static void refresh_all(struct serve *s)
+{
+	for (size_t i = 0; i < s->count && !s->stopping; i++)
+		ob_device_refresh(s->devices[i].dev);
+}
+
+static void signal_came(struct ob_signals *signals, int signo)
+{
+	struct serve *s = (struct serve *)
+		((char *)signals - offsetof(struct serve, signals));
+
+	if (signo == SIGUSR1)
+		refresh_all(s);
+	else
+		stop_asked(s, signo);
 }
 
 /* Starting */
@@ -172,7 +187,7 @@ static int start(struct serve *s, const struct ob_loop_params *params,
 	if ((rc = ob_signals_block(err)) ||
 	    (rc = ob_loop_create(params, &s->loop, err)))
 		return rc;
-	s->signals.asked = stop_asked;
+	s->signals.asked = signal_came;
 	rc = ob_signals_start(s->loop, &s->signals, err);
 	if (rc)
 		return rc;

@@ -15,6 +15,7 @@ static void fill_set(sigset_t *set)
 	sigemptyset(set);
 	sigaddset(set, SIGTERM);
 	sigaddset(set, SIGINT);
+	sigaddset(set, SIGUSR1);
 }
 
 int ob_signals_block(struct ob_err *err)

@@ -4,7 +4,10 @@
 
 #include <outboard/loop.h>
 
-/* SIGTERM and SIGINT as events of the loop.  Zero-initialise, set asked. */
+/*
+ * SIGTERM, SIGINT and SIGUSR1 as events of the loop.  Zero-initialise, set
+ * asked.
+ */
 struct ob_signals {
 	void (*asked)(struct ob_signals *signals, int signo);
 	struct ob_watch watch;

@@ -301,6 +301,15 @@ void *ob_dev_runtime(struct ob_device *dev)
 	return dev->runtime;
 }
 
+void ob_device_refresh(struct ob_device *dev)
+{
+	if (!dev->cls->refresh)
+		return;
+	ob_step_begin(&dev->mem);
+	dev->cls->refresh(dev);
+	ob_step_end(&dev->mem);
+}
+
 void ob_dev_enter(struct ob_device *dev)
 {
 	ob_step_begin(&dev->mem);

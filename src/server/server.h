@@ -28,6 +28,9 @@ int ob_device_listen(struct ob_device *dev, struct ob_err *err);
 /* "unix:PATH" or "fd:N", for the ready line. */
 const char *ob_device_address(const struct ob_device *dev);
 
+/* The operator asks to look again at what is behind the device. */
+void ob_device_refresh(struct ob_device *dev);
+
 /*
  * Stops listening, drops the client, waits for nothing.  When no operation is
  * in flight any more, gone runs (from the loop) and the device may be

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What a user can choose: doorbells, interrupts, namespaces, read-only."""
 import hashlib
+import os
+import signal
 
 import pytest
 
@@ -96,6 +98,22 @@ def test_two_namespaces(scene):
         guest.sh(f"sync; nvme flush /dev/{node}")
     assert one.read_bytes()[:10] == b"namespace1"
     assert two.read_bytes()[:10] == b"namespace2"
+
+
+def test_image_grows_under_the_guest(scene):
+    """The operator grows the image and says so; the guest's disk grows."""
+    image = scene.image(size=64 << 20)
+    server = scene.server(f"nvme,socket={scene.socket()},drive=file:{image}")
+    guest = scene.guest(disk(scene.socket()))
+    assert guest.sh("cat /sys/block/nvme0n1/size") == str((64 << 20) // 512)
+    with open(image, "r+b") as file:
+        file.truncate(96 << 20)
+    os.kill(server.pid, signal.SIGUSR1)
+    guest.sh(f"i=0; while [ $i -lt 100 ] && [ $(cat /sys/block/nvme0n1/size) != "
+             f"{(96 << 20) // 512} ]; do i=$((i + 1)); sleep 0.1; done")
+    assert guest.sh("cat /sys/block/nvme0n1/size") == str((96 << 20) // 512)
+    guest.sh("echo at the end | dd of=/dev/nvme0n1 bs=512 seek=180000 conv=sync oflag=direct")
+    assert image.read_bytes()[180000 * 512:][:10] == b"at the end"
 
 
 def test_readonly(scene):

@@ -85,6 +85,17 @@ static int open_one(struct nvme *n, struct nvme_ns *ns, const char *spec,
 	return 0;
 }
 
+/* A drive of another size calls resized. */
+void nvme_ns_refresh_all(struct ob_device *dev)
+{
+	struct nvme *n = ob_dev_runtime(dev);
+	struct ob_err err = { 0 };
+
+	for (unsigned i = 0; i < n->nr_ns; i++)
+		if (ob_drive_refresh(n->ns[i].drive, &err))
+			ob_dev_log(dev, OB_ERROR, "%s", err.msg);
+}
+
 int nvme_ns_open_all(struct nvme *n, struct ob_err *err)
 {
 	const struct ob_options *opts = ob_dev_options(n->dev);

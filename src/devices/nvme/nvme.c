@@ -279,4 +279,5 @@ const struct ob_device_class ob_nvme_class = {
 	.irq_changed = nvme_irq_changed,
 	.bus_master = nvme_bus_master,
 	.in_flight = nvme_in_flight,
+	.refresh = nvme_ns_refresh_all,
 };

@@ -447,6 +447,7 @@ int nvme_data_write(struct nvme_cmd *c, const void *from);
 /* ns.c */
 int nvme_ns_open_all(struct nvme *n, struct ob_err *err);
 void nvme_ns_close_all(struct nvme *n);
+void nvme_ns_refresh_all(struct ob_device *dev);
 struct nvme_ns *nvme_ns_get(struct nvme *n, uint32_t nsid);
 bool nvme_ns_active(const struct nvme *n, uint32_t nsid);
 void nvme_ns_changed(struct nvme *n, uint32_t nsid);

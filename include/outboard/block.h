@@ -75,7 +75,11 @@ struct ob_block_request {
  * a bare path is a file).  Errors carry a message that names the drive, the
  * reason and, for a lock, who holds it when that can be told.
  */
-int ob_drive_open(struct ob_loop *loop, const char *spec, bool readonly,
+enum ob_drive_flags {
+	OB_DRIVE_READONLY	= 1 << 0,
+	OB_DRIVE_INCOMING	= 1 << 1,	/* inactive: see below */
+};
+int ob_drive_open(struct ob_loop *loop, const char *spec, unsigned flags,
 		  struct ob_drive **out, struct ob_err *err);
 /* No request may be in flight.  Flushes nothing.  Accepts NULL. */
 void ob_drive_close(struct ob_drive *drive);
@@ -95,6 +99,64 @@ void ob_drive_on_resize(struct ob_drive *drive, void (*fn)(void *arg),
 			void *arg);
 /* Looks at the size again; calls the function above if it differs. */
 int ob_drive_refresh(struct ob_drive *drive, struct ob_err *err);
+
+/* Requests under way. */
+unsigned ob_drive_in_flight(const struct ob_drive *drive);
+
+/*
+ * Hand-over, drive by drive.  An active drive has the right to its blocks: for
+ * file, the lock on the image.  Requests to an inactive one fail with
+ * -ESHUTDOWN, except FLUSH, which has nothing to do.  Types without a lock
+ * are active as soon as they are asked to be.
+ *
+ * release: no request may be in flight (-EBUSY).  What must reach the medium
+ * was flushed by the caller.  acquire: takes the lock without waiting, then
+ * looks again at what may have changed meanwhile (size, cached pages).
+ * -EBUSY with a message that names the holder when it can be told: try again
+ * later.  Both do nothing when there is nothing to do.
+ */
+bool ob_drive_is_active(const struct ob_drive *drive);
+int ob_drive_release(struct ob_drive *drive, struct ob_err *err);
+int ob_drive_acquire(struct ob_drive *drive, struct ob_err *err);
+
+/*
+ * Content: blocks that exist in this process alone (mem:, also behind delay:
+ * and fault:) and so must travel with the device.  The functions below are
+ * for drives that have some.
+ *
+ * track(on) begins an account of what is to be sent: at first all that is not
+ * known to be zero, then also what changes.  Requests count by themselves;
+ * who writes through info.memory tells with ob_drive_wrote (cheap when off).
+ * take gives the next run of at most max bytes and takes it off the account;
+ * its bytes stay valid, and as they are, until control returns to the loop.
+ * max >= 4096.  False: nothing is left now.  left: bytes still in the account,
+ * those that were never taken (initial) and those changed since (dirty).
+ * Needs memory of at most 512 KiB whatever the size.
+ */
+struct ob_drive_run {
+	uint64_t offset, length;
+	const void *data;		/* NULL: zeros */
+};
+bool ob_drive_has_content(const struct ob_drive *drive);
+int ob_drive_track(struct ob_drive *drive, bool on);
+void ob_drive_wrote(struct ob_drive *drive, uint64_t offset, uint64_t length);
+bool ob_drive_take(struct ob_drive *drive, uint64_t max,
+		   struct ob_drive_run *run);
+void ob_drive_left(const struct ob_drive *drive, uint64_t *initial,
+		   uint64_t *dirty);
+
+/*
+ * The receiving side: fresh content, all zeros at first, beside the old.
+ * stage_put writes some (data NULL: zeros); commit puts it in the old one's
+ * place, info.memory included (the pointer stays the same), and needs no
+ * request in flight; abort drops it.  -EINVAL beyond the end, -ENOMEM,
+ * -ENOSPC.  begin drops what an earlier stage left.
+ */
+int ob_drive_stage_begin(struct ob_drive *drive);
+int ob_drive_stage_put(struct ob_drive *drive, uint64_t offset,
+		       const void *data, uint64_t length);
+int ob_drive_stage_commit(struct ob_drive *drive);
+void ob_drive_stage_abort(struct ob_drive *drive);
 
 #pragma GCC visibility pop
 #ifdef __cplusplus

@@ -244,6 +244,72 @@ int ob_client_irq_trigger(struct ob_client *client, uint32_t index,
 int ob_client_reset(struct ob_client *client, struct ob_err *err);
 
 /*
+ * Migration, one device's part of it [VFIO_USER_DEVICE_FEATURE,
+ * VFIO_USER_MIG_DATA_READ, VFIO_USER_MIG_DATA_WRITE].  The order in which a
+ * VMM uses these is in outboard/migrate.h, which also does it for you.
+ */
+enum ob_client_mig_state {
+	OB_CLIENT_ERROR, OB_CLIENT_STOP, OB_CLIENT_RUNNING,
+	OB_CLIENT_STOP_COPY, OB_CLIENT_RESUMING, OB_CLIENT_RUNNING_P2P,
+	OB_CLIENT_PRE_COPY, OB_CLIENT_PRE_COPY_P2P,
+	OB_CLIENT_NR_MIG_STATES
+};
+const char *ob_client_mig_state_name(enum ob_client_mig_state state);
+
+/* Which states there are besides RUNNING; all false: no migration. */
+struct ob_client_mig {
+	bool stop_copy, p2p, pre_copy;
+	bool logging;			/* the dirty log is offered */
+	bool precopy_info;		/* ob_client_mig_precopy works */
+};
+int ob_client_mig_info(struct ob_client *client, struct ob_client_mig *info,
+		       struct ob_err *err);
+int ob_client_mig_get(struct ob_client *client,
+		      enum ob_client_mig_state *state, struct ob_err *err);
+/*
+ * Returns when the new state is reached.  After a failure ask for the state:
+ * it may be the old one, one on the way, or ERROR.  err has the server's own
+ * words where it gives them.
+ */
+int ob_client_mig_set(struct ob_client *client,
+		      enum ob_client_mig_state state, struct ob_err *err);
+/*
+ * The device's stream, of which len is at most version.max_data_xfer_size.
+ * read: *got < len: nothing more, in PRE_COPY for now, in STOP_COPY for good.
+ */
+int ob_client_mig_read(struct ob_client *client, void *buf, size_t len,
+		       size_t *got, struct ob_err *err);
+int ob_client_mig_write(struct ob_client *client, const void *buf, size_t len,
+			struct ob_err *err);
+/* Bytes that STOP_COPY would have to send now, an estimate. */
+int ob_client_mig_size(struct ob_client *client, uint64_t *bytes,
+		       struct ob_err *err);
+/*
+ * In PRE_COPY: bytes never sent yet (only shrinks), and sent ones that have
+ * changed since.  -EOPNOTSUPP where the server has no such extension.
+ */
+int ob_client_mig_precopy(struct ob_client *client, uint64_t *initial,
+			  uint64_t *dirty, struct ob_err *err);
+
+/*
+ * The log of guest memory that the device writes.  count 0: all of it.
+ * *page (may be NULL) is the size that the server keeps account in.  report
+ * ORs into bitmap, bit n for the page at iova + n * page, and takes what it
+ * tells out of the log; page is any power of two, bitmap has one bit for
+ * each begun page, in whole 64-bit words.  Long ranges take several messages.
+ */
+struct ob_client_range {
+	uint64_t iova, length;
+};
+int ob_client_log_start(struct ob_client *client, uint64_t page_hint,
+			const struct ob_client_range *ranges, uint32_t count,
+			uint64_t *page, struct ob_err *err);
+int ob_client_log_stop(struct ob_client *client, struct ob_err *err);
+int ob_client_log_report(struct ob_client *client, uint64_t iova,
+			 uint64_t length, uint64_t page, uint64_t *bitmap,
+			 struct ob_err *err);
+
+/*
  * Any command, as bytes: for tests and for commands that have no function
  * here.  Payloads exclude the 16-byte header, which the client makes.  An
  * error reply gives the server's -errno and still fills the reply members.

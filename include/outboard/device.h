@@ -13,6 +13,14 @@
  * and must work both on zeroed, reset state and on state that came from
  * elsewhere.
  *
+ * Moving.  A device runs or stands still.  It stands still while its state is
+ * read or replaced (docs/migration.md); then it makes no DMA, raises no
+ * interrupt, starts nothing, and still answers register accesses, which may
+ * change its state.  The library enforces the first two: ob_dma_* fail with
+ * -EACCES, interrupts are remembered and delivered when it runs again.  A
+ * model whose work is all done inside register accesses has nothing to do
+ * about any of this; others use stop, halt and run.
+ *
  * Steps.  Every callback is one step: it runs to its end, never waits, and
  * may start operations whose completions are later steps.  All callbacks of a
  * device run on its loop's thread.  What a model has called by others (a
@@ -26,6 +34,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <outboard/block.h>
 #include <outboard/dma.h>
 #include <outboard/error.h>
 #include <outboard/loop.h>
@@ -37,7 +46,7 @@ extern "C" {
 #endif
 #pragma GCC visibility push(default)
 
-#define OB_DEVICE_ABI 1u
+#define OB_DEVICE_ABI 2u
 
 struct ob_device;
 
@@ -164,6 +173,52 @@ struct ob_device_class {
 	 */
 	unsigned (*in_flight)(struct ob_device *dev);
 	/*
+	 * Moving; all optional, and never called in another order than
+	 *
+	 *	run (stop (halt) run)*
+	 *
+	 * stop: begin nothing more; what is under way may end as usual, DMA
+	 * and interrupts included.  Call ob_dev_stopped, from here or from a
+	 * later step, when nothing is left that can end by itself.  Do not
+	 * wait for messages to the client (memory without an fd): none leave
+	 * any more, those that had not left fail with -ECANCELED.
+	 * halt: from now on the device stands still.  Comes when ob_dev_stopped
+	 * was called or the bound has passed (option drain); in the second case
+	 * what is still under way is written in the state so that run, here or
+	 * elsewhere, does it again or goes on with it, and its completion
+	 * changes nothing that the guest sees until then.  The state is
+	 * complete when halt returns.  Default for both: nothing is ever under
+	 * way.
+	 * run: begin, or begin again, what the state says is owed; raise
+	 * interrupts that could be owed; look at queues anew.  Called after
+	 * the first reset, after a halt, and after loaded.  It runs what is
+	 * owed before anything new (R26).
+	 */
+	void (*stop)(struct ob_device *dev);
+	void (*halt)(struct ob_device *dev);
+	void (*run)(struct ob_device *dev);
+
+	/*
+	 * State that came from elsewhere.  check: would this device work with
+	 * it?  Bounds of the tables hold; what depends on more than one field,
+	 * or on this device's options and drives, is judged here (R25).
+	 * plain and hot are complete fresh copies, nothing of the device
+	 * changes.  0, or -EINVAL (or a better errno) with a message that
+	 * begins with the field's name.  loaded: the state has been replaced
+	 * by what check accepted, after a reset that disowned what was under
+	 * way; build the runtime that follows from it.  The device stands
+	 * still.  Neither may fail for lack of anything: loaded has no result.
+	 */
+	int (*check)(struct ob_device *dev, const void *plain, const void *hot,
+		     struct ob_err *err);
+	void (*loaded)(struct ob_device *dev);
+	/*
+	 * Drive number i, or NULL behind the last: the library hands drives
+	 * over (locks, flush) and moves content that lives in this process.
+	 */
+	struct ob_drive *(*drive)(struct ob_device *dev, unsigned i);
+
+	/*
 	 * The operator says that what is behind the device may have another
 	 * size (an image that was grown): look, and tell the guest.  Optional.
 	 */
@@ -180,6 +235,23 @@ struct ob_loop *ob_dev_loop(struct ob_device *dev);
 void ob_dev_enter(struct ob_device *dev);
 void ob_dev_leave(struct ob_device *dev);
 const struct ob_options *ob_dev_options(const struct ob_device *dev);
+
+/* See stop.  Harmless at other times. */
+void ob_dev_stopped(struct ob_device *dev);
+/* Stands still: between halt and run, and from loading to run. */
+bool ob_dev_is_halted(const struct ob_device *dev);
+/*
+ * Drives are to be opened with OB_DRIVE_INCOMING (option incoming): another
+ * process may still use them.
+ */
+bool ob_dev_is_incoming(const struct ob_device *dev);
+/*
+ * Makes every drive of the model active, if it is not; the model calls it
+ * when the guest is about to use them (NVMe: CC.EN), since a reset may find
+ * them handed over.  One try, no waiting.  -EBUSY and a message when another
+ * process has one.
+ */
+int ob_dev_acquire_drives(struct ob_device *dev, struct ob_err *err);
 
 /*
  * The memory behind a BAR's mappable areas, one memfd as long as the BAR,

@@ -119,7 +119,7 @@ static char *full_name(const struct ob_drive_type *type, const char *arg)
 	return asprintf(&name, "%s:%s", type->name, arg) < 0 ? NULL : name;
 }
 
-int ob_drive_open(struct ob_loop *loop, const char *spec, bool readonly,
+int ob_drive_open(struct ob_loop *loop, const char *spec, unsigned flags,
 		  struct ob_drive **out, struct ob_err *err)
 {
 	const struct ob_drive_type *type = NULL;
@@ -139,7 +139,7 @@ int ob_drive_open(struct ob_loop *loop, const char *spec, bool readonly,
 	drive->name = full_name(type, arg);
 	if (type->prepare)
 		type->prepare(drive);
-	r = drive->name ? type->open(drive, arg, readonly, err)
+	r = drive->name ? type->open(drive, arg, flags & OB_DRIVE_READONLY, err)
 			: ob_fail(err, ENOMEM, "out of memory");
 	if (r) {
 		ob_drive_close(drive);

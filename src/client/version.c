@@ -29,6 +29,7 @@ static int format_offer(uint8_t *buf, size_t *len, bool twin,
 	caps.max_data_xfer_size = max_xfer;
 	caps.max_dma_maps = OFFER_MAX_MAPS;
 	caps.write_multiple = true;
+	caps.precopy_info = caps.error_text = true;
 	caps.twin_socket = twin;
 	r = ob_caps_format(&caps, json, sizeof(json));
 	if (r < 0)

@@ -36,6 +36,10 @@ static const struct key keys[] = {
 	  offsetof(struct ob_caps, pgsizes), 1, INT64_MAX },
 	{ "write_multiple", KIND_BOOL,
 	  offsetof(struct ob_caps, write_multiple), 0, 1 },
+	{ "outboard_precopy_info", KIND_BOOL,
+	  offsetof(struct ob_caps, precopy_info), 0, 1 },
+	{ "outboard_error_text", KIND_BOOL,
+	  offsetof(struct ob_caps, error_text), 0, 1 },
 };
 
 #define NR_KEYS (sizeof(keys) / sizeof(keys[0]))
@@ -209,14 +213,19 @@ int ob_caps_format(const struct ob_caps *caps, char *buf, size_t size)
 	int len;
 
 	format_twin(caps, twin, sizeof(twin));
+	/* Unusual keys are mentioned when they are on. */
 	len = snprintf(buf, size, "{\"capabilities\":{"
 		       "\"max_msg_fds\":%" PRIu32
 		       ",\"max_data_xfer_size\":%" PRIu32
 		       ",\"max_dma_maps\":%" PRIu32 ",\"pgsizes\":%" PRIu64
-		       ",\"write_multiple\":%s%s}}",
+		       ",\"write_multiple\":%s%s%s%s}}",
 		       caps->max_msg_fds, caps->max_data_xfer_size,
 		       caps->max_dma_maps, caps->pgsizes,
-		       caps->write_multiple ? "true" : "false", twin);
+		       caps->write_multiple ? "true" : "false",
+		       caps->precopy_info ? ",\"outboard_precopy_info\":true"
+					  : "",
+		       caps->error_text ? ",\"outboard_error_text\":true" : "",
+		       twin);
 	if (len < 0 || (size_t)len >= size)
 		return -ENOSPC;
 	return len + 1;

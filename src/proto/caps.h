@@ -23,6 +23,7 @@ struct ob_caps {
 	uint32_t max_dma_maps;		/* default 65535 */
 	uint64_t pgsizes;		/* default 4096 */
 	bool write_multiple;
+	bool precopy_info, error_text;	/* ours: OB_FEATURE_... */
 	bool twin_socket;		/* supported */
 	int32_t twin_fd_index;		/* in a reply; -1: none */
 };

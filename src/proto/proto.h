@@ -173,6 +173,63 @@ enum ob_feature_flags {
 	OB_FEATURE_SET = 1 << 17, OB_FEATURE_PROBE = 1 << 18,
 };
 
+/*
+ * Features (linux/vfio.h, "DEVICE_FEATURE"); those from OB_FEATURE_PRECOPY_INFO
+ * on are ours, and exist only where VERSION agreed on their capability.
+ */
+enum ob_feature_number {
+	OB_FEATURE_MIGRATION		= 1,
+	OB_FEATURE_MIG_DEVICE_STATE	= 2,
+	OB_FEATURE_LOG_START		= 6,
+	OB_FEATURE_LOG_STOP		= 7,
+	OB_FEATURE_LOG_REPORT		= 8,
+	OB_FEATURE_MIG_DATA_SIZE	= 9,
+	OB_FEATURE_PRECOPY_INFO		= 0xfb00,	/* outboard_precopy_info */
+	OB_FEATURE_ERROR_TEXT		= 0xfb01,	/* outboard_error_text */
+};
+
+enum ob_mig_flags {
+	OB_MIG_STOP_COPY = 1 << 0, OB_MIG_P2P = 1 << 1,
+	OB_MIG_PRE_COPY = 1 << 2,
+};
+#define OB_MIG_FLAGS_SIZE 8u		/* u64 */
+
+enum ob_mig_state {
+	OB_MIG_ERROR, OB_MIG_STOP, OB_MIG_RUNNING, OB_MIG_STOPPED_COPY,
+	OB_MIG_RESUMING, OB_MIG_RUNNING_P2P, OB_MIG_PRECOPY,
+	OB_MIG_PRECOPY_P2P, OB_NR_MIG_STATES
+};
+/* data_fd is not used by vfio-user: 0 or -1 asked, -1 answered. */
+struct ob_mig_device_state {
+	uint32_t state;
+	int32_t data_fd;
+};
+#define OB_MIG_DEVICE_STATE_SIZE 8u
+
+struct ob_log_start {			/* then nr_ranges of ob_log_range */
+	uint64_t page_size;		/* a hint; the answer has the real one */
+	uint32_t nr_ranges, reserved;	/* 0 ranges: all that is mapped */
+};
+#define OB_LOG_START_SIZE 16u
+struct ob_log_range {
+	uint64_t iova, length;
+};
+#define OB_LOG_RANGE_SIZE 16u
+
+struct ob_log_report {			/* answer: the same, then the bitmap */
+	uint64_t iova, length, page_size;
+};
+#define OB_LOG_REPORT_SIZE 24u
+
+/* PRECOPY_INFO, GET: as the kernel's ioctl of that name. */
+struct ob_precopy_info {
+	uint64_t initial_bytes, dirty_bytes;
+};
+#define OB_PRECOPY_INFO_SIZE 16u
+
+/* ERROR_TEXT, GET: why the last request failed, NUL-padded. */
+#define OB_ERROR_TEXT_SIZE 256u
+
 struct ob_mig_data {
 	uint32_t argsz, size;
 };
@@ -248,5 +305,21 @@ int ob_get_irq_info(struct ob_reader *rd, struct ob_irq_info *v);
 int ob_get_region_access(struct ob_reader *rd, struct ob_region_access *v);
 int ob_get_dma_access(struct ob_reader *rd, struct ob_dma_access *v);
 int ob_get_write_entry(struct ob_reader *rd, struct ob_write_entry *v);
+
+/* feature.c: what follows struct ob_feature. */
+int ob_put_mig_device_state(struct ob_writer *wr,
+			    const struct ob_mig_device_state *v);
+int ob_get_mig_device_state(struct ob_reader *rd,
+			    struct ob_mig_device_state *v);
+int ob_put_log_start(struct ob_writer *wr, const struct ob_log_start *v);
+int ob_get_log_start(struct ob_reader *rd, struct ob_log_start *v);
+int ob_put_log_range(struct ob_writer *wr, const struct ob_log_range *v);
+int ob_get_log_range(struct ob_reader *rd, struct ob_log_range *v);
+int ob_put_log_report(struct ob_writer *wr, const struct ob_log_report *v);
+int ob_get_log_report(struct ob_reader *rd, struct ob_log_report *v);
+int ob_put_precopy_info(struct ob_writer *wr, const struct ob_precopy_info *v);
+int ob_get_precopy_info(struct ob_reader *rd, struct ob_precopy_info *v);
+int ob_get_feature(struct ob_reader *rd, struct ob_feature *v);
+int ob_get_mig_data(struct ob_reader *rd, struct ob_mig_data *v);
 
 #endif

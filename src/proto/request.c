@@ -148,16 +148,12 @@ static int rest_write_multi(struct ob_reader *rd, struct ob_request *req)
 
 static int get_feature(struct ob_reader *rd, struct ob_request *req)
 {
-	int r = ob_get_u32(rd, &req->feature.argsz);
-
-	return r ? r : ob_get_u32(rd, &req->feature.flags);
+	return ob_get_feature(rd, &req->feature);
 }
 
 static int get_mig(struct ob_reader *rd, struct ob_request *req)
 {
-	int r = ob_get_u32(rd, &req->mig.argsz);
-
-	return r ? r : ob_get_u32(rd, &req->mig.size);
+	return ob_get_mig_data(rd, &req->mig);
 }
 
 static int rest_mig_write(struct ob_reader *rd, struct ob_request *req)

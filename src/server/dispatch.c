@@ -208,7 +208,7 @@ static const struct command commands[OB_NR_CMDS] = {
 	[OB_CMD_REGION_WRITE] = { do_region_write, 0 },
 	[OB_CMD_DEVICE_RESET] = { do_reset, 0 },
 	[OB_CMD_REGION_WRITE_MULTI] = { do_write_multi, 0 },
-	[OB_CMD_DEVICE_FEATURE] = { do_unsupported, 0 },
+	[OB_CMD_DEVICE_FEATURE] = { ob_do_feature, 0 },
 	[OB_CMD_MIG_DATA_READ] = { do_unsupported, 0 },
 	[OB_CMD_MIG_DATA_WRITE] = { do_unsupported, 0 },
 };

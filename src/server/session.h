@@ -85,6 +85,8 @@ int ob_do_region_info(struct ob_session *s, const struct ob_request *req,
 		      struct ob_msg *msg);
 int ob_do_region_io_fds(struct ob_session *s, const struct ob_request *req,
 			struct ob_msg *msg);
+int ob_do_feature(struct ob_session *s, const struct ob_request *req,
+		  struct ob_msg *msg);
 int ob_do_irq_info(struct ob_session *s, const struct ob_request *req,
 		   struct ob_msg *msg);
 

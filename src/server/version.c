@@ -39,6 +39,8 @@ static void narrow(struct ob_session *s, const struct ob_caps *offer)
 	if (caps->pgsizes == 0)
 		caps->pgsizes = 4096;
 	caps->write_multiple = offer->write_multiple;
+	caps->precopy_info = offer->precopy_info;
+	caps->error_text = offer->error_text;
 	caps->twin_socket = offer->twin_socket && offer->max_msg_fds > 0;
 	caps->twin_fd_index = -1;
 }

@@ -221,6 +221,8 @@ static void assert_same(const struct ob_caps *a, const struct ob_caps *b)
 	assert_int_equal(a->max_dma_maps, b->max_dma_maps);
 	assert_int_equal(a->pgsizes, b->pgsizes);
 	assert_int_equal(a->write_multiple, b->write_multiple);
+	assert_int_equal(a->precopy_info, b->precopy_info);
+	assert_int_equal(a->error_text, b->error_text);
 	assert_int_equal(a->twin_socket, b->twin_socket);
 	assert_int_equal(a->twin_fd_index, b->twin_fd_index);
 }
@@ -228,10 +230,11 @@ static void assert_same(const struct ob_caps *a, const struct ob_caps *b)
 static void what_is_formatted_comes_back(void **state)
 {
 	const struct ob_caps all[] = {
-		{ 1, 1 << 20, 65535, 4096, false, false, -1 },
-		{ 64, OB_MAX_DATA_XFER, UINT32_MAX, INT64_MAX, true, true, 0 },
-		{ 0, 1, 0, 1, true, true, -1 },
-		{ UINT32_MAX, 1, 0, 1, true, true, INT32_MAX },
+		{ 1, 1 << 20, 65535, 4096, false, false, false, false, -1 },
+		{ 64, OB_MAX_DATA_XFER, UINT32_MAX, INT64_MAX, true, true,
+		  true, true, 0 },
+		{ 0, 1, 0, 1, true, true, false, true, -1 },
+		{ UINT32_MAX, 1, 0, 1, true, false, true, true, INT32_MAX },
 	};
 	char text[512];
 

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* DEVICE_FEATURE: what a feature is to the dispatcher; rows in their files. */
+#ifndef OB_SERVER_FEATURE_H
+#define OB_SERVER_FEATURE_H
+
+#include "proto/proto.h"
+
+struct ob_session;
+
+/*
+ * rd holds the request's data: too little is -EINVAL, more is ignored.  The
+ * data of the answer is appended to s->reply (wr, or bulk for what is large).
+ * ask->argsz bounds the whole answer: a handler that takes something away
+ * looks first whether its answer fits.  -EINPROGRESS: answered later, see
+ * ob_session_hold.
+ */
+typedef int (*ob_feature_fn)(struct ob_session *s,
+			     const struct ob_feature *ask,
+			     struct ob_reader *rd);
+
+struct ob_feature_row {
+	uint16_t number;		/* enum ob_feature_number */
+	const char *name;
+	bool (*offered)(const struct ob_session *s);	/* NULL: always */
+	ob_feature_fn get, set;		/* NULL: cannot be done */
+};
+
+#endif

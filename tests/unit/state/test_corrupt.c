@@ -58,6 +58,8 @@ static void make_stream(uint64_t seed, struct sample_bytes *stream)
 
 	*stream = (struct sample_bytes){ 0 };
 	sample_init(&s, seed, 16384);
+	memset(s.drive.bytes + 4096, 0, 8192);
+	memset(s.drive.bytes + 12288, 0, seed % 2 ? 4096 : 0);
 	sample_save(&s.save, 700, 64, stream);
 	sample_destroy(&s);
 }

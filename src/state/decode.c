@@ -175,7 +175,8 @@ static int apply_record(const struct ob_table *ours,
 	int r;
 
 	if (!their)
-		return fail_at(err, EINVAL, up, "a record of a field that its schema does not have");
+		return fail_at(err, EINVAL, up,
+			       "a record of a field that its schema does not have");
 	path.name = their->name;
 	if ((r = check_record(their, rec, &path, err)))
 		return r;

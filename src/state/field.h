@@ -14,6 +14,7 @@
 #define OB_TABLE_DEPTH 8
 /* What a schema may hold, and so what a table must keep to. */
 #define OB_TABLE_SIZE_MAX (64u << 20)
+#define OB_TABLE_ROWS_MAX 512u		/* tags are searched one by one */
 #define OB_TABLE_NAME_MAX 63u
 #define OB_TABLE_SINCE_MAX 15u
 

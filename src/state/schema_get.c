@@ -215,7 +215,7 @@ static int check_whole(const struct ob_table *table, const struct ob_field **row
 static int get_rows(struct ob_schema *s, struct ob_reader *rd, unsigned table,
 		    unsigned count, struct ob_err *err)
 {
-	const struct ob_field *sorted[OB_SCHEMA_ROWS_MAX];
+	const struct ob_field *sorted[OB_TABLE_ROWS_MAX];
 	struct ob_field *rows = s->rows + s->nr_rows;
 	struct wire_row row = { 0 };
 	unsigned i;
@@ -250,7 +250,7 @@ static int get_table(struct ob_schema *s, struct ob_reader *rd, unsigned table,
 		return cut_short(err);
 	if ((r = get_name(&item, &s->tables[table].name, err)))
 		return r;
-	if (!size || size > OB_TABLE_SIZE_MAX ||
+	if (!size || size > OB_TABLE_SIZE_MAX || count > OB_TABLE_ROWS_MAX ||
 	    count > OB_SCHEMA_ROWS_MAX - spent)
 		return ob_fail(err, EINVAL, "%s: %u bytes in %u fields are not possible",
 			       s->tables[table].name, (unsigned)size,

@@ -106,7 +106,7 @@ static int put_table(struct ob_writer *wr, const struct ob_table_set *set,
 	uint8_t *item;
 	int r;
 
-	if (rows > OB_SCHEMA_ROWS_MAX)
+	if (rows > OB_TABLE_ROWS_MAX)
 		return -E2BIG;
 	if ((r = open_item(wr, &item)) || (r = ob_put_le(wr, table->size, 4)) ||
 	    (r = ob_put_le(wr, rows, 2)) ||

@@ -164,6 +164,9 @@ static int check_table(const struct ob_table *table, unsigned depth,
 		if ((r = check_row(table, f, depth, err)) ||
 		    (r = claim(table, f, seen, err)))
 			return r;
+	if (f - table->fields > OB_TABLE_ROWS_MAX)
+		return ob_fail(err, EINVAL, "%s: more than %u rows", table->name,
+			       OB_TABLE_ROWS_MAX);
 	hole = ob_bits_find_clear(seen, table->size, 1);
 	if (hole < table->size)
 		return ob_fail(err, EINVAL, "%s: byte %zu is in no row",

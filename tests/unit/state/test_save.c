@@ -311,6 +311,13 @@ void __wrap_free(void *p);
 /* Sizes before the blocks; only these functions see them. */
 #define BEFORE 16
 static size_t held, most;
+/* The allocation that fails, counted from now; 0: none. */
+static unsigned fails_at;
+
+static bool fails(void)
+{
+	return fails_at && --fails_at == 0;
+}
 
 static void account(size_t more, size_t less)
 {
@@ -321,7 +328,7 @@ static void account(size_t more, size_t less)
 
 void *__wrap_malloc(size_t size)
 {
-	uint8_t *p = __real_malloc(size + BEFORE);
+	uint8_t *p = fails() ? NULL : __real_malloc(size + BEFORE);
 
 	if (!p)
 		return NULL;
@@ -356,6 +363,8 @@ void *__wrap_realloc(void *old, size_t size)
 
 	if (!old)
 		return __wrap_malloc(size);
+	if (fails())
+		return NULL;
 	memcpy(&was, p - BEFORE, sizeof(was));
 	p = __real_realloc(p - BEFORE, size + BEFORE);
 	if (!p)
@@ -430,6 +439,66 @@ static void both_ends_hold_little(void **arg)
 	sample_destroy(&to);
 }
 
+static int save_and_load(struct sample *from, struct sample *to,
+			 unsigned fail, bool *reached)
+{
+	struct ob_saver *saver = NULL;
+	struct ob_loader *loader = NULL;
+	struct iovec iov[PIECES];
+	unsigned count, tries = 0, i;
+	int r;
+
+	fails_at = fail;
+	r = ob_saver_create(&from->save, &saver, NULL);
+	if (!r)
+		r = ob_loader_create(&to->load, &loader, NULL);
+	if (!r)
+		ob_saver_stopped(saver);
+	if (!r)
+		ob_saver_allow_end(saver);
+	while (!r && !ob_saver_done(saver) && tries < 1000) {
+		count = PIECES;
+		/* A read that found no memory is short, and goes on later. */
+		tries += !ob_saver_read(saver, 70000, iov, &count);
+		for (i = 0; i < count && !r; i++)
+			r = ob_loader_write(loader, iov[i].iov_base,
+					    iov[i].iov_len, NULL);
+	}
+	*reached = fails_at == 0;
+	fails_at = 0;
+	if (!r)
+		r = ob_loader_finish(loader, NULL);
+	ob_saver_destroy(saver);
+	ob_loader_destroy(loader);
+	return r;
+}
+
+/* Any allocation may fail: that is an error, or it costs nothing. */
+static void running_out_of_memory(void **arg)
+{
+	struct sample from, to;
+	bool reached = true;
+	size_t before;
+	unsigned n, errors = 0;
+
+	(void)arg;
+	sample_init(&from, 9, 8192);
+	sample_init(&to, 0, 8192);
+	before = held;
+	for (n = 1; reached; n++) {
+		int r;
+
+		memset(from.drive.todo, 1, 2);
+		r = save_and_load(&from, &to, n, &reached);
+		assert_true(r == 0 || r == -ENOMEM);
+		errors += r != 0;
+		assert_int_equal(held, before);
+	}
+	assert_true(errors >= 8);
+	sample_destroy(&from);
+	sample_destroy(&to);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -443,6 +512,7 @@ int main(void)
 		cmocka_unit_test(a_call_does_not_search_for_ever),
 		cmocka_unit_test(the_estimate_is_not_low),
 		cmocka_unit_test(both_ends_hold_little),
+		cmocka_unit_test(running_out_of_memory),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

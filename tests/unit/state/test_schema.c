@@ -284,13 +284,35 @@ static void nesting_ends(void **arg)
 	assert_non_null(strstr(err.msg, "nest deeper than 8"));
 }
 
+/* Tables of so many bytes, each a row. */
+static int columns(unsigned tables, unsigned rows, struct ob_err *err)
+{
+	static uint8_t bytes[OB_SCHEMA_BYTES_MAX];
+	struct ob_schema *schema;
+	struct ob_writer wr;
+	unsigned i, j;
+	int r;
+
+	begin(&wr, bytes, sizeof(bytes), tables, 1);
+	for (i = 0; i < tables; i++) {
+		put_table(&wr, "t", rows, rows);
+		for (j = 0; j < rows; j++)
+			put_row(&wr, &(struct row){ j + 1, OB_FIELD_U8, j, 1, 1, NO,
+						    0, 0, "r" });
+	}
+	put_root(&wr, 0, "part");
+	r = ob_schema_get(bytes, ob_writer_len(&wr), &schema, err);
+	if (!r)
+		ob_schema_destroy(schema);
+	return r;
+}
+
 static void counts_are_bounded(void **arg)
 {
 	static uint8_t bytes[OB_SCHEMA_BYTES_MAX + 1];
 	struct ob_err err = { "" };
 	struct ob_schema *schema;
 	struct ob_writer wr;
-	unsigned i;
 
 	(void)arg;
 	begin(&wr, bytes, sizeof(bytes), OB_SCHEMA_TABLES_MAX + 1, 1);
@@ -300,19 +322,11 @@ static void counts_are_bounded(void **arg)
 	assert_int_equal(ob_schema_get(bytes, sizeof(bytes), &schema, &err), -EINVAL);
 	assert_non_null(strstr(err.msg, "too large"));
 
-	begin(&wr, bytes, sizeof(bytes), 2, 1);
-	for (i = 0; i < 2; i++) {
-		unsigned j, rows = i ? 97 : 4000;
-
-		put_table(&wr, "t", rows, rows);
-		for (j = 0; j < rows; j++)
-			put_row(&wr, &(struct row){ j + 1, OB_FIELD_U8, j, 1, 1, NO,
-						    0, 0, "r" });
-	}
-	put_root(&wr, 0, "part");
-	assert_int_equal(ob_schema_get(bytes, ob_writer_len(&wr), &schema, &err),
-			 -EINVAL);
-	assert_non_null(strstr(err.msg, "in 97 fields"));
+	assert_int_equal(columns(8, 512, &err), 0);
+	assert_int_equal(columns(9, 456, &err), -EINVAL);
+	assert_non_null(strstr(err.msg, "in 456 fields"));
+	assert_int_equal(columns(1, 513, &err), -EINVAL);
+	assert_non_null(strstr(err.msg, "in 513 fields"));
 }
 
 /* Later releases may say more about a table, a row, a root. */

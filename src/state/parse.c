@@ -83,6 +83,17 @@ static int reserve(struct ob_parser *p, struct ob_err *err)
 	return 0;
 }
 
+static int tell_section(const struct ob_parser *p, struct ob_err *err)
+{
+	const struct ob_section_info info = {
+		.number = p->sections, .at = p->section_at,
+		.type = p->head.type, .flags = p->head.flags,
+		.length = p->head.length, .name = ob_section_name(p->head.type),
+	};
+
+	return p->ops->section ? p->ops->section(p->arg, &info, err) : 0;
+}
+
 static int parse_section(struct ob_parser *p, struct ob_err *err)
 {
 	struct ob_section_head *h = &p->head;
@@ -95,10 +106,10 @@ static int parse_section(struct ob_parser *p, struct ob_err *err)
 	h->crc = (uint32_t)ob_le_load(p->small + 12, 4);
 	memset(p->small + 12, 0, 4);
 	p->crc = ob_crc32c(0, p->small, OB_STREAM_SECTION);
-	if ((r = ob_section_check(p, err)))
+	if ((r = ob_section_check(p, err)) || (r = tell_section(p, err)))
 		return r;
 	p->left = h->length;
-	if (!ob_section_name(h->type))
+	if (!ob_section_name(h->type) || h->type == OB_STREAM_PAD)
 		expect(p, OB_PARSER_SKIP, 0);
 	else if (h->type == OB_STREAM_CONTENT_RUN)
 		expect(p, OB_PARSER_RUN, OB_STREAM_CONTENT);

@@ -12,8 +12,21 @@
 
 struct ob_parser;
 
-/* 0 to go on; an error ends the parse with the message in err. */
+struct ob_section_info {
+	uint64_t number, at;		/* byte of the stream where it begins */
+	uint16_t type, flags;
+	uint32_t length;		/* of the payload */
+	const char *name;		/* "PART"; NULL: unknown, and skipped */
+};
+
+/*
+ * 0 to go on; an error ends the parse with the message in err.  What nobody
+ * wants to know is NULL.
+ */
 struct ob_parser_ops {
+	/* Every section, before anything of its payload is known. */
+	int (*section)(void *arg, const struct ob_section_info *info,
+		       struct ob_err *err);
 	/* The writer's tables; owned by the parser. */
 	int (*schema)(void *arg, const struct ob_schema *schema,
 		      struct ob_err *err);

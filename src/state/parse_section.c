@@ -29,6 +29,7 @@ static const struct {
 				    OB_STREAM_PAYLOAD_MAX },
 	[OB_STREAM_PART] = { "PART", 4, OB_STREAM_PART_MAX },
 	[OB_STREAM_END] = { "END", END_BYTES, END_BYTES },
+	[OB_STREAM_PAD] = { "PAD", 0, OB_STREAM_PAYLOAD_MAX },
 };
 
 const char *ob_section_name(uint16_t type)

@@ -206,6 +206,24 @@ static bool end_content(struct ob_saver *s)
 	return true;
 }
 
+/*
+ * A stopped device's reader takes a short answer as the end, and a long search
+ * for something that is not zero holds up everybody else: after so many zeros
+ * the room is filled with a section that means nothing.
+ */
+static bool make_pad(struct ob_saver *s, size_t room)
+{
+	size_t len = room > OB_STREAM_SECTION ? room - OB_STREAM_SECTION : 0;
+
+	if (len > OB_STREAM_PAYLOAD_MAX)
+		len = OB_STREAM_PAYLOAD_MAX;
+	if (ob_saver_reserve(s, OB_STREAM_SECTION + len))
+		return false;
+	memset(ob_saver_tail(s) + OB_STREAM_SECTION, 0, len);
+	ob_saver_header(s, ob_saver_tail(s), OB_STREAM_PAD, 0, len, NULL, 0);
+	return true;
+}
+
 /* One step on; false when nothing can be made now. */
 static bool make(struct ob_saver *s, struct ob_saver_out *out)
 {
@@ -214,7 +232,11 @@ static bool make(struct ob_saver *s, struct ob_saver_out *out)
 	switch (s->phase) {
 	case OB_SAVER_CONTENT:
 		r = ob_saver_content(s, out);
-		return r ? r > 0 : end_content(s);
+		if (r)
+			return r > 0;
+		return end_content(s) ||
+		       (s->stopped && ob_saver_tired(out) &&
+			make_pad(s, out->left));
 	case OB_SAVER_PARTS:
 		return make_part(s, out->left);
 	case OB_SAVER_END:

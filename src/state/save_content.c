@@ -17,8 +17,7 @@
 #define LEND_MIN 2048u
 /* What a source may be asked for at the least. */
 #define TAKE_MIN 4096u
-/* Looking for what is not zero takes time: while the device runs, this much
- * of it in one call. */
+/* Looking for what is not zero takes time: this much of it in one call. */
 #define ZEROS_MAX (64u << 20)
 #define TAKE_MAX ((OB_STREAM_PAYLOAD_MAX - OB_STREAM_CONTENT) & ~(TAKE_MIN - 1))
 
@@ -108,9 +107,9 @@ static uint64_t lend_max(const struct ob_saver_out *out)
 	return max < TAKE_MAX ? max & ~(uint64_t)(TAKE_MIN - 1) : TAKE_MAX;
 }
 
-static bool may_take(const struct ob_saver *s, const struct ob_saver_out *out)
+bool ob_saver_tired(const struct ob_saver_out *out)
 {
-	return s->stopped || out->zeros < ZEROS_MAX;
+	return out->zeros >= ZEROS_MAX;
 }
 
 int ob_saver_content(struct ob_saver *s, struct ob_saver_out *out)
@@ -122,7 +121,7 @@ int ob_saver_content(struct ob_saver *s, struct ob_saver_out *out)
 
 	if (r)
 		return r;
-	if (may_take(s, out))
+	if (!ob_saver_tired(out))
 		source = take(s, max ? max : TAKE_MIN, &run);
 	if (source && !run.data) {
 		keep_zeros(s, &source->id, &run);

@@ -65,6 +65,8 @@ int ob_saver_begin(struct ob_saver *s, struct ob_err *err);
 
 /* save_content.c: one step on: 1; 0: nothing now; -ENOMEM. */
 int ob_saver_content(struct ob_saver *s, struct ob_saver_out *out);
+/* No more zeros are looked at in this call. */
+bool ob_saver_tired(const struct ob_saver_out *out);
 /* Bytes of content that are left, as initial and dirty. */
 void ob_saver_content_left(const struct ob_saver *s, bool live_only,
 			   uint64_t *initial, uint64_t *dirty);

@@ -25,6 +25,8 @@
  *			number of the part (its place among the schema's
  *			roots), u16 0; then records
  *	END		u64 sections before it, u64 bytes before it
+ *	PAD		any number: bytes that mean nothing, so that a writer
+ *			who has to give bytes now need not search for some
  *
  * A record is some elements of one field that differ from the default: u16
  * tag, u16 0, u32 first element, u32 bytes, then that many.  Elements have
@@ -51,7 +53,7 @@
 
 enum ob_stream_type {
 	OB_STREAM_SCHEMA = 1, OB_STREAM_IDENTITY, OB_STREAM_OBJECTS,
-	OB_STREAM_CONTENT_RUN, OB_STREAM_PART, OB_STREAM_END,
+	OB_STREAM_CONTENT_RUN, OB_STREAM_PART, OB_STREAM_END, OB_STREAM_PAD,
 };
 enum ob_stream_flags {
 	OB_STREAM_MUST	= 1 << 0,	/* refuse the load if unknown */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "state/field.h"
+#include "state/parse.h"
 
 #define DRIVE (192u << 10)
 
@@ -184,6 +185,45 @@ static void loads_when_cut_at_any_byte(void **arg)
 	free(stream.data);
 }
 
+static int count_section(void *arg, const struct ob_section_info *info,
+			 struct ob_err *err)
+{
+	struct sample_section **next = arg;
+
+	(void)err;
+	assert_int_equal(info->type, (*next)->type);
+	assert_int_equal(info->at, (*next)->at);
+	assert_int_equal(info->length + OB_STREAM_SECTION, (*next)->len);
+	assert_non_null(info->name);
+	(*next)++;
+	return 0;
+}
+
+/* Tools see the sections of any device's stream; they want nothing else. */
+static void a_parser_tells_the_sections(void **arg)
+{
+	struct sample_section sections[64], *next = sections;
+	const struct ob_parser_ops ops = { .section = count_section };
+	struct sample_bytes stream = { 0 };
+	struct ob_parser *parser;
+	struct ob_err err = { "" };
+	struct sample s;
+	unsigned n;
+
+	(void)arg;
+	sample_init(&s, 3, DRIVE);
+	sample_save(&s.save, 1u << 16, 64, &stream);
+	n = sample_sections(&stream, sections, 64);
+	assert_int_equal(ob_parser_create(&ops, &next, &parser, NULL), 0);
+	if (ob_parser_write(parser, stream.data, stream.len, &err) ||
+	    ob_parser_finish(parser, &err))
+		fail_msg("%s", err.msg);
+	assert_int_equal(next - sections, n);
+	ob_parser_destroy(parser);
+	sample_destroy(&s);
+	free(stream.data);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -194,6 +234,7 @@ int main(void)
 		cmocka_unit_test(whole_devices_come_back),
 		cmocka_unit_test(loads_in_pieces_of_any_size),
 		cmocka_unit_test(loads_when_cut_at_any_byte),
+		cmocka_unit_test(a_parser_tells_the_sections),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -235,7 +235,7 @@ static void zeros_cost_a_header(void **arg)
 	free(none.data);
 }
 
-/* While the device runs a call looks at so many zeros and no more. */
+/* A call looks at so many zeros and no more, whether the device runs... */
 static void a_call_does_not_search_for_ever(void **arg)
 {
 	struct sample_bytes stream = { 0 };
@@ -256,6 +256,39 @@ static void a_call_does_not_search_for_ever(void **arg)
 	ob_saver_destroy(saver);
 	sample_destroy(&s);
 	free(stream.data);
+}
+
+/* ...or stands still, where a short answer would be taken for the end. */
+static void a_stopped_device_pads_instead_of_searching(void **arg)
+{
+	static const size_t rooms[] = { ROOM, 60 };
+	unsigned i, calls, takes;
+
+	(void)arg;
+	for (i = 0; i < 2; i++) {
+		struct sample_bytes stream = { 0 };
+		struct ob_saver *saver;
+		struct sample s;
+		size_t n;
+
+		sample_init(&s, 0, 130u << 20);
+		saver = start(&s);
+		while (sample_read(saver, 100, PIECES, &stream) == 100 && !s.drive.takes)
+			;
+		ob_saver_stopped(saver);
+		ob_saver_allow_end(saver);
+		for (calls = 0; !ob_saver_done(saver); calls++) {
+			takes = s.drive.takes;
+			n = sample_read(saver, rooms[i], PIECES, &stream);
+			assert_true(n == rooms[i] || ob_saver_done(saver));
+			assert_true(s.drive.takes - takes <= 1 + (64u << 20) / 4096);
+		}
+		assert_true(calls >= 2);
+		expect_loads_as(&s, &stream);
+		ob_saver_destroy(saver);
+		sample_destroy(&s);
+		free(stream.data);
+	}
 }
 
 /* What is told beforehand is enough, and not absurd. */
@@ -510,6 +543,7 @@ int main(void)
 		cmocka_unit_test(precopy_info_tells_what_is_left),
 		cmocka_unit_test(zeros_cost_a_header),
 		cmocka_unit_test(a_call_does_not_search_for_ever),
+		cmocka_unit_test(a_stopped_device_pads_instead_of_searching),
 		cmocka_unit_test(the_estimate_is_not_low),
 		cmocka_unit_test(both_ends_hold_little),
 		cmocka_unit_test(running_out_of_memory),

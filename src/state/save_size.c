@@ -66,6 +66,8 @@ void ob_saver_precopy_info(const struct ob_saver *s, uint64_t *initial,
 {
 	uint64_t rest = s->len - s->given - s->begin;
 
+	if (s->zeros_len)
+		rest += OB_STREAM_SECTION + OB_STREAM_CONTENT;
 	ob_saver_content_left(s, true, initial, dirty);
 	*initial += s->begin;
 	*(*initial ? initial : dirty) += rest;

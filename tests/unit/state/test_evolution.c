@@ -6,6 +6,7 @@
 #include "sample.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "state/schema.h"
@@ -239,6 +240,43 @@ static void names_and_places_are_free(void **arg)
 	assert_int_equal(to[1], 1);
 }
 
+/* A part that only the writer has: by what is in it. */
+static void a_part_that_went_is_skipped_or_refused(void **arg)
+{
+	const struct ob_table *extra =
+		TABLE(8, ROW(1, U32, "may", 0, 4, 1, .optional = true),
+		      ROW(2, U32, "must", 4, 4, 1));
+	uint32_t values[2] = { 5, 0 };
+	struct sample_queue queue = { .base = 4096, .limit = 7 };
+	struct ob_part parts[] = {
+		{ "extra", extra, values },
+		{ "queue", &sample_queue_table, &queue },
+	};
+	const struct ob_save_plan save = { "model", "id", parts, 2, NULL, 0 };
+	const struct ob_load_plan load = { "model", parts + 1, 1, NULL, 0 };
+	unsigned i;
+
+	(void)arg;
+	for (i = 0; i < 2; i++) {
+		struct sample_bytes stream = { 0 };
+		struct ob_err err = { "" };
+		struct ob_loader *loader;
+
+		values[1] = i;
+		sample_save(&save, 4096, 4, &stream);
+		assert_int_equal(ob_loader_create(&load, &loader, NULL), 0);
+		assert_int_equal(sample_load(loader, &stream, 10, &err),
+				 i ? -ENOTSUP : 0);
+		if (i)
+			assert_non_null(strstr(err.msg, "extra.must: has to be"));
+		else
+			assert_memory_equal(ob_loader_part(loader, 0), &queue,
+					    sizeof(queue));
+		ob_loader_destroy(loader);
+		free(stream.data);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -252,6 +290,7 @@ int main(void)
 		cmocka_unit_test(the_writers_default_counts),
 		cmocka_unit_test(kinds_do_not_mix),
 		cmocka_unit_test(names_and_places_are_free),
+		cmocka_unit_test(a_part_that_went_is_skipped_or_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -13,7 +13,7 @@ extern "C" {
 #endif
 #pragma GCC visibility push(default)
 
-#define OB_DRIVE_ABI 1u
+#define OB_DRIVE_ABI 2u
 
 struct ob_drive_type {
 	uint32_t size;			/* sizeof(struct ob_drive_type) */
@@ -23,13 +23,13 @@ struct ob_drive_type {
 	size_t instance_size;		/* embeds struct ob_drive first */
 
 	/*
-	 * arg is the text after "NAME:".  Fills drive->info and
-	 * drive->request_size (of its private part).  On error close is
+	 * arg is the text after "NAME:", flags of enum ob_drive_flags.  Fills
+	 * drive->info and drive->request_size (of its private part).  On error close is
 	 * called on the half-built instance (descriptors start at -1 after
 	 * prepare, if given).
 	 */
 	void (*prepare)(struct ob_drive *drive);
-	int (*open)(struct ob_drive *drive, const char *arg, bool readonly,
+	int (*open)(struct ob_drive *drive, const char *arg, unsigned flags,
 		    struct ob_err *err);
 	void (*close)(struct ob_drive *drive);
 
@@ -51,6 +51,11 @@ struct ob_drive {
 	size_t request_size;
 	void (*resized)(void *arg);
 	void *resized_arg;
+	/*
+	 * Set by the open of a type whose drives are around another one.
+	 * Hand-over and content are the inner drive's; the front asks it.
+	 */
+	struct ob_drive *inner;
 	/* From here on the front's, src/block/block.c. */
 	unsigned in_flight, entered;
 	struct ob_block_request *done_head, **done_tail;

@@ -139,7 +139,7 @@ int ob_drive_open(struct ob_loop *loop, const char *spec, unsigned flags,
 	drive->name = full_name(type, arg);
 	if (type->prepare)
 		type->prepare(drive);
-	r = drive->name ? type->open(drive, arg, flags & OB_DRIVE_READONLY, err)
+	r = drive->name ? type->open(drive, arg, flags, err)
 			: ob_fail(err, ENOMEM, "out of memory");
 	if (r) {
 		ob_drive_close(drive);

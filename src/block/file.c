@@ -108,10 +108,11 @@ static int map_slots(struct file_drive *file, struct ob_err *err)
 	return 0;
 }
 
-static int file_open(struct ob_drive *drive, const char *path, bool readonly,
+static int file_open(struct ob_drive *drive, const char *path, unsigned flags,
 		     struct ob_err *err)
 {
 	struct file_drive *file = (struct file_drive *)drive;
+	bool readonly = flags & OB_DRIVE_READONLY;
 	int r;
 
 	drive->info.readonly = readonly;

@@ -53,7 +53,7 @@ static int mem_map(struct mem_drive *mem, struct ob_err *err)
 	return 0;
 }
 
-static int mem_open(struct ob_drive *drive, const char *arg, bool readonly,
+static int mem_open(struct ob_drive *drive, const char *arg, unsigned flags,
 		    struct ob_err *err)
 {
 	struct mem_drive *mem = (struct mem_drive *)drive;
@@ -63,7 +63,7 @@ static int mem_open(struct ob_drive *drive, const char *arg, bool readonly,
 		return r;
 	drive->info.block_size = OB_SECTOR;
 	drive->info.discard_granularity = sysconf(_SC_PAGESIZE);
-	drive->info.readonly = readonly;
+	drive->info.readonly = flags & OB_DRIVE_READONLY;
 	mem->fd = ob_memfd_create("drive", drive->info.size);
 	if (mem->fd < 0)
 		return ob_drive_fail(drive, err, -mem->fd,

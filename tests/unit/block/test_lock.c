@@ -36,8 +36,8 @@ static void two_drives_on_one_image_conflict(void **state)
 	rig_open(&rig, spec, true);
 	assert_non_null(strstr(rig_open_fails(&rig, spec, false, EBUSY),
 			       "it does not share \"write\""));
-	assert_int_equal(ob_drive_open(rig.loop, spec, true, &second, &err),
-			 0);
+	assert_int_equal(ob_drive_open(rig.loop, spec, OB_DRIVE_READONLY,
+				       &second, &err), 0);
 	ob_drive_close(second);
 	/* Closing one must not release the other's lock. */
 	rig_open_fails(&rig, spec, false, EBUSY);

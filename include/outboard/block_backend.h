@@ -40,7 +40,20 @@ struct ob_drive_type {
 	 */
 	void (*submit)(struct ob_drive *drive, struct ob_block_request *req);
 	void (*cancel)(struct ob_drive *drive, struct ob_block_request *req);
+	/* Looks at the size again.  Default: it never changes. */
 	int (*refresh)(struct ob_drive *drive, struct ob_err *err);
+
+	/*
+	 * Hand-over.  A drive that was opened with OB_DRIVE_INCOMING has no
+	 * right to its blocks and must not disturb who has it.  acquire takes
+	 * the right: one try, without waiting, -EBUSY when another has it.
+	 * release gives it up.  They are called in turn, with nothing in
+	 * flight; refresh follows acquire.  An error changes nothing.  When err
+	 * is NULL nobody reads why, so nothing needs to be found out.
+	 * Default: there is no such right, both succeed.
+	 */
+	int (*release)(struct ob_drive *drive, struct ob_err *err);
+	int (*acquire)(struct ob_drive *drive, struct ob_err *err);
 };
 
 struct ob_drive {
@@ -57,6 +70,7 @@ struct ob_drive {
 	 */
 	struct ob_drive *inner;
 	/* From here on the front's, src/block/block.c. */
+	bool active;
 	unsigned in_flight, entered;
 	struct ob_block_request *done_head, **done_tail;
 	struct ob_deferred done_soon;

@@ -134,6 +134,7 @@ int ob_drive_open(struct ob_loop *loop, const char *spec, unsigned flags,
 		return ob_fail(err, ENOMEM, "out of memory");
 	drive->type = type;
 	drive->loop = loop;
+	drive->active = !(flags & OB_DRIVE_INCOMING);
 	drive->done_tail = &drive->done_head;
 	drive->done_soon.run = deliver_queued;
 	drive->name = full_name(type, arg);
@@ -180,6 +181,8 @@ static int check(const struct ob_drive *drive,
 {
 	const struct ob_drive_info *info = &drive->info;
 
+	if (!ob_drive_is_active(drive))
+		return req->op == OB_BLOCK_FLUSH ? 1 : -ESHUTDOWN;
 	switch (req->op) {
 	case OB_BLOCK_FLUSH:
 		return 0;

@@ -15,6 +15,36 @@ extern "C" {
 
 #define OB_DRIVE_ABI 2u
 
+/*
+ * For a type whose blocks exist in this process alone and must travel with
+ * the device.  Its drives have info.memory, and a size that does not change.
+ * The front keeps the account of what changes.
+ */
+struct ob_drive_content {
+	/*
+	 * Sets *start and *length to the first bytes at or after from, which
+	 * is below the size, that are not known to be zero; *length <= max.
+	 * None: the size, and 0.  What a request under way is about to zero
+	 * counts as zero, so that what is found stays as it is until control
+	 * returns to the loop.  Reads nothing that would thereby take memory.
+	 */
+	void (*find)(struct ob_drive *drive, uint64_t from, uint64_t max,
+		     uint64_t *start, uint64_t *length);
+	/* About how many bytes find would find in all. */
+	uint64_t (*allocated)(struct ob_drive *drive);
+
+	/*
+	 * As in block.h; the front has checked that there is a stage, the
+	 * bounds, and for commit that nothing is in flight.  A commit that
+	 * fails leaves both contents as they are.
+	 */
+	int (*stage_begin)(struct ob_drive *drive);
+	int (*stage_put)(struct ob_drive *drive, uint64_t offset,
+			 const void *data, uint64_t length);
+	int (*stage_commit)(struct ob_drive *drive);
+	void (*stage_abort)(struct ob_drive *drive);
+};
+
 struct ob_drive_type {
 	uint32_t size;			/* sizeof(struct ob_drive_type) */
 	uint32_t abi;			/* OB_DRIVE_ABI */
@@ -54,6 +84,9 @@ struct ob_drive_type {
 	 */
 	int (*release)(struct ob_drive *drive, struct ob_err *err);
 	int (*acquire)(struct ob_drive *drive, struct ob_err *err);
+
+	/* Default: nothing travels. */
+	const struct ob_drive_content *content;
 };
 
 struct ob_drive {
@@ -70,7 +103,8 @@ struct ob_drive {
 	 */
 	struct ob_drive *inner;
 	/* From here on the front's, src/block/block.c. */
-	bool active;
+	bool active, staging;
+	struct ob_content *content;
 	unsigned in_flight, entered;
 	struct ob_block_request *done_head, **done_tail;
 	struct ob_deferred done_soon;

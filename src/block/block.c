@@ -20,7 +20,7 @@
 
 #include <outboard/block_backend.h>
 
-#include "block/types.h"
+#include "block/content.h"
 
 /* Longest part of a name that a message shows, so that the reason fits. */
 #define NAME_SHOWN 120
@@ -155,6 +155,7 @@ void ob_drive_close(struct ob_drive *drive)
 	if (!drive)
 		return;
 	assert(!drive->in_flight);
+	ob_content_drop(drive);
 	drive->type->close(drive);
 	free(drive->name);
 	free(drive);
@@ -209,10 +210,12 @@ void ob_drive_submit(struct ob_drive *drive, struct ob_block_request *req)
 	drive->in_flight++;
 	drive->entered++;
 	req->queued = false;
-	if (r)
+	if (r) {
 		ob_drive_done(drive, req, r < 0 ? r : 0);
-	else
+	} else {
+		ob_content_note(drive, req);
 		drive->type->submit(drive, req);
+	}
 	drive->entered--;
 }
 
@@ -229,6 +232,7 @@ void ob_drive_done(struct ob_drive *drive, struct ob_block_request *req,
 		   int rc)
 {
 	req->rc = rc;
+	ob_content_note(drive, req);
 	if (!drive->entered) {
 		deliver(drive, req);
 		return;

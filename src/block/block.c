@@ -210,12 +210,10 @@ void ob_drive_submit(struct ob_drive *drive, struct ob_block_request *req)
 	drive->in_flight++;
 	drive->entered++;
 	req->queued = false;
-	if (r) {
+	if (r)
 		ob_drive_done(drive, req, r < 0 ? r : 0);
-	} else {
-		ob_content_note(drive, req);
+	else
 		drive->type->submit(drive, req);
-	}
 	drive->entered--;
 }
 

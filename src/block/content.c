@@ -13,8 +13,9 @@
  * from being sent.  Unlike the first pass, it sends zeros too.
  *
  * When a request changes bytes is not known: at submit, at the end, in
- * between.  So it is marked twice, before it starts and when it has ended.
- * Whatever a run took in between is sent again.
+ * between.  It is marked when it has ended, whether well or not.  So whatever
+ * a run took in the meantime is sent again, and with nothing in flight the
+ * account is complete.
  *
  * A run ends where a page of zeros begins, and zeros are sent as a number.
  * Memory that was never touched is not read, since reading would allocate it.

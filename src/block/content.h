@@ -5,7 +5,7 @@
 
 #include "block/types.h"
 
-/* drive changes, or may have changed, the bytes of req; cheap when untracked. */
+/* req has ended and may have changed the drive's bytes. */
 void ob_content_note(struct ob_drive *drive,
 		     const struct ob_block_request *req);
 /* For close: the account and the stage. */

@@ -246,8 +246,8 @@ static void an_image_that_was_spoilt_meanwhile_is_not_taken(void **state)
 	rig_stop(&rig);
 }
 
-/* The linker's --wrap puts this before the drive's own probing. */
-static unsigned holes_punched;
+/* The linker's --wrap puts these before the drive's own calls. */
+static unsigned holes_punched, locks_set;
 int __real_fallocate64(int fd, int mode, off_t offset, off_t len);
 int __wrap_fallocate64(int fd, int mode, off_t offset, off_t len);
 
@@ -255,6 +255,35 @@ int __wrap_fallocate64(int fd, int mode, off_t offset, off_t len)
 {
 	holes_punched++;
 	return __real_fallocate64(fd, mode, offset, len);
+}
+
+int __real_fcntl64(int fd, int cmd, void *arg);
+int __wrap_fcntl64(int fd, int cmd, void *arg);
+
+int __wrap_fcntl64(int fd, int cmd, void *arg)
+{
+	locks_set += cmd == F_OFD_SETLK;
+	return __real_fcntl64(fd, cmd, arg);
+}
+
+/* It is tried a hundred times a second beside an owner at work. */
+static void asking_for_an_image_in_use_takes_no_lock(void **state)
+{
+	struct ob_drive *incoming;
+	char spec[160];
+	struct rig rig;
+
+	start_with_image(&rig, state, spec, sizeof(spec));
+	rig_open(&rig, spec, false);
+	locks_set = 0;
+	incoming = open_incoming(&rig, spec);
+	assert_int_equal(ob_drive_acquire(incoming, NULL), -EBUSY);
+	assert_int_equal(locks_set, 0);
+	assert_int_equal(ob_drive_release(rig.drive, NULL), 0);
+	assert_int_equal(ob_drive_acquire(incoming, NULL), 0);
+	assert_true(locks_set > 1);
+	ob_drive_close(incoming);
+	rig_stop(&rig);
 }
 
 /* An owner may be growing its image; nothing is tried out behind its end. */
@@ -314,7 +343,7 @@ static void readers_share_an_image_after_it_was_handed_over(void **state)
  * Two processes want the same image, give it up as soon as they have it, and
  * want it again.
  */
-#define ROUNDS 300
+#define ROUNDS 1000
 
 struct arena {
 	atomic_uint inside, clashes, rounds[2];
@@ -331,17 +360,17 @@ static void play(struct ob_drive *drive, struct arena *arena, unsigned me)
 		int r = ob_drive_acquire(drive, NULL);
 
 		if (r == -EBUSY) {
-			nap(20 + rnd() % 200);
+			nap(rnd() % 60);
 			continue;
 		}
 		if (r || atomic_fetch_add(&arena->inside, 1))
 			arena->clashes++;
-		nap(rnd() % 100);
+		nap(rnd() % 30);
 		arena->inside--;
 		arena->rounds[me]++;
 		if (ob_drive_release(drive, NULL))
 			arena->clashes++;
-		nap(rnd() % 100);
+		nap(rnd() % 30);
 	}
 }
 
@@ -391,6 +420,7 @@ int main(void)
 		ON_BOTH_ENGINES(what_was_written_meanwhile_is_read),
 		ON_BOTH_ENGINES(an_image_that_grew_meanwhile_has_its_new_size),
 		ON_BOTH_ENGINES(an_image_that_was_spoilt_meanwhile_is_not_taken),
+		ON_BOTH_ENGINES(asking_for_an_image_in_use_takes_no_lock),
 		ON_BOTH_ENGINES(opening_as_incoming_changes_nothing),
 		ON_BOTH_ENGINES(drives_are_handed_over_one_by_one),
 		ON_BOTH_ENGINES(readers_share_an_image_after_it_was_handed_over),

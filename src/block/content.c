@@ -120,28 +120,14 @@ int ob_drive_track(struct ob_drive *drive, bool on)
 	return 0;
 }
 
-static void mark(struct ob_content *content, uint64_t offset, uint64_t length)
-{
-	uint64_t ahead = content->first;
-
-	if (offset < ahead && length)
-		ob_track_mark(&content->track, offset,
-			      offset + min_u64(length, ahead - offset));
-}
-
+/* What lies ahead of the first pass needs no mark. */
 void ob_drive_wrote(struct ob_drive *drive, uint64_t offset, uint64_t length)
 {
-	drive = ob_drive_bottom(drive);
-	if (drive->content)
-		mark(drive->content, offset, length);
-}
+	struct ob_content *content = ob_drive_bottom(drive)->content;
 
-void ob_content_note(struct ob_drive *drive,
-		     const struct ob_block_request *req)
-{
-	if (drive->content && req->op != OB_BLOCK_READ &&
-	    req->op != OB_BLOCK_FLUSH)
-		mark(drive->content, req->offset, req->length);
+	if (content && length && offset < content->first)
+		ob_track_mark(&content->track, offset, offset +
+			      min_u64(length, content->first - offset));
 }
 
 void ob_drive_left(const struct ob_drive *drive, uint64_t *initial,

@@ -6,8 +6,14 @@
 #include "block/types.h"
 
 /* req has ended and may have changed the drive's bytes. */
-void ob_content_note(struct ob_drive *drive,
-		     const struct ob_block_request *req);
+static inline void ob_content_note(struct ob_drive *drive,
+				   const struct ob_block_request *req)
+{
+	if (drive->content && req->op != OB_BLOCK_READ &&
+	    req->op != OB_BLOCK_FLUSH)
+		ob_drive_wrote(drive, req->offset, req->length);
+}
+
 /* For close: the account and the stage. */
 void ob_content_drop(struct ob_drive *drive);
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /* Content that travels, on the receiving side. */
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <sys/mman.h>
@@ -124,6 +125,38 @@ static void a_stage_that_is_dropped_changes_nothing(void **state)
 
 	/* A drive may be closed with one. */
 	assert_int_equal(ob_drive_stage_begin(rig.drive), 0);
+	rig_stop(&rig);
+}
+
+static unsigned count_fds(void)
+{
+	unsigned count = 0;
+
+	for (int fd = 0; fd < 256; fd++)
+		count += fcntl(fd, F_GETFD) != -1;
+	return count;
+}
+
+/* Content that nobody wants any more is given back, if not at once. */
+static void memory_of_a_stage_is_given_back(void **state)
+{
+	struct rig rig;
+	unsigned before;
+
+	start(&rig, state, "mem:1M");
+	before = count_fds();
+	for (int i = 0; i < 20; i++) {
+		assert_int_equal(ob_drive_stage_begin(rig.drive), 0);
+		put(&rig, 0, 2, MIB);
+		if (i % 2)
+			ob_drive_stage_abort(rig.drive);
+		else
+			assert_int_equal(ob_drive_stage_commit(rig.drive), 0);
+	}
+	while (count_fds() > before)
+		assert_int_equal(ob_loop_turn(rig.loop, true), 0);
+	assert_int_equal(count_fds(), before);
+	assert_true(all_bytes_are(bytes_of(&rig), 2, MIB));
 	rig_stop(&rig);
 }
 
@@ -294,6 +327,7 @@ int main(void)
 		ON_BOTH_ENGINES(fresh_content_takes_the_place_of_the_old),
 		ON_BOTH_ENGINES(zeros_can_be_put_over_data),
 		ON_BOTH_ENGINES(a_stage_that_is_dropped_changes_nothing),
+		ON_BOTH_ENGINES(memory_of_a_stage_is_given_back),
 		ON_BOTH_ENGINES(what_does_not_fit_is_refused),
 		ON_BOTH_ENGINES(a_commit_that_fails_leaves_the_old_content),
 		ON_BOTH_ENGINES(a_commit_waits_for_requests),

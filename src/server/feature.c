@@ -58,6 +58,7 @@ static void cut(struct ob_reply *reply)
 	free(reply->bulk);
 	reply->bulk = NULL;
 	reply->bulk_len = 0;
+	reply->nr_more = 0;
 	ob_writer_init(&reply->wr, reply->buf, sizeof(reply->buf));
 	reply->wr.at += OB_HDR_SIZE + OB_FEATURE_SIZE;
 }
@@ -65,7 +66,7 @@ static void cut(struct ob_reply *reply)
 static int finish(struct ob_session *s, const struct ob_feature *ask)
 {
 	struct ob_reply *reply = &s->reply;
-	size_t len = ob_writer_len(&reply->wr) - OB_HDR_SIZE + reply->bulk_len;
+	size_t len = ob_reply_len(reply) - OB_HDR_SIZE;
 	struct ob_feature answer = { (uint32_t)len, ask->flags };
 	struct ob_writer wr;
 

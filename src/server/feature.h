@@ -9,7 +9,7 @@ struct ob_session;
 
 /*
  * rd holds the request's data: too little is -EINVAL, more is ignored.  The
- * data of the answer is appended to s->reply (wr, or bulk for what is large).
+ * data of the answer is appended to s->reply (wr; bulk or more for what is large).
  * ask->argsz bounds the whole answer: a handler that takes something away
  * looks first whether its answer fits.  -EINPROGRESS: answered later, see
  * ob_session_hold.

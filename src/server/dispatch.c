@@ -245,6 +245,7 @@ static void start_reply(struct ob_reply *reply)
 	reply->wr.at += OB_HDR_SIZE;
 	reply->bulk = NULL;
 	reply->bulk_len = 0;
+	reply->nr_more = 0;
 	reply->nr_fds = 0;
 }
 
@@ -266,27 +267,64 @@ static void pad_error(struct ob_session *s, const struct ob_request *req)
 		reply->bulk_len = pad;
 }
 
+size_t ob_reply_len(const struct ob_reply *reply)
+{
+	size_t len = ob_writer_len(&reply->wr) + reply->bulk_len;
+
+	for (unsigned i = 0; i < reply->nr_more; i++)
+		len += reply->more[i].iov_len;
+	return len;
+}
+
+/* The pieces of a reply, in order; their number. */
+static unsigned pieces(const struct ob_reply *reply, struct iovec *iov)
+{
+	unsigned n = 0;
+
+	iov[n].iov_base = (uint8_t *)reply->buf;
+	iov[n++].iov_len = ob_writer_len(&reply->wr);
+	if (reply->bulk_len) {
+		iov[n].iov_base = reply->bulk;
+		iov[n++].iov_len = reply->bulk_len;
+	}
+	for (unsigned i = 0; i < reply->nr_more; i++)
+		iov[n++] = reply->more[i];
+	return n;
+}
+
+static int transmit(struct ob_session *s, struct iovec *iov)
+{
+	const struct ob_reply *reply = &s->reply;
+
+	return ob_conn_send(s->main.conn, iov, pieces(reply, iov), reply->fds,
+			    reply->nr_fds);
+}
+
+/* Apart, so that a register access does not pay for 16 KiB of stack. */
+static __attribute__((noinline)) int transmit_many(struct ob_session *s)
+{
+	struct iovec iov[2 + OB_REPLY_MORE];
+
+	return transmit(s, iov);
+}
+
 static int send_reply(struct ob_session *s, const struct ob_hdr *asked,
 		      int error)
 {
 	struct ob_reply *reply = &s->reply;
-	size_t len = ob_writer_len(&reply->wr);
 	struct ob_hdr hdr = {
 		.id = asked->id,
 		.cmd = asked->cmd,
-		.size = (uint32_t)(len + reply->bulk_len),
+		.size = (uint32_t)ob_reply_len(reply),
 		.flags = OB_HDR_REPLY | (error ? OB_HDR_ERROR : 0u),
 		.error = (uint32_t)-error,
 	};
-	struct iovec iov[2] = {
-		{ reply->buf, len }, { reply->bulk, reply->bulk_len },
-	};
+	struct iovec iov[3];
 	struct ob_writer wr;
 
 	ob_writer_init(&wr, reply->buf, OB_HDR_SIZE);
 	ob_hdr_put(&wr, &hdr);
-	return ob_conn_send(s->main.conn, iov, reply->bulk_len ? 2 : 1,
-			    reply->fds, reply->nr_fds);
+	return reply->nr_more > 1 ? transmit_many(s) : transmit(s, iov);
 }
 
 static int run(struct ob_session *s, struct ob_request *req,

@@ -9,10 +9,11 @@ struct ob_session;
 
 /*
  * rd holds the request's data: too little is -EINVAL, more is ignored.  The
- * data of the answer is appended to s->reply (wr, or bulk for what is large).
+ * data of the answer is appended to s->reply (wr; bulk or more for what is
+ * large).
  * ask->argsz bounds the whole answer: a handler that takes something away
- * looks first whether its answer fits.  -EINPROGRESS: answered later, see
- * ob_session_hold.
+ * looks first whether its answer fits; it is not called at all when nobody
+ * wants to hear it.  -EINPROGRESS: answered later, see ob_session_hold.
  */
 typedef int (*ob_feature_fn)(struct ob_session *s,
 			     const struct ob_feature *ask,
@@ -24,5 +25,9 @@ struct ob_feature_row {
 	bool (*offered)(const struct ob_session *s);	/* NULL: always */
 	ob_feature_fn get, set;		/* NULL: cannot be done */
 };
+
+/* dirty_feature.c */
+extern const struct ob_feature_row ob_feature_log_start, ob_feature_log_stop,
+	ob_feature_log_report;
 
 #endif

@@ -6,6 +6,8 @@
 #ifndef OB_SERVER_SESSION_H
 #define OB_SERVER_SESSION_H
 
+#include <sys/uio.h>
+
 #include <outboard/loop.h>
 
 #include "proto/caps.h"
@@ -16,6 +18,7 @@ struct ob_device;
 
 #define OB_OUR_DATA_XFER (1u << 20)
 #define OB_REPLY_FDS 8
+#define OB_REPLY_MORE (UIO_MAXIOV - 2u)	/* beside buf and bulk */
 #define OB_REPLY_ROOM 4352u	/* header, fixed part, 4 KiB of data */
 
 /* The success reply of the request in hand, payload only. */
@@ -24,6 +27,13 @@ struct ob_reply {
 	uint8_t buf[OB_REPLY_ROOM];
 	uint8_t *bulk;			/* data that does not fit buf; owned */
 	size_t bulk_len;
+	/*
+	 * What follows both, where it lies: borrowed until the handler's
+	 * caller has sent the reply, the array too.  What the socket does
+	 * not take at once is copied, so it may change afterwards.
+	 */
+	const struct iovec *more;
+	unsigned nr_more;		/* OB_REPLY_MORE at most */
 	int fds[OB_REPLY_FDS];		/* borrowed */
 	unsigned nr_fds;
 };
@@ -72,6 +82,8 @@ void ob_session_want_pump(struct ob_session *s);
 
 /* dispatch.c: one message, to its reply. */
 int ob_dispatch(struct ob_session *s, struct ob_msg *msg);
+/* The reply as it stands, header included. */
+size_t ob_reply_len(const struct ob_reply *reply);
 
 /*
  * Handlers fill s->reply and return 0, or return -errno for an error reply.

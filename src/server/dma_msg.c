@@ -176,6 +176,8 @@ void ob_dma_msg_pump(struct ob_session *s)
 	struct ob_conn *conn = s->twin.conn ? s->twin.conn : s->main.conn;
 	struct ob_dma_msg *m;
 
+	if (s->is_held)
+		return;		/* an answer is due */
 	while (q->waiting && q->nr_sent < MAX_SENT && !ob_conn_pending(conn)) {
 		m = cut(q, s->caps.max_data_xfer_size);
 		if (!m)

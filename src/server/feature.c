@@ -91,7 +91,9 @@ int ob_do_feature(struct ob_session *s, const struct ob_request *req,
 		return finish(s, ask);
 	ob_reader_init(&rd, req->data, req->data_len);
 	r = (ask->flags & OB_FEATURE_GET ? row->get : row->set)(s, ask, &rd);
-	if (r && r != -EINPROGRESS)
+	if (r == -EINPROGRESS)
+		finish(s, ask);		/* it is sent as it is, later */
+	else if (r)
 		ob_err_prefix(&s->err, "%s", row->name);
 	return r ? r : finish(s, ask);
 }

@@ -12,7 +12,7 @@ struct ob_session;
  * data of the answer is appended to s->reply (wr; bulk or more for what is large).
  * ask->argsz bounds the whole answer: a handler that takes something away
  * looks first whether its answer fits.  -EINPROGRESS: answered later, see
- * ob_session_hold.
+ * is_held in session.h.
  */
 typedef int (*ob_feature_fn)(struct ob_session *s,
 			     const struct ob_feature *ask,

@@ -19,6 +19,11 @@ static bool look(struct ob_device *dev, bool worked)
 {
 	uint64_t now;
 
+	if (dev->session->is_held) {
+		/* Nothing to read; the watch hears if it hangs up. */
+		ob_session_spin(dev->session, false);
+		return false;
+	}
 	if (dev->poll_on) {
 		now = ob_loop_now(dev->loop);
 		if (worked)

@@ -184,17 +184,8 @@ static int do_reset(struct ob_session *s, const struct ob_request *req,
 	(void)req;
 	(void)msg;
 	ob_device_reset(s->dev, OB_RESET_DEVICE);
+	ob_mig_reset(s->dev);
 	return 0;
-}
-
-/* Migration and dirty logging are not offered, and so say the replies. */
-static int do_unsupported(struct ob_session *s, const struct ob_request *req,
-			  struct ob_msg *msg)
-{
-	(void)s;
-	(void)req;
-	(void)msg;
-	return -ENOTTY;
 }
 
 static const struct command commands[OB_NR_CMDS] = {
@@ -211,8 +202,8 @@ static const struct command commands[OB_NR_CMDS] = {
 	[OB_CMD_DEVICE_RESET] = { do_reset, 0 },
 	[OB_CMD_REGION_WRITE_MULTI] = { do_write_multi, 0 },
 	[OB_CMD_DEVICE_FEATURE] = { ob_do_feature, 0 },
-	[OB_CMD_MIG_DATA_READ] = { do_unsupported, 0 },
-	[OB_CMD_MIG_DATA_WRITE] = { do_unsupported, 0 },
+	[OB_CMD_MIG_DATA_READ] = { ob_do_mig_read, 0 },
+	[OB_CMD_MIG_DATA_WRITE] = { ob_do_mig_write, 0 },
 };
 
 /* Finds the row, checks what all commands have in common, runs it. */

@@ -9,6 +9,9 @@
  * waits for one of the client's.  Where a twin socket was agreed they use
  * that, which only changes the socket.
  *
+ * Nor do any leave while the device comes to a standstill: the client waits for
+ * the answer to that.
+ *
  * A transfer is cut into messages of the agreed size; few are under way at a
  * time, the others wait here.  A reply is matched by its id and command and
  * must say what was asked.
@@ -98,6 +101,8 @@ int ob_dma_msg_add(struct ob_device *dev, struct ob_dma_op *op, bool write,
 
 	if (!op || !dev->session || ob_config_hits_bar(dev, addr, len))
 		return -EFAULT;
+	if (dev->mig.stopping)
+		return -ECANCELED;	/* it would not leave any more */
 	m = malloc(sizeof(*m));
 	if (!m)
 		return -ENOMEM;

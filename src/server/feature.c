@@ -17,7 +17,14 @@
 #include "server/feature.h"
 #include "server/session.h"
 
-static const struct ob_feature_row *const rows[] = { 0 };
+static const struct ob_feature_row *const rows[] = {
+	&ob_feature_migration,
+	&ob_feature_mig_state,
+	&ob_feature_mig_size,
+	&ob_feature_precopy_info,
+	&ob_feature_error_text,
+	NULL
+};
 
 static const struct ob_feature_row *find(const struct ob_session *s,
 					 unsigned number)

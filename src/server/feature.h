@@ -25,4 +25,8 @@ struct ob_feature_row {
 	ob_feature_fn get, set;		/* NULL: cannot be done */
 };
 
+/* mig_feature.c */
+extern const struct ob_feature_row ob_feature_migration, ob_feature_mig_state,
+	ob_feature_mig_size, ob_feature_precopy_info, ob_feature_error_text;
+
 #endif

@@ -123,6 +123,7 @@ void ob_session_destroy(struct ob_session *s, const char *why)
 
 	ob_log(&dev->log, OB_LOG_GUEST, "client %d %s", (int)s->pid, why);
 	dev->session = NULL;
+	ob_mig_interrupt(dev);
 	ob_poll_update(dev);
 	ob_defer_cancel(dev->loop, &s->pump);
 	ob_defer_cancel(dev->loop, &s->again);
@@ -137,6 +138,7 @@ void ob_session_destroy(struct ob_session *s, const char *why)
 	ob_dma_clear(dev);
 	if (dev->cls->disconnected)
 		dev->cls->disconnected(dev);
+	ob_mig_disconnected(dev);
 	ob_step_end(&dev->mem);
 }
 

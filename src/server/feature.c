@@ -23,6 +23,9 @@ static const struct ob_feature_row *const rows[] = {
 	&ob_feature_mig_size,
 	&ob_feature_precopy_info,
 	&ob_feature_error_text,
+	&ob_feature_log_start,
+	&ob_feature_log_stop,
+	&ob_feature_log_report,
 	NULL
 };
 
@@ -96,6 +99,9 @@ int ob_do_feature(struct ob_session *s, const struct ob_request *req,
 		return r;
 	if (ask->flags & OB_FEATURE_PROBE)
 		return finish(s, ask);
+	if ((ask->flags & OB_FEATURE_GET) &&
+	    (req->hdr.flags & OB_HDR_NO_REPLY))
+		return 0;	/* what it takes away would be lost */
 	ob_reader_init(&rd, req->data, req->data_len);
 	r = (ask->flags & OB_FEATURE_GET ? row->get : row->set)(s, ask, &rd);
 	if (r == -EINPROGRESS)

@@ -95,10 +95,10 @@ static int do_halt(struct ob_session *s)
 	begin_stop(dev);
 	if (!mig->stopped && !ob_mig_is_late(dev, OB_MIG_DRAIN_MAX_MS))
 		return -EINPROGRESS;
-	mig->halted = true;
-	ob_poll_update(dev);
 	if (dev->cls->halt)
 		dev->cls->halt(dev);
+	mig->halted = true;
+	ob_poll_update(dev);
 	ob_mig_drives_flush(dev);
 	if (mig->save)
 		ob_mig_save_stopped(dev);

@@ -135,6 +135,7 @@ void ob_session_destroy(struct ob_session *s, const char *why)
 	ob_step_begin(&dev->mem);
 	ob_dma_msg_fail_all(dev, -ECANCELED);
 	ob_irqs_drop(dev);
+	ob_dma_log_end(dev);
 	ob_dma_clear(dev);
 	if (dev->cls->disconnected)
 		dev->cls->disconnected(dev);

@@ -370,6 +370,8 @@ int ob_do_mig_read(struct ob_session *s, const struct ob_request *req,
 	int r = check_read(s, &req->mig);
 
 	(void)msg;
+	if (req->hdr.flags & OB_HDR_NO_REPLY)
+		size = 0;	/* what it takes away would be lost */
 	if (r == 0 && size == 0)
 		return put_answer(&s->reply, 0);
 	if (r || (r = keep_room(mig->save, size)))

@@ -117,14 +117,19 @@ void ob_mig_core_commit(struct ob_device *dev, const struct ob_core *core,
 struct ob_content_run;
 struct ob_mig_bar {
 	const struct ob_bar *bar;
-	uint8_t *base;			/* of the device, or the stage */
+	int fd;				/* a memfd: the device's, or a stage */
+	uint8_t *base;			/* it, mapped */
 	uint64_t at;			/* saving: what comes next */
 };
+/* A stage; finish accepts a failed init, and zeroed structures with base NULL. */
+int ob_mig_bar_init(struct ob_mig_bar *stage, const struct ob_bar *bar);
+void ob_mig_bar_finish(struct ob_mig_bar *stage);
 bool ob_mig_bar_take(void *arg, uint64_t max, struct ob_content_run *run);
 void ob_mig_bar_left(void *arg, uint64_t *initial, uint64_t *dirty);
 /* Within the bounds of an area?  base NULL: nothing is written. */
 int ob_mig_bar_put(void *arg, uint64_t offset, const void *data,
 		   uint64_t length);
-void ob_mig_bar_commit(const struct ob_mig_bar *stage, uint8_t *to);
+void ob_mig_bar_commit(const struct ob_mig_bar *stage,
+		       const struct ob_mig_bar *to);
 
 #endif

@@ -93,7 +93,8 @@ static void add_bars(struct ob_device *dev, struct ob_mig_save *save)
 		if (!dev->bars[i].base)
 			continue;
 		save->bars[i] = (struct ob_mig_bar){
-			&dev->pci.bars[i], dev->bars[i].base, 0
+			&dev->pci.bars[i], dev->bars[i].fd, dev->bars[i].base,
+			0
 		};
 		add_content(save, &(struct ob_content_source){
 			.id = { OB_CONTENT_BAR, i, dev->pci.bars[i].size },

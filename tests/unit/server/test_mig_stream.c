@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "fake_drive.h"
@@ -244,6 +244,16 @@ static void a_small_limit_of_the_client_holds_in_both_directions(void **arg)
 	rig_end(rig);
 }
 
+static uint64_t data_size(struct rig *rig)
+{
+	uint64_t size;
+
+	assert_int_equal(rig_feature(rig, 16, GET | 9, "", 0), 0);
+	assert_int_equal(rig->len, 16);
+	memcpy(&size, rig->reply + 8, sizeof(size));
+	return size;
+}
+
 static void zeros_of_a_bar_replace_what_was_there(void **arg)
 {
 	struct stream stream = { 0 };
@@ -255,6 +265,26 @@ static void zeros_of_a_bar_replace_what_was_there(void **arg)
 	rig_load(b, &stream);
 	assert_int_equal(rig_mig_set(b, S_STOP), 0);
 	expect_same(a, b);
+	stream_free(&stream);
+	end(a);
+	end(b);
+}
+
+static void what_was_never_written_takes_no_memory(void **arg)
+{
+	struct stream stream = { 0 };
+	struct rig *a = start(&from_disk), *b = start(&to_disk);
+	struct stat st;
+
+	(void)arg;
+	assert_true(data_size(a) < 0x1000 + FAKE_SIZE + 2048);
+	rig_save(a, &stream);
+	rig_load(b, &stream);
+	assert_int_equal(rig_mig_set(b, S_STOP), 0);
+	assert_int_equal(fstat(a->dev->bars[0].fd, &st), 0);
+	assert_int_equal(st.st_blocks, 0);
+	assert_int_equal(fstat(b->dev->bars[0].fd, &st), 0);
+	assert_int_equal(st.st_blocks, 0);
 	stream_free(&stream);
 	end(a);
 	end(b);
@@ -324,16 +354,6 @@ static void precopy_info_is_for_precopy_and_for_those_who_agreed(void **arg)
 	assert_int_equal(rig_feature(plain, 24, GET | 0xfb00, "", 0), ENOTTY);
 	assert_int_equal(rig_feature(plain, 264, GET | 0xfb01, "", 0), ENOTTY);
 	rig_end(plain);
-}
-
-static uint64_t data_size(struct rig *rig)
-{
-	uint64_t size;
-
-	assert_int_equal(rig_feature(rig, 16, GET | 9, "", 0), 0);
-	assert_int_equal(rig->len, 16);
-	memcpy(&size, rig->reply + 8, sizeof(size));
-	return size;
 }
 
 static void the_size_that_is_told_is_not_too_small(void **arg)
@@ -417,6 +437,7 @@ int main(void)
 		cmocka_unit_test(
 			a_small_limit_of_the_client_holds_in_both_directions),
 		cmocka_unit_test(zeros_of_a_bar_replace_what_was_there),
+		cmocka_unit_test(what_was_never_written_takes_no_memory),
 		cmocka_unit_test(what_nobody_would_hear_is_not_taken),
 		cmocka_unit_test(content_goes_while_the_device_runs),
 		cmocka_unit_test(

@@ -457,6 +457,28 @@ static void a_source_that_goes_on_takes_its_drives_back(void **arg)
 	end(rig);
 }
 
+/* It was handed over and ran elsewhere: what is here is old. */
+static void a_device_is_not_saved_while_another_has_its_drives(void **arg)
+{
+	struct rig *rig = start("");
+	struct stream stream = { 0 };
+
+	(void)arg;
+	rig_save(rig, &stream);
+	disk.refusals = 100000;
+	assert_int_equal(rig_mig_set(rig, S_COPY), EBUSY);
+	assert_non_null(strstr(rig_why(rig), "fake: locked"));
+	assert_int_equal(rig_mig_get(rig), S_STOP);
+	assert_int_equal(rig_call(rig, RESET, "", 0), 0);
+	assert_int_equal(rig_mig_set(rig, S_PRE), EBUSY);
+	assert_int_equal(rig_mig_get(rig), S_RUNNING);
+	disk.refusals = 0;
+	assert_int_equal(rig_mig_set(rig, S_PRE), 0);
+	assert_true(disk.active);
+	stream_free(&stream);
+	end(rig);
+}
+
 static void reset_does_not_take_what_was_handed_over(void **arg)
 {
 	struct rig *rig = start("");
@@ -515,6 +537,8 @@ int main(void)
 		cmocka_unit_test(
 			a_drive_is_given_back_when_the_next_is_not_free),
 		cmocka_unit_test(a_source_that_goes_on_takes_its_drives_back),
+		cmocka_unit_test(
+			a_device_is_not_saved_while_another_has_its_drives),
 		cmocka_unit_test(reset_does_not_take_what_was_handed_over),
 		cmocka_unit_test(a_destination_says_so),
 	};

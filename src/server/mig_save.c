@@ -26,6 +26,7 @@
 
 #define BARS 6u
 #define LOOK_EVERY_MS 1
+#define ENOUGH_NS 50000000u	/* of one answer, while the device runs */
 
 struct ob_mig_save {
 	struct ob_part parts[OB_PARTS_MAX];
@@ -266,11 +267,14 @@ static void keep(struct ob_mig_save *save, unsigned pieces)
 
 /*
  * Fills up what is kept to `size` bytes.  0: it has that, or there is no more;
- * -EINPROGRESS: END would be next, and the drives are not free.
+ * -EINPROGRESS: END would be next, and the drives are not free.  Looking
+ * through zeros takes time and brings little, so in PRE_COPY, where a short
+ * answer does no harm, it is given up after a while.
  */
 static int collect(struct ob_device *dev, size_t size, struct ob_err *err)
 {
 	struct ob_mig_save *save = dev->mig.save;
+	uint64_t enough = ob_loop_now(dev->loop) + ENOUGH_NS;
 	size_t have, n;
 	unsigned count;
 	int r;
@@ -279,6 +283,8 @@ static int collect(struct ob_device *dev, size_t size, struct ob_err *err)
 		count = OB_REPLY_MORE;
 		n = ob_saver_read(save->saver, size - have, save->iov, &count);
 		keep(save, count);
+		if (n && !dev->mig.halted && ob_loop_now(dev->loop) > enough)
+			return 0;
 		if (n)
 			continue;
 		if (!ob_saver_wants_end(save->saver))

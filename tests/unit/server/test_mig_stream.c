@@ -205,6 +205,47 @@ static void only_some_states_can_be_read_or_written(void **arg)
 	end(a);
 }
 
+/* Whatever was read, written or changed: the device goes on as it was. */
+static void a_session_can_be_called_off_at_any_byte(void **arg)
+{
+	struct stream whole = { 0 };
+	struct rig *a = start(&from_disk);
+	struct ob_core core;
+	uint8_t bytes[4096];
+	uint32_t got;
+	size_t at;
+
+	(void)arg;
+	fill(a, &from_disk);
+	rig_save(a, &whole);
+	core = *a->dev->core;
+	for (at = 0; at < whole.len; at += whole.len / 30 + 1) {
+		uint32_t len = at < sizeof(bytes) ? (uint32_t)at : 4096;
+
+		assert_int_equal(rig_mig_set(a, S_RUNNING), 0);
+		assert_int_equal(rig_mig_set(a, S_PRE), 0);
+		assert_int_equal(rig_mig_read(a, len, bytes, &got), 0);
+		if (at % 2)
+			assert_int_equal(rig_mig_set(a, S_PRE_P2P), 0);
+		assert_int_equal(rig_mig_set(a, S_RUNNING), 0);
+		assert_int_equal(rig_mig_set(a, S_COPY), 0);
+		assert_int_equal(rig_mig_read(a, len, bytes, &got), 0);
+		assert_int_equal(rig_mig_set(a, S_RESUMING), 0);
+		assert_int_equal(rig_mig_write(a, whole.bytes, (uint32_t)at), 0);
+		assert_memory_equal(a->dev->core, &core, sizeof(core));
+		assert_int_equal(rig_state(a)->regs[5], 0x1005);
+		rig_hang_up(a);
+		rig_connect(a);
+		assert_int_equal(rig_version(a, NULL), 0);
+		core.intx_masked = a->dev->core->intx_masked;
+		assert_memory_equal(a->dev->core, &core, sizeof(core));
+		assert_int_equal(rig_state(a)->regs[5], 0x1005);
+		assert_true(from_disk.active);
+	}
+	stream_free(&whole);
+	end(a);
+}
+
 static void more_than_was_agreed_is_refused(void **arg)
 {
 	struct rig *a = start(&from_disk);
@@ -433,6 +474,7 @@ int main(void)
 		cmocka_unit_test(nothing_is_read_or_written_with_size_0),
 		cmocka_unit_test(after_the_end_a_read_gives_nothing),
 		cmocka_unit_test(only_some_states_can_be_read_or_written),
+		cmocka_unit_test(a_session_can_be_called_off_at_any_byte),
 		cmocka_unit_test(more_than_was_agreed_is_refused),
 		cmocka_unit_test(
 			a_small_limit_of_the_client_holds_in_both_directions),

@@ -133,6 +133,8 @@ static int do_save(struct ob_session *s)
 		return r;
 	if (s->dev->mig.halted)
 		ob_mig_save_stopped(s->dev);
+	else
+		ob_mig_drives_flush(s->dev);
 	return 0;
 }
 
@@ -190,7 +192,11 @@ static const struct {
 
 static void be_patient(struct ob_device *dev, uint64_t ms)
 {
-	dev->mig.deadline = ob_loop_now(dev->loop) + ms * NS_PER_MS;
+	struct ob_mig *mig = &dev->mig;
+
+	mig->deadline = ob_loop_now(dev->loop) + ms * NS_PER_MS;
+	if (mig->deadline > mig->latest)
+		mig->deadline = mig->latest;
 }
 
 static void begin_arc(struct ob_device *dev, const struct ob_mig_arc *arc)
@@ -286,6 +292,8 @@ static void woken(struct ob_deferred *deferred)
 int ob_mig_hold(struct ob_session *s, ob_mig_try what, uint64_t patience_ms)
 {
 	s->dev->mig.held = what;
+	s->dev->mig.latest = ob_loop_now(s->dev->loop) +
+			     (uint64_t)OB_MIG_ALL_MS * NS_PER_MS;
 	be_patient(s->dev, patience_ms);
 	return attempt(s);
 }

@@ -18,7 +18,8 @@ struct ob_mig_drive;
 struct ob_mig_save;
 struct ob_mig_load;
 
-/* No answer of ours takes longer (R8), so all waits end before. */
+/* An answer comes within a second (R8), so all its waits together end before. */
+#define OB_MIG_ALL_MS 900u
 #define OB_MIG_DRAIN_MAX_MS 900u	/* for what is under way, option drain */
 #define OB_MIG_DRAIN_MS "100"
 #define OB_MIG_FREE_MS 900u		/* for drives, before END is read */
@@ -41,7 +42,8 @@ struct ob_mig {
 	ob_mig_try held;		/* what the client waits for, or NULL */
 	struct ob_timer timer;		/* the next try */
 	struct ob_deferred wake;	/* the same, now */
-	uint64_t deadline, wait_ns;	/* ob_loop_now's clock */
+	uint64_t deadline, latest;	/* of this wait, of all; ob_loop_now */
+	uint64_t wait_ns;		/* until the next try */
 
 	struct ob_mig_drive *drives;	/* the model's; mig_drives.c */
 	unsigned nr_drives;

@@ -5,7 +5,8 @@
  * A drive is given away when nothing of it is under way, everything that ended
  * is on the medium, and the lock is released, in this order; END of a stream
  * waits for that.  The flush is begun at the standstill, so that it overlaps
- * with the reading of the stream.  Only a flush that was begun with nothing else
+ * with the reading of the stream, and another one when a device that runs begins
+ * to be saved, so that little is left for the former.  Only a flush that was begun with nothing else
  * under way counts: what was cancelled and ended after the flush would
  * otherwise be written back some time later, over the new owner's data.
  *
@@ -45,10 +46,14 @@ static void flushed(struct ob_block_request *req, int rc)
 	d->clean = rc == 0 && d->alone;
 }
 
+/* One that is under way already was begun too early to count. */
 static void begin_flush(struct ob_mig_drive *d)
 {
-	if (d->flushing)
+	d->clean = false;
+	if (d->flushing) {
+		d->alone = false;
 		return;
+	}
 	d->alone = ob_drive_in_flight(d->drive) == 0;
 	d->flushing = true;
 	d->flush->req.op = OB_BLOCK_FLUSH;

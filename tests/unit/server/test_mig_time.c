@@ -345,6 +345,55 @@ static void a_flush_counts_only_with_nothing_under_way(void **arg)
 	end(rig);
 }
 
+/* One that a running device began is not the one that counts. */
+static void a_device_that_runs_is_flushed_early_and_again(void **arg)
+{
+	struct rig *rig = start("");
+	struct stream stream = { 0 };
+
+	(void)arg;
+	assert_int_equal(rig_mig_set(rig, S_PRE), 0);
+	rig_settle(rig);
+	assert_int_equal(disk.flushes, 1);
+	disk.hang = true;
+	assert_int_equal(rig_mig_set(rig, S_COPY), 0);
+	assert_int_equal(disk.flushes, 2);
+	ask_for_all(rig);
+	assert_true(rig_silent(rig));
+	fake_let_go(&disk);
+	assert_true(rig_receive(rig));
+	assert_int_equal(rig_mig_set(rig, S_RUNNING), 0);
+
+	disk.hang = true;
+	assert_int_equal(rig_mig_set(rig, S_PRE), 0);
+	assert_int_equal(disk.flushes, 3);
+	assert_int_equal(rig_mig_set(rig, S_COPY), 0);
+	fake_let_go(&disk);
+	rig_settle(rig);
+	rig_read_all(rig, &stream, 4096);
+	assert_int_equal(disk.flushes, 4);
+	assert_false(disk.active);
+	stream_free(&stream);
+	end(rig);
+}
+
+static void test_r8_the_waits_of_one_answer_end_together(void **arg)
+{
+	struct rig *rig = start(",drain=900");
+	uint64_t began;
+
+	(void)arg;
+	rig_seen(rig)->slow = true;
+	disk.active = false;
+	disk.refusals = 100000;
+	began = ob_loop_now(rig->loop);
+	assert_int_equal(rig_mig_set(rig, S_COPY), EBUSY);
+	/* Both in full would be 1.4 s; a busy machine may add something. */
+	assert_true(ob_loop_now(rig->loop) - began < 1250000000u);
+	assert_int_equal(rig_mig_get(rig), S_STOP);
+	end(rig);
+}
+
 static void a_client_that_hangs_up_at_the_end_is_not_waited_for(void **arg)
 {
 	struct rig *rig = start("");
@@ -529,6 +578,9 @@ int main(void)
 			a_flush_that_fails_is_named_and_can_be_tried_again),
 		cmocka_unit_test(a_drive_that_does_not_come_free_is_named),
 		cmocka_unit_test(a_flush_counts_only_with_nothing_under_way),
+		cmocka_unit_test(
+			a_device_that_runs_is_flushed_early_and_again),
+		cmocka_unit_test(test_r8_the_waits_of_one_answer_end_together),
 		cmocka_unit_test(
 			a_client_that_hangs_up_at_the_end_is_not_waited_for),
 		cmocka_unit_test(a_device_ends_after_its_flush),

@@ -244,6 +244,11 @@ int ob_dirty_cover(struct ob_dirty *log, uint64_t first, uint64_t last)
 	return r;
 }
 
+const char *ob_dirty_why(int r)
+{
+	return r == -E2BIG ? "more than 128 TiB to log" : strerror(-r);
+}
+
 void ob_dirty_blind(struct ob_dirty *log, uint64_t first, uint64_t last)
 {
 	if (!log->is_blind || first < log->blind.first)

@@ -78,6 +78,8 @@ void ob_dirty_destroy(struct ob_dirty *log);
  * -E2BIG: more than OB_DIRTY_CHUNKS_MAX; part of it may be covered then.
  */
 int ob_dirty_cover(struct ob_dirty *log, uint64_t first, uint64_t last);
+/* In the words of whoever reads that it failed. */
+const char *ob_dirty_why(int r);
 /* Gives up on it: from now on every answer says that all of it is dirty. */
 void ob_dirty_blind(struct ob_dirty *log, uint64_t first, uint64_t last);
 

@@ -19,7 +19,6 @@
  */
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "server/device_impl.h"
 #include "server/dirty.h"
@@ -137,8 +136,7 @@ static int cover_maps(struct ob_session *s, struct ob_dirty *log)
 			ob_fail(&s->err, -r, "%#llx..%#llx: %s",
 				(unsigned long long)range->first,
 				(unsigned long long)range->last,
-				r == -E2BIG ? "more than 128 TiB to log" :
-				strerror(-r));
+				ob_dirty_why(r));
 	}
 	return r;
 }

@@ -175,25 +175,39 @@ static uint64_t window(uint64_t page, uint64_t first, uint64_t end)
 	return mask;
 }
 
-static void take_word(struct take *t, struct ob_dirty_chunk *c, uint32_t w)
+/* False: pages that are not wholly inside are still dirty in it. */
+static bool take_word(struct take *t, struct ob_dirty_chunk *c, uint32_t w)
 {
-	uint64_t page = (c->index * WORDS + w) * 64, bit = UINT64_C(1) << (w % 64);
-	uint64_t mine = window(page, t->inside, t->inside_end), set;
+	uint64_t page = (c->index * WORDS + w) * 64;
+	uint64_t mine = window(page, t->inside, t->inside_end), set, rest;
 
-	atomic_fetch_and_explicit(&c->summary[w / 64], ~bit,
-				  memory_order_acquire);
 	set = atomic_fetch_and_explicit(&c->words[w], ~mine,
 					memory_order_relaxed);
-	if (set & ~mine)
-		atomic_fetch_or_explicit(&c->summary[w / 64], bit,
-					 memory_order_release);
+	rest = set & ~mine;
 	set &= window(page, t->touched, t->touched_end);
-	if (!set)
-		return;
-	if (t->aligned)
+	if (set && t->aligned)
 		tell_word(t, page, set);
-	else
+	else if (set)
 		tell_runs(t, page, set);
+	return !rest;
+}
+
+/* The words of set, of 64 that one word of the summary speaks for. */
+static void take_words(struct take *t, struct ob_dirty_chunk *c, uint32_t s,
+		       uint64_t set)
+{
+	uint64_t left = 0;
+
+	atomic_fetch_and_explicit(&c->summary[s], ~set, memory_order_acquire);
+	for (; set; set &= set - 1) {
+		uint32_t n = (uint32_t)__builtin_ctzll(set);
+
+		if (!take_word(t, c, s * 64 + n))
+			left |= UINT64_C(1) << n;
+	}
+	if (left)
+		atomic_fetch_or_explicit(&c->summary[s], left,
+					 memory_order_release);
 }
 
 static void take_chunk(struct take *t, struct ob_dirty_chunk *c)
@@ -209,8 +223,8 @@ static void take_chunk(struct take *t, struct ob_dirty_chunk *c)
 						    memory_order_relaxed);
 
 		set &= window((uint64_t)s * 64, from, (uint64_t)to + 1);
-		for (; set; set &= set - 1)
-			take_word(t, c, s * 64 + (uint32_t)__builtin_ctzll(set));
+		if (set)
+			take_words(t, c, s, set);
 	}
 }
 

@@ -211,10 +211,9 @@ static void log_range(struct ob_device *dev, const struct ob_range *range)
 	if (!r)
 		return;
 	ob_dirty_blind(log, range->first, range->last);
-	ob_log(&dev->log, OB_LOG_GUEST, "no room to log writes to %#llx..%#llx "
-	       "(%s): told as written from now on",
-	       (unsigned long long)range->first,
-	       (unsigned long long)range->last, strerror(-r));
+	ob_log(&dev->log, OB_LOG_GUEST, "writes to %#llx..%#llx are not logged "
+	       "but told as dirty: %s", (unsigned long long)range->first,
+	       (unsigned long long)range->last, ob_dirty_why(r));
 }
 
 static int map_range(struct ob_device *dev, struct ob_range *range,

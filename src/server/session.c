@@ -36,6 +36,9 @@
 /* Header and fixed part beside the data; VERSION's JSON is shorter. */
 #define MAX_MESSAGE (OB_HDR_SIZE + OB_REGION_ACCESS_SIZE + OB_OUR_DATA_XFER)
 
+/* The largest answer but a bitmap of dirty pages, and some to spare. */
+#define SEND_ROOM (OB_OUR_DATA_XFER + OB_OUR_DATA_XFER / 4)
+
 #define BATCH_NS 500000u	/* then others have their turn */
 #define DRAIN_NS 20000000u	/* of a client that has gone */
 #define LOOK_EVERY 8u		/* messages between looks at the clock */
@@ -59,6 +62,7 @@ static int channel_open(struct ob_channel *ch, struct ob_loop *loop, int fd,
 	if (r)
 		return r;
 	ob_conn_refuse_sockets(ch->conn);
+	ob_conn_want_room(ch->conn, SEND_ROOM);
 	ch->watch.fd = fd;
 	ch->watch.ready = ready;
 	ch->watch.events = wanted(ch);

@@ -74,6 +74,12 @@ int ob_msg_take_fd(struct ob_msg *msg, size_t index);
 void ob_msg_finish(struct ob_msg *msg);
 
 /*
+ * Asks the kernel for room to take len bytes at once: what it does not take is
+ * copied and goes out in small pieces as the peer reads, which costs more than
+ * the peer's reading.  The kernel may grant less, and then that is how it is.
+ */
+void ob_conn_want_room(struct ob_conn *conn, size_t len);
+/*
  * Sends one message, header included, from several pieces; fds stay the
  * caller's (the kernel has its own reference when this returns 0; kept
  * messages hold duplicates).  0 or -errno; the connection is dead then.

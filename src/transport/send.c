@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -140,6 +141,13 @@ int ob_conn_send(struct ob_conn *conn, const struct iovec *iov, unsigned count,
 	if ((size_t)n == total(iov, count))
 		return 0;
 	return keep(conn, iov, count, n, fds, nr_fds);
+}
+
+void ob_conn_want_room(struct ob_conn *conn, size_t len)
+{
+	int size = len < INT_MAX ? (int)len : INT_MAX;
+
+	setsockopt(conn->fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
 }
 
 /* 0: all of it has left. */

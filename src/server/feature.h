@@ -10,11 +10,9 @@ struct ob_session;
 /*
  * rd holds the request's data: too little is -EINVAL, more is ignored.  The
  * data of the answer is appended to s->reply (wr; bulk or more for what is
- * large).
- * ask->argsz bounds the whole answer: a handler that takes something away
- * looks first whether its answer fits; it is not called at all when nobody
- * wants to hear it.  -EINPROGRESS: answered later, see
- * is_held in session.h.
+ * large).  ask->argsz bounds the whole answer: a handler that takes something
+ * away looks first whether its answer fits; it is not called at all when nobody
+ * wants to hear it.  -EINPROGRESS: answered later, see is_held in session.h.
  */
 typedef int (*ob_feature_fn)(struct ob_session *s,
 			     const struct ob_feature *ask,

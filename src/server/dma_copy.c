@@ -24,6 +24,12 @@ struct walk {
 	bool queued;		/* some of it went to messages */
 };
 
+/* The guest said no, or the device stands still. */
+static bool may_access(const struct ob_device *dev)
+{
+	return dev->bus_master && !dev->mig.halted;
+}
+
 static int find(struct ob_device *dev, uint64_t addr, bool write,
 		struct ob_range **out)
 {
@@ -130,7 +136,7 @@ static int transfer(struct walk *w, const struct ob_seg *segs, unsigned count)
 	unsigned i;
 	int r = 0;
 
-	if (!w->dev->bus_master)
+	if (!may_access(w->dev))
 		return -EACCES;
 	if (w->op)
 		w->op->pending = 0;
@@ -174,7 +180,7 @@ void *ob_dma_ptr(struct ob_device *dev, uint64_t addr, uint64_t len,
 {
 	struct ob_range *range;
 
-	if (!dev->bus_master || len == 0 || find(dev, addr, write, &range))
+	if (!may_access(dev) || len == 0 || find(dev, addr, write, &range))
 		return NULL;
 	if (!range->host || within(range, addr, len) != len ||
 	    atomic_load_explicit(&range->window->guard.lost,
@@ -190,7 +196,7 @@ int ob_dma_check(struct ob_device *dev, uint64_t addr, uint64_t len,
 	uint64_t n;
 	int r;
 
-	if (!dev->bus_master)
+	if (!may_access(dev))
 		return -EACCES;
 	if (len && addr > UINT64_MAX - (len - 1))
 		return -EFAULT;

@@ -18,6 +18,11 @@
 #include "server/session.h"
 
 static const struct ob_feature_row *const rows[] = {
+	&ob_feature_migration,
+	&ob_feature_mig_state,
+	&ob_feature_mig_size,
+	&ob_feature_precopy_info,
+	&ob_feature_error_text,
 	&ob_feature_log_start,
 	&ob_feature_log_stop,
 	&ob_feature_log_report,
@@ -99,7 +104,9 @@ int ob_do_feature(struct ob_session *s, const struct ob_request *req,
 		return 0;	/* what it takes away would be lost */
 	ob_reader_init(&rd, req->data, req->data_len);
 	r = (ask->flags & OB_FEATURE_GET ? row->get : row->set)(s, ask, &rd);
-	if (r && r != -EINPROGRESS)
+	if (r == -EINPROGRESS)
+		finish(s, ask);		/* it is sent as it is, later */
+	else if (r)
 		ob_err_prefix(&s->err, "%s", row->name);
 	return r ? r : finish(s, ask);
 }

@@ -27,6 +27,17 @@ const struct ob_table test_state_table = {
 	"test", sizeof(struct test_state), rows
 };
 
+static const struct ob_field hot_rows[] = {
+	OB_U64(1, struct test_hot, cursor, "0.1"),
+	OB_END
+};
+
+static const struct ob_table hot_table = {
+	"test_hot", sizeof(struct test_hot), hot_rows
+};
+
+struct ob_drive *rig_drives[4];
+
 const struct ob_pci test_pci = {
 	.vendor = 0x1b36, .device = 0x1234, .subsystem_vendor = 0x1af4,
 	.subsystem = 0x1100, .revision = 2, .class_code = 0x010802,
@@ -119,19 +130,74 @@ static unsigned model_in_flight(struct ob_device *dev)
 	return ((struct test_seen *)ob_dev_runtime(dev))->in_flight;
 }
 
+static void note(struct ob_device *dev, char call)
+{
+	struct test_seen *seen = ob_dev_runtime(dev);
+	size_t len = strlen(seen->calls);
+
+	if (len < sizeof(seen->calls) - 1)
+		seen->calls[len] = call;
+}
+
+static void model_run(struct ob_device *dev)
+{
+	assert_false(ob_dev_is_halted(dev));
+	note(dev, 'r');
+}
+
+static void model_stop(struct ob_device *dev)
+{
+	struct test_seen *seen = ob_dev_runtime(dev);
+
+	note(dev, 's');
+	if (!seen->slow)
+		ob_dev_stopped(dev);
+}
+
+static void model_halt(struct ob_device *dev)
+{
+	note(dev, 'h');
+}
+
+static int model_check(struct ob_device *dev, const void *plain,
+		       const void *hot, struct ob_err *err)
+{
+	struct test_seen *seen = ob_dev_runtime(dev);
+
+	note(dev, 'c');
+	assert_non_null(plain);
+	assert_non_null(hot);
+	return seen->refuse ? ob_fail(err, seen->refuse, "regs: refused") : 0;
+}
+
+static void model_loaded(struct ob_device *dev)
+{
+	assert_true(ob_dev_is_halted(dev));
+	note(dev, 'l');
+}
+
+static struct ob_drive *model_drive(struct ob_device *dev, unsigned i)
+{
+	(void)dev;
+	return rig_drives[i];
+}
+
 static const struct ob_device_class test_class = {
 	.size = sizeof(struct ob_device_class), .abi = OB_DEVICE_ABI,
 	.name = "test", .summary = "a device for tests", .pci = &test_pci,
-	.state = &test_state_table, .runtime_size = sizeof(struct test_seen),
+	.state = &test_state_table, .hot = &hot_table,
+	.runtime_size = sizeof(struct test_seen),
 	.region_read = model_read, .region_write = model_write,
 	.reset = model_reset, .poll = model_poll,
 	.memory_changed = model_memory, .disconnected = model_gone,
 	.irq_changed = model_irqs, .bus_master = model_master,
 	.in_flight = model_in_flight,
+	.run = model_run, .stop = model_stop, .halt = model_halt,
+	.check = model_check, .loaded = model_loaded, .drive = model_drive,
 };
 
 static struct rig *start(const char *options, const struct ob_pci *pci,
-			 bool busy)
+			 bool busy, struct rig *host)
 {
 	const struct ob_option *const tables[] = {
 		ob_device_common_options, NULL
@@ -156,7 +222,11 @@ static struct rig *start(const char *options, const struct ob_pci *pci,
 	assert_non_null(mkdtemp(rig->dir));
 	snprintf(rig->path, sizeof(rig->path), "%s/s", rig->dir);
 	snprintf(text, sizeof(text), "test,socket=%s%s", rig->path, options);
-	assert_int_equal(ob_loop_create(&params, &rig->loop, &err), 0);
+	rig->is_guest = host;
+	if (host)
+		rig->loop = host->loop;
+	else
+		assert_int_equal(ob_loop_create(&params, &rig->loop, &err), 0);
 	assert_int_equal(ob_options_parse(text, tables, &opts, &err), 0);
 	if (ob_device_create(rig->loop, &rig->cls, opts, &rig->dev, &err) ||
 	    ob_device_listen(rig->dev, &err))
@@ -166,12 +236,17 @@ static struct rig *start(const char *options, const struct ob_pci *pci,
 
 struct rig *rig_start(const char *options, const struct ob_pci *pci)
 {
-	return start(options, pci, false);
+	return start(options, pci, false, NULL);
 }
 
 struct rig *rig_start_busy(const char *options)
 {
-	return start(options, NULL, true);
+	return start(options, NULL, true, NULL);
+}
+
+struct rig *rig_start_beside(struct rig *host)
+{
+	return start("", NULL, false, host);
 }
 
 struct rig *rig_ready(void)
@@ -203,7 +278,8 @@ void rig_end(struct rig *rig)
 	while (!gone)
 		assert_int_equal(ob_loop_turn(rig->loop, true), 0);
 	ob_device_destroy(rig->dev);
-	ob_loop_destroy(rig->loop);
+	if (!rig->is_guest)
+		ob_loop_destroy(rig->loop);
 	unlink(rig->path);
 	rmdir(rig->dir);
 	free(rig->reply);

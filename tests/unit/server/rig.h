@@ -48,7 +48,18 @@ struct test_seen {
 	uint64_t last_offset;
 	size_t last_len;
 	void (*on_write)(struct ob_device *dev, uint64_t offset);
+	char calls[32];		/* run, stop, halt, check, loaded: "rshcl" */
+	bool slow;		/* stop does not say that it has stopped */
+	int refuse;		/* what check returns */
 };
+
+/* The model's cursors. */
+struct test_hot {
+	uint64_t cursor[3];
+};
+
+/* The drives of every test model that is started; NULL-terminated. */
+extern struct ob_drive *rig_drives[4];
 
 extern const struct ob_table test_state_table;
 extern const struct ob_pci test_pci;
@@ -65,12 +76,15 @@ struct rig {
 	size_t len;
 	int fds[8];		/* that came with it */
 	unsigned nr_fds;
+	bool is_guest;		/* the loop is another rig's */
 };
 
 /* Options after the socket's, "" for none; pci NULL: test_pci. */
 struct rig *rig_start(const char *options, const struct ob_pci *pci);
 /* As above with a loop that never sleeps. */
 struct rig *rig_start_busy(const char *options);
+/* Another device on the loop of one that ends later. */
+struct rig *rig_start_beside(struct rig *host);
 /* Connected and negotiated. */
 struct rig *rig_ready(void);
 void rig_end(struct rig *rig);

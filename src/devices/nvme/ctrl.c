@@ -64,7 +64,7 @@ void nvme_ctrl_stop(struct nvme *n)
 	n->flush = NULL;
 	nvme_data_forget_waiting(n);
 	nvme_list_init(&n->owed);
-	n->nr_owed = 0;
+	n->nr_owed = n->nr_owed_admin = 0;
 	nvme_cmds_disown(n);
 	ob_dma_cancel_all(n->dev);
 	for (unsigned i = 0; i < NVME_QIDS; i++) {

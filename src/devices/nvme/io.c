@@ -111,7 +111,8 @@ static void drive_done(struct ob_block_request *req, int rc)
 	/* Drives finish in bursts: the guest goes on while we copy the next. */
 	if (!n->working && !n->halted)
 		nvme_cqs_flush(n);
-	nvme_drained(n);
+	if (n->draining)
+		nvme_drained(n);
 	ob_dev_leave(dev);
 }
 

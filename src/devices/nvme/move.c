@@ -17,7 +17,7 @@
  * its own data (queues, features, logs, events, attachment) does so in the
  * step that ends it, so it is DONE, or has changed nothing.  Reads, writes,
  * zeroes and flushes may be done twice before their completion is told, since
- * nothing newer is fetched before they have ended (R26): `nr_owed`.
+ * nothing newer is fetched from an I/O queue before they have ended (R26).
  */
 #include "devices/nvme/nvme.h"
 
@@ -29,7 +29,7 @@
  */
 void nvme_drained(struct nvme *n)
 {
-	if (n->draining && !n->halted && !n->working && !n->work.queued &&
+	if (!n->halted && !n->working && !n->work.queued &&
 	    !n->nr_busy_drive && !n->nr_busy_flush)
 		ob_dev_stopped(n->dev);
 }
@@ -63,7 +63,7 @@ static void halt_commands(struct nvme *n)
 	nvme_list_init(&n->aers);
 	n->nr_aers = 0;
 	nvme_list_init(&n->owed);
-	n->nr_owed = 0;
+	n->nr_owed = n->nr_owed_admin = 0;
 	for (unsigned i = 0; i < count; i++)
 		if (list[i]->slot->stage == NVME_SLOT_RUNNING)
 			halt_command(list[i]);
@@ -85,19 +85,39 @@ void nvme_move_halt(struct ob_device *dev)
 
 /* -- run --------------------------------------------------------------- */
 
-void nvme_owed_add(struct nvme_cmd *c)
+static void owe(struct nvme_cmd *c)
 {
 	c->owed = true;
 	c->n->nr_owed++;
+	c->n->nr_owed_admin += !c->slot->sqid;
+}
+
+void nvme_owed_add(struct nvme_cmd *c)
+{
+	owe(c);
 	nvme_list_push(&c->n->owed, c);
 	nvme_kick(c->n);
 }
 
 void nvme_owed_end(struct nvme_cmd *c)
 {
+	struct nvme *n = c->n;
+
 	c->owed = false;
-	if (--c->n->nr_owed == 0)
-		nvme_kick(c->n);
+	n->nr_owed--;
+	n->nr_owed_admin -= !c->slot->sqid;
+	if (!n->nr_owed || !n->nr_owed_admin)
+		nvme_kick(n);
+}
+
+/*
+ * The admin queue waits for its own commands to end and for all to have begun.
+ * What it brings meets no others than it could have met anyway, and the way
+ * out of a drive that hangs must stay open (R21).
+ */
+bool nvme_owed_is_before(const struct nvme *n, unsigned qid)
+{
+	return qid ? n->nr_owed : n->nr_owed_admin || n->owed.first;
 }
 
 static void begin_again(struct nvme_cmd *c)
@@ -147,8 +167,7 @@ static void gather_owed(struct nvme *n)
 		if (c->put_off || c->ended) {
 			nvme_owed_add(c);
 		} else if (c->busy) {
-			c->owed = true;
-			n->nr_owed++;
+			owe(c);
 		}
 	}
 }

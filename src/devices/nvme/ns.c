@@ -218,7 +218,8 @@ static void flushed(struct ob_block_request *req, int rc)
 	if (ns->flush_again)
 		flush_one(ns);
 	nvme_ctrl_shutdown_step(ns->n);
-	nvme_drained(ns->n);
+	if (ns->n->draining)
+		nvme_drained(ns->n);
 	ob_dev_leave(ns->n->dev);
 }
 

@@ -112,7 +112,8 @@ bool nvme_work(struct nvme *n)
 	n->working = false;
 	if (!all || n->again)
 		ob_defer(n->loop, &n->work);
-	nvme_drained(n);
+	if (n->draining)
+		nvme_drained(n);
 	return did;
 }
 

@@ -151,9 +151,6 @@ enum nvme_slot_stage {
 	NVME_SLOT_DONE,		/* waits for room in its completion queue */
 };
 
-/* One a nanosecond for a hundred years: never reached from below. */
-#define NVME_MAX_ORDER	(UINT64_MAX >> 2)
-
 /*
  * A command in flight.  `stage` is the committing store: everything else of
  * a slot is written before it leaves FREE, and the submission queue's head
@@ -351,6 +348,7 @@ struct nvme {
 	uint64_t order;			/* of the next command */
 	struct nvme_list owed;		/* to be begun again, in order */
 	unsigned nr_owed;		/* these, and those that go on */
+	unsigned nr_owed_admin;		/* ... of the admin queue */
 	char *requests;
 	size_t request_stride;
 	struct nvme_pool io_pool, admin_pool;
@@ -441,6 +439,7 @@ void nvme_move_loaded(struct ob_device *dev);
 struct ob_drive *nvme_move_drive(struct ob_device *dev, unsigned i);
 void nvme_drained(struct nvme *n);
 bool nvme_owed_serve(struct nvme *n);
+bool nvme_owed_is_before(const struct nvme *n, unsigned qid);
 void nvme_owed_add(struct nvme_cmd *c);
 void nvme_owed_end(struct nvme_cmd *c);
 

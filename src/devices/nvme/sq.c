@@ -136,7 +136,8 @@ bool nvme_sq_serve(struct nvme *n, unsigned qid, unsigned *budget)
 
 	while (*budget && !nvme_turn_is_over(n) && n->st->sqs[qid].created &&
 	       !sq->deleter && !sq->fetching && nvme_running(n) &&
-	       !n->draining && !n->nr_owed) {
+	       !n->draining &&
+	       !(n->nr_owed && nvme_owed_is_before(n, qid))) {
 		if (sq->pos == sq->count && !queued_entries(n, qid))
 			break;
 		if (!slots_left(n, qid))

@@ -166,7 +166,7 @@ static const struct ob_table cq_hot_table = {
 
 static const struct ob_field slot_fields[] = {
 	OB_BYTES(1, struct nvme_slot, sqe, "0.1"),
-	OB_U64(8, struct nvme_slot, order, "0.2", .max = NVME_MAX_ORDER),
+	OB_U64(8, struct nvme_slot, order, "0.2"),
 	OB_U32(2, struct nvme_slot, result, "0.1"),
 	OB_U32(3, struct nvme_slot, generation, "0.1"),
 	OB_U16(4, struct nvme_slot, sqid, "0.1", .max = NVME_MAX_QUEUES),

@@ -31,7 +31,6 @@ struct command {
 struct storm {
 	struct guest *g;
 	struct ob_device *other;	/* for moves, or NULL */
-	const char *options;
 	struct command commands[QUEUES + 1][1 << 16];
 	unsigned out[QUEUES + 1];
 	unsigned writers[BLOCKS], users[BLOCKS];
@@ -291,14 +290,13 @@ static void something_else(struct storm *s)
 
 /* -- the storm --------------------------------------------------------- */
 
-static struct storm *begin(const char *options, enum guest_memory memory,
-			   bool shadow)
+static struct storm *begin(const char *options, const char *there,
+			   enum guest_memory memory, bool shadow)
 {
 	struct storm *s = calloc(1, sizeof(*s));
 	struct guest *g;
 
 	assert_non_null(s);
-	s->options = options;
 	s->g = g = guest_start_as(options, memory);
 	guest_enable(g);
 	for (unsigned i = 1; i <= QUEUES; i++)
@@ -313,7 +311,7 @@ static struct storm *begin(const char *options, enum guest_memory memory,
 	for (unsigned q = 1; q <= QUEUES; q++)
 		for (unsigned i = 0; i < DEPTH; i++)
 			s->buffers[q][i] = guest_alloc(g, 4096);
-	s->other = lib_create(g, options);
+	s->other = lib_create(g, there);
 	return s;
 }
 
@@ -332,10 +330,11 @@ static void check_all_blocks(struct storm *s)
 	}
 }
 
-static void storm(const char *options, enum guest_memory memory, bool shadow,
-		  unsigned rounds)
+static void storm_between(const char *options, const char *there,
+			  enum guest_memory memory, bool shadow,
+			  unsigned rounds)
 {
-	struct storm *s = begin(options, memory, shadow);
+	struct storm *s = begin(options, there, memory, shadow);
 
 	for (unsigned i = 0; i < rounds; i++) {
 		submit_some(s);
@@ -367,6 +366,12 @@ static void storm(const char *options, enum guest_memory memory, bool shadow,
 	lib_destroy(s->other);
 	guest_end(s->g);
 	free(s);
+}
+
+static void storm(const char *options, enum guest_memory memory, bool shadow,
+		  unsigned rounds)
+{
+	storm_between(options, options, memory, shadow, rounds);
 }
 
 static void test_r28_storm_fast_drive(void **state)
@@ -404,6 +409,38 @@ static void test_r28_storm_memory_by_messages(void **state)
 	storm("drive=delay:200:mem:1M", GUEST_MESSAGES, false, 400);
 }
 
+/* Requests in the kernel, which cannot be asked to end. */
+static void storm_on_images(enum guest_memory memory)
+{
+	char images[2][40], options[2][80];
+
+	for (unsigned i = 0; i < 2; i++) {
+		int fd;
+
+		strcpy(images[i], "/dev/shm/ob-nvme-storm-XXXXXX");
+		fd = mkstemp(images[i]);
+		assert_true(fd >= 0);
+		assert_int_equal(ftruncate(fd, 1 << 20), 0);
+		close(fd);
+		snprintf(options[i], sizeof(options[i]), "drive=file:%s",
+			 images[i]);
+	}
+	storm_between(options[0], options[1], memory, false, 300);
+	unlink(images[0]);
+	unlink(images[1]);
+}
+
+static void test_r28_storm_images(void **state)
+{
+	(void)state;
+	if (access("/dev/shm", W_OK)) {
+		print_message("no /dev/shm\n");
+		skip();
+	}
+	storm_on_images(GUEST_MAPPED);
+	storm_on_images(GUEST_MESSAGES);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -412,6 +449,7 @@ int main(void)
 		cmocka_unit_test(test_r28_storm_shadow_doorbells),
 		cmocka_unit_test(test_r28_storm_mapped_doorbells),
 		cmocka_unit_test(test_r28_storm_memory_by_messages),
+		cmocka_unit_test(test_r28_storm_images),
 	};
 	const char *seed = getenv("OB_TEST_SEED");
 

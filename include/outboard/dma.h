@@ -40,7 +40,7 @@ struct ob_seg {
 struct ob_dma_op {
 	void (*done)(struct ob_dma_op *op, int rc);
 	struct ob_dma_op *next;	/* from here on the library's */
-	int rc;
+	int rc;			/* not 0 as soon as a part failed */
 	uint32_t pending;
 };
 

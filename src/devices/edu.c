@@ -21,8 +21,9 @@
  * 0x40000, which only DMA can reach.
  *
  * Both kinds of work are written in the state before they begin (status,
- * dma_command), and what carries them out is runtime; so a device that is
- * built anew on old state sees what was owed and begins it again (edu_init).
+ * dma_command), and what carries them out is runtime.  So a device that stops
+ * may forget the work, and one that runs again, here or elsewhere, sees what
+ * is owed and begins it again (edu_run).
  */
 #include <endian.h>
 #include <errno.h>
@@ -101,6 +102,7 @@ struct edu_runtime {
 	struct ob_dma_op op;
 	bool busy;		/* op is the library's */
 	bool disowned;		/* a reset came after op began */
+	bool still;		/* from stop to run */
 	bool to_guest;
 	uint32_t offset;	/* in the buffer */
 	struct ob_seg seg;
@@ -168,7 +170,8 @@ static void compute_start(struct ob_device *dev, uint32_t n)
 		return;
 	st->factorial = n;
 	st->status |= STATUS_COMPUTING;
-	ob_defer(ob_dev_loop(dev), &rt->compute);
+	if (!rt->still)
+		ob_defer(ob_dev_loop(dev), &rt->compute);
 }
 
 /* DMA: through a private copy, so that a reset can forget a transfer. */
@@ -224,7 +227,7 @@ static void dma_start(struct edu_runtime *rt)
 {
 	int rc;
 
-	if (rt->busy)
+	if (rt->busy || rt->still)
 		return;
 	rc = dma_transfer(rt, ob_dev_state(rt->dev));
 	rt->busy = rc == -EINPROGRESS;
@@ -232,14 +235,15 @@ static void dma_start(struct edu_runtime *rt)
 		dma_finish(rt, rc);
 }
 
+/* What ends while the device stops, or was cancelled for it, did not happen. */
 static void dma_done(struct ob_dma_op *op, int rc)
 {
 	struct edu_runtime *rt = RUNTIME_OF(op, op);
 	struct edu_state *st = ob_dev_state(rt->dev);
-	bool disowned = rt->disowned;
+	bool forget = rt->disowned || rt->still || rc == -ECANCELED;
 
 	rt->busy = rt->disowned = false;
-	if (!disowned)
+	if (!forget)
 		dma_finish(rt, rc);
 	else if (st->dma_command & DMA_RUN)
 		dma_start(rt);
@@ -348,15 +352,12 @@ static int edu_init(struct ob_device *dev, struct ob_pci *pci,
 		    struct ob_err *err)
 {
 	struct edu_runtime *rt = ob_dev_runtime(dev);
-	struct edu_state *st = ob_dev_state(dev);
 
 	(void)pci;
 	(void)err;
 	rt->dev = dev;
 	rt->compute.run = compute_run;
 	rt->op.done = dma_done;
-	if (st->status & STATUS_COMPUTING)
-		ob_defer(ob_dev_loop(dev), &rt->compute);
 	return 0;
 }
 
@@ -378,13 +379,41 @@ static void edu_reset(struct ob_device *dev, enum ob_reset kind)
 	ob_irq_level(dev, false);
 }
 
-/* Memory came (back): a transfer that an earlier life owed can go on. */
-static void edu_memory_changed(struct ob_device *dev)
+/* Nothing need end before the state is complete: it says what is owed. */
+static void edu_stop(struct ob_device *dev)
 {
+	struct edu_runtime *rt = ob_dev_runtime(dev);
+
+	rt->still = true;
+	ob_defer_cancel(ob_dev_loop(dev), &rt->compute);
+	ob_dev_stopped(dev);
+}
+
+static void edu_run(struct ob_device *dev)
+{
+	struct edu_runtime *rt = ob_dev_runtime(dev);
 	struct edu_state *st = ob_dev_state(dev);
 
+	rt->still = false;
+	irq_raise(dev, 0);	/* rather once too often than not at all */
+	if (st->status & STATUS_COMPUTING)
+		ob_defer(ob_dev_loop(dev), &rt->compute);
 	if (st->dma_command & DMA_RUN)
-		dma_start(ob_dev_runtime(dev));
+		dma_start(rt);
+}
+
+/* The rows of the table bound each field; this is what they cannot say. */
+static int edu_check(struct ob_device *dev, const void *plain,
+		     const void *hot, struct ob_err *err)
+{
+	const struct edu_state *st = plain;
+
+	(void)dev;
+	(void)hot;
+	if (st->status & ~(STATUS_COMPUTING | STATUS_IRQ))
+		return ob_fail(err, EINVAL, "status: 0x%x has unknown bits",
+			       st->status);
+	return 0;
 }
 
 static unsigned edu_in_flight(struct ob_device *dev)
@@ -408,6 +437,8 @@ const struct ob_device_class ob_edu_class = {
 	.region_read = edu_read,
 	.region_write = edu_write,
 	.reset = edu_reset,
-	.memory_changed = edu_memory_changed,
 	.in_flight = edu_in_flight,
+	.stop = edu_stop,
+	.run = edu_run,
+	.check = edu_check,
 };

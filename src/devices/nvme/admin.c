@@ -31,7 +31,7 @@ static const nvme_step create_cq[] = { nvme_step_create_cq, NULL };
 static const nvme_step delete_cq[] = { nvme_step_delete_cq, NULL };
 static const nvme_step get_log[] = {
 	nvme_step_log_prepare, nvme_step_walk, nvme_step_buffer, nvme_step_log,
-	nvme_step_data_out, NULL
+	nvme_step_data_out, nvme_step_log_told, NULL
 };
 static const nvme_step identify[] = {
 	nvme_step_page, nvme_step_walk, nvme_step_buffer, nvme_step_identify,

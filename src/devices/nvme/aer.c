@@ -48,6 +48,7 @@ int nvme_step_aer(struct nvme_cmd *c)
 		return NVME_AER_LIMIT;
 	nvme_list_push(&n->aers, c);
 	n->nr_aers++;
+	nvme_owed_settle(c);
 	tell_all(n);
 	return -EINPROGRESS;
 }

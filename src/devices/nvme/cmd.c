@@ -9,8 +9,9 @@
  *
  * At most one operation of a command is under way with somebody else (the
  * drive, or the server for memory that is reached by messages): `busy`.  A
- * reset cannot recall it, so it disowns the command: the slot stays taken,
- * and the operation's completion frees it and does nothing else.
+ * reset cannot recall it, so it disowns the command: the slot is free in the
+ * state and stays taken here, and the operation's completion gives it back
+ * and does nothing else.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -38,6 +39,7 @@ int nvme_cmds_init(struct nvme *n, struct ob_err *err)
 	nvme_list_init(&n->free_io);
 	nvme_list_init(&n->aers);
 	nvme_list_init(&n->parked);
+	nvme_list_init(&n->owed);
 	n->io_slots_seen = NVME_ADMIN_SLOTS;
 	return nvme_io_init(n, err);
 }
@@ -50,22 +52,26 @@ void nvme_cmds_finish(struct nvme *n)
 	free(n->cmds);
 }
 
+static void tie_twin(struct nvme *n, unsigned i)
+{
+	struct nvme_cmd *c = &n->cmds[i];
+
+	c->n = n;
+	c->slot = &n->hot->slots[i];
+	c->req = nvme_io_request(n, i);
+}
+
 /* A twin is set up when its slot is first used, so that idle ones stay
  * untouched memory. */
 static struct nvme_cmd *take_unused(struct nvme *n, bool admin)
 {
 	unsigned *seen = admin ? &n->admin_slots_seen : &n->io_slots_seen;
 	unsigned limit = admin ? NVME_ADMIN_SLOTS : NVME_SLOTS;
-	struct nvme_cmd *c;
 
 	if (*seen == limit)
 		return NULL;
-	c = &n->cmds[*seen];
-	c->n = n;
-	c->slot = &n->hot->slots[*seen];
-	c->req = nvme_io_request(n, *seen);
-	++*seen;
-	return c;
+	tie_twin(n, *seen);
+	return &n->cmds[(*seen)++];
 }
 
 struct nvme_cmd *nvme_cmd_take(struct nvme *n, uint16_t sqid,
@@ -86,6 +92,7 @@ struct nvme_cmd *nvme_cmd_take(struct nvme *n, uint16_t sqid,
 	slot->status = 0;
 	slot->step = 0;
 	slot->generation = n->st->generation;
+	slot->order = n->order++;
 	__atomic_store_n(&slot->stage, NVME_SLOT_RUNNING, __ATOMIC_RELEASE);
 	n->sqs[sqid].in_flight++;
 	return c;
@@ -155,6 +162,7 @@ void nvme_cmd_begin(struct nvme_cmd *c)
 	c->ns = NULL;
 	c->len = c->at = c->count = 0;
 	c->busy = c->is_drive = c->disowned = c->disowned_write = false;
+	c->put_off = c->hurried = c->ended = false;
 	c->buf = (struct nvme_buffer){ 0 };
 	c->op = find_op(c);
 	c->steps = c->op ? c->op->steps : NULL;
@@ -190,13 +198,28 @@ void nvme_cmd_again(struct nvme_cmd *c)
 
 void nvme_cmd_resume(struct nvme_cmd *c, int status)
 {
-	c->busy = false;
-	if (c->disowned)
+	c->busy = c->hurried = false;
+	if (c->disowned) {
 		nvme_cmd_release(c);
-	else if (status)
+	} else if (c->n->halted) {
+		c->ended = true;	/* goes on from here when it runs */
+		c->end_status = status;
+	} else if (status) {
 		nvme_cmd_complete(c, status);
-	else
+	} else {
 		nvme_cmd_run(c);
+	}
+}
+
+void nvme_cmd_put_off(struct nvme_cmd *c)
+{
+	c->busy = c->hurried = false;
+	c->put_off = true;
+	nvme_buffer_put(c);
+	nvme_owed_settle(c);
+	/* It runs already: the end of a request that halt had cancelled. */
+	if (!c->n->draining)
+		nvme_owed_add(c);
 }
 
 /* Would the same command, sent again, fail again? */
@@ -209,6 +232,7 @@ static bool is_final(uint16_t status)
 	case NVME_ABORT_SQ_DELETED:
 	case NVME_WRITE_FAULT:
 	case NVME_UNRECOVERED_READ:
+	case NVME_NS_NOT_READY:
 		return false;
 	default:
 		return status != NVME_OK;
@@ -221,6 +245,7 @@ void nvme_cmd_complete(struct nvme_cmd *c, uint16_t status)
 	uint16_t cqid = n->st->sqs[c->slot->sqid].cqid;
 
 	nvme_buffer_put(c);
+	nvme_owed_settle(c);
 	if (status == NVME_DATA_TRANSFER_ERROR ||
 	    (status >> 8 == 2 && status != NVME_COMPARE_FAILURE)) {
 		nvme_error_command(c, status);
@@ -243,17 +268,20 @@ void nvme_cmd_release(struct nvme_cmd *c)
 	if (c->disowned_write)
 		nvme_ns_old_write_done(c->ns);
 	c->disowned = c->disowned_write = false;
+	c->put_off = c->ended = false;
 	if (n->starved)
 		nvme_kick(n);
 }
 
 static void disown(struct nvme_cmd *c)
 {
+	c->owed = false;
 	if (!c->busy) {
 		nvme_cmd_release(c);
 		return;
 	}
 	c->disowned = true;
+	c->slot->stage = NVME_SLOT_FREE;
 	if (!c->is_drive)
 		return;
 	if (c->op->flags & NVME_OP_WRITE) {
@@ -297,6 +325,7 @@ static bool unwait(struct nvme_cmd *c)
 		return true;
 	}
 	return nvme_list_remove(&n->parked, c) ||
+	       nvme_list_remove(&n->owed, c) ||
 	       (c->ns && nvme_list_remove(&c->ns->held, c));
 }
 
@@ -307,6 +336,7 @@ bool nvme_cmd_hurry(struct nvme_cmd *c, uint16_t status)
 		nvme_cmd_complete(c, status);
 		return true;
 	}
+	c->hurried = false;
 	if (c->busy && c->is_drive)
 		ob_drive_cancel(c->ns->drive, c->req);
 	return false;
@@ -347,4 +377,76 @@ int nvme_dma_status(struct nvme *n, int rc)
 	if (rc == -EIO && ob_dma_lost(n->dev))
 		nvme_fatal(n, "guest memory was truncated");
 	return NVME_DATA_TRANSFER_ERROR;
+}
+
+/* -- state that came from elsewhere ------------------------------------ */
+
+static int by_order(const void *a, const void *b)
+{
+	uint64_t x = (*(struct nvme_cmd *const *)a)->slot->order;
+	uint64_t y = (*(struct nvme_cmd *const *)b)->slot->order;
+
+	return (x > y) - (x < y);
+}
+
+static unsigned in_use(struct nvme *n, unsigned from, unsigned to,
+		       struct nvme_cmd **list)
+{
+	unsigned count = 0;
+
+	for (unsigned i = from; i < to; i++)
+		if (n->cmds[i].slot->stage != NVME_SLOT_FREE)
+			list[count++] = &n->cmds[i];
+	return count;
+}
+
+unsigned nvme_cmds_in_order(struct nvme *n, struct nvme_cmd *list[NVME_SLOTS])
+{
+	unsigned count = in_use(n, 0, n->admin_slots_seen, list);
+
+	count += in_use(n, NVME_ADMIN_SLOTS, n->io_slots_seen, list + count);
+	qsort(list, count, sizeof(*list), by_order);
+	return count;
+}
+
+/* The twins of one region; those behind the last slot in use stay unseen. */
+static unsigned adopt_region(struct nvme *n, unsigned from, unsigned to,
+			     struct nvme_list *free)
+{
+	while (to > from && n->hot->slots[to - 1].stage == NVME_SLOT_FREE)
+		to--;
+	nvme_list_init(free);
+	for (unsigned i = from; i < to; i++) {
+		tie_twin(n, i);
+		n->cmds[i].ns = NULL;
+		if (n->hot->slots[i].stage == NVME_SLOT_FREE)
+			nvme_list_push(free, &n->cmds[i]);
+	}
+	return to;
+}
+
+static void adopt_command(struct nvme_cmd *c)
+{
+	struct nvme *n = c->n;
+	unsigned sqid = c->slot->sqid;
+
+	n->sqs[sqid].in_flight++;
+	c->put_off = c->slot->stage == NVME_SLOT_RUNNING;
+	if (!c->put_off)
+		nvme_list_push(&n->cqs[n->st->sqs[sqid].cqid].done, c);
+}
+
+void nvme_cmds_adopt(struct nvme *n)
+{
+	struct nvme_cmd *list[NVME_SLOTS];
+	unsigned count;
+
+	n->admin_slots_seen = adopt_region(n, 0, NVME_ADMIN_SLOTS,
+					   &n->free_admin);
+	n->io_slots_seen = adopt_region(n, NVME_ADMIN_SLOTS, NVME_SLOTS,
+					&n->free_io);
+	count = nvme_cmds_in_order(n, list);
+	for (unsigned i = 0; i < count; i++)
+		adopt_command(list[i]);
+	n->order = count ? list[count - 1]->slot->order + 1 : 0;
 }

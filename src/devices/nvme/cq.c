@@ -64,8 +64,8 @@ static struct nvme_cqe make_entry(const struct nvme *n,
 	};
 }
 
-/* The entries are in guest memory: free the slots, tell the guest. */
-static void posted(struct nvme *n, unsigned qid, uint32_t count)
+/* The entries are in guest memory: free the slots. */
+static void advance(struct nvme *n, unsigned qid, uint32_t count)
 {
 	struct nvme_cq_hot *hot = &n->hot->cqs[qid];
 	uint32_t tail = hot->tail + count;
@@ -82,6 +82,11 @@ static void posted(struct nvme *n, unsigned qid, uint32_t count)
 		nvme_cmd_release(c);
 		nvme_sq_command_done(n, sqid);
 	}
+}
+
+static void posted(struct nvme *n, unsigned qid, uint32_t count)
+{
+	advance(n, qid, count);
 	nvme_irq_posted(n, qid, count);
 }
 
@@ -116,14 +121,17 @@ static void sent(struct ob_dma_op *op, int rc)
 	uint32_t count = cq->posting;
 
 	cq->posting = 0;
+	n->nr_busy_dma--;
 	if (cq->stale) {
 		cq->stale = false;
-	} else if (rc) {
+	} else if (n->draining && (rc == -ECANCELED || n->halted)) {
+		return;		/* run looks at all queues again */
+	} else if (rc && rc != -ECANCELED) {
 		nvme_dma_status(n, rc);
 		if (nvme_running(n))
 			nvme_fatal(n, "a completion queue cannot be written");
 		return;
-	} else {
+	} else if (!rc) {
 		posted(n, cq - n->cqs, count);
 	}
 	nvme_cq_queue(n, cq);
@@ -142,8 +150,10 @@ static int send_entries(struct nvme *n, unsigned qid, uint64_t addr,
 	memset(&cq->dma, 0, sizeof(cq->dma));
 	cq->dma.done = sent;
 	rc = ob_dma_write(n->dev, &seg, 1, cq->batch, &cq->dma);
-	if (rc == -EINPROGRESS)
+	if (rc == -EINPROGRESS) {
 		cq->posting = count;
+		n->nr_busy_dma++;
+	}
 	return rc;
 }
 
@@ -186,7 +196,7 @@ static bool flush_some(struct nvme *n, unsigned qid)
 	} else {
 		int rc = send_entries(n, qid, addr, count);
 
-		if (rc == -EINPROGRESS)
+		if (rc == -EINPROGRESS || rc == -ECANCELED)
 			return false;
 		if (nvme_dma_status(n, rc)) {
 			nvme_fatal(n, "a completion queue cannot be written");
@@ -216,6 +226,26 @@ void nvme_cqs_revive(struct nvme *n)
 		if (n->st->cqs[i].created &&
 		    !nvme_list_empty(&n->cqs[i].done))
 			nvme_cq_queue(n, &n->cqs[i]);
+}
+
+/*
+ * Entries that have left by message are the guest's, although we have not
+ * heard so yet: the client writes them before it sees the answer to whatever
+ * made us stand still.  dma.rc says if something of them did not leave; then
+ * all are posted again, at the same places.  All that is not consumed will be
+ * told again, so nothing waits for an interrupt.
+ */
+void nvme_cqs_halt(struct nvme *n)
+{
+	for (unsigned i = 0; i < NVME_QIDS; i++) {
+		struct nvme_cq *cq = &n->cqs[i];
+
+		cq->waiting = 0;
+		if (!cq->posting || cq->stale || cq->dma.rc)
+			continue;
+		cq->stale = true;
+		advance(n, i, cq->posting);
+	}
 }
 
 void nvme_cq_reset(struct nvme *n, unsigned qid)

@@ -19,6 +19,21 @@
 
 #define CC_FIXED (NVME_CC_CSS_MASK | NVME_CC_MPS_MASK | NVME_CC_AMS_MASK)
 
+/*
+ * A reset may have found the drives handed over to another process, and this
+ * guest may be the wrong one to use them (R31).  While the device stands still
+ * the library sees to that.
+ */
+static bool have_drives(struct nvme *n)
+{
+	struct ob_err err = { 0 };
+
+	if (n->halted || !ob_dev_acquire_drives(n->dev, &err))
+		return true;
+	nvme_fatal(n, err.msg);
+	return false;
+}
+
 static void enable(struct nvme *n, uint32_t cc)
 {
 	uint32_t mps = (cc & NVME_CC_MPS_MASK) >> NVME_CC_MPS_SHIFT;
@@ -31,13 +46,15 @@ static void enable(struct nvme *n, uint32_t cc)
 		nvme_fatal(n, "enabled with an unsupported configuration");
 		return;
 	}
+	if (!have_drives(n))
+		return;
 	if (nvme_queue_admin(n)) {
 		nvme_fatal(n, "enabled with a bad admin queue");
 		return;
 	}
 	n->st->csts |= NVME_CSTS_RDY;
 	ob_dev_log(n->dev, OB_DEBUG, "controller enabled");
-	if (n->doorbells == NVME_DB_MAPPED)
+	if (n->doorbells == NVME_DB_MAPPED && !n->halted)
 		ob_dev_poll(n->dev, true, true);
 }
 
@@ -45,10 +62,9 @@ void nvme_ctrl_stop(struct nvme *n)
 {
 	n->st->generation++;
 	n->flush = NULL;
-	nvme_list_init(&n->io_pool.waiting);
-	nvme_list_init(&n->admin_pool.waiting);
-	nvme_list_init(&n->parked);
-	nvme_ns_forget_held(n);
+	nvme_data_forget_waiting(n);
+	nvme_list_init(&n->owed);
+	n->nr_owed = n->nr_owed_admin = 0;
 	nvme_cmds_disown(n);
 	ob_dma_cancel_all(n->dev);
 	for (unsigned i = 0; i < NVME_QIDS; i++) {
@@ -64,20 +80,25 @@ void nvme_ctrl_stop(struct nvme *n)
 	n->st->csts &= NVME_CSTS_NSSRO;	/* until the host clears it */
 	n->st->intm = 0;
 	n->frozen = false;	/* only a client can ask for this */
+	if (n->draining)
+		nvme_kick(n);	/* to stop may wait for nothing now */
 }
 
 static void start_shutdown(struct nvme *n)
 {
+	n->st->csts &= ~NVME_CSTS_SHST_MASK;
 	n->st->csts |= NVME_CSTS_SHST_BUSY;
+	if (n->halted)
+		return;		/* run begins it */
 	nvme_ns_flush_all(n);
 	nvme_ctrl_shutdown_step(n);
 }
 
-/* Called whenever a drive has finished a flush. */
+/* Called whenever a drive has finished a flush, and by run. */
 void nvme_ctrl_shutdown_step(struct nvme *n)
 {
 	if ((n->st->csts & NVME_CSTS_SHST_MASK) != NVME_CSTS_SHST_BUSY ||
-	    nvme_ns_flushing(n))
+	    nvme_ns_flushing(n) || n->halted)
 		return;
 	n->st->csts &= ~NVME_CSTS_SHST_MASK;
 	n->st->csts |= NVME_CSTS_SHST_DONE;

@@ -153,6 +153,15 @@ static bool parked(struct nvme_cmd *c, int rc)
 	return rc && c->n->frozen && !c->disowned && park(c);
 }
 
+/* They are begun again: halt. */
+void nvme_data_forget_waiting(struct nvme *n)
+{
+	nvme_list_init(&n->io_pool.waiting);
+	nvme_list_init(&n->admin_pool.waiting);
+	nvme_list_init(&n->parked);
+	nvme_ns_forget_held(n);
+}
+
 bool nvme_data_unpark(struct nvme *n)
 {
 	struct nvme_cmd *c;
@@ -166,13 +175,28 @@ bool nvme_data_unpark(struct nvme *n)
 	return did;
 }
 
+/*
+ * Messages that were not sent because the device is to stand still, or whose
+ * answers came while it stood: run begins the command again.
+ */
+static bool put_off(struct nvme_cmd *c, int rc)
+{
+	if (c->disowned || !(c->n->halted || rc == -ECANCELED))
+		return false;
+	nvme_cmd_put_off(c);
+	return true;
+}
+
 static int dma_started(struct nvme_cmd *c, int rc)
 {
 	if (rc == -EINPROGRESS) {
 		c->busy = true;
 		c->is_drive = false;
+		c->n->nr_busy_dma++;
 		return rc;
 	}
+	if (rc == -ECANCELED && put_off(c, rc))
+		return -EINPROGRESS;
 	return parked(c, rc) ? -EINPROGRESS : nvme_dma_status(c->n, rc);
 }
 
@@ -184,7 +208,8 @@ static void list_read(struct ob_dma_op *op, int rc)
 	struct nvme_cmd *c = cmd_of(op);
 	int status;
 
-	if (parked(c, rc))
+	c->n->nr_busy_dma--;
+	if (put_off(c, rc) || parked(c, rc))
 		return;
 	status = nvme_dma_status(c->n, rc);
 	if (!status && !c->disowned) {
@@ -227,7 +252,8 @@ static void data_moved(struct ob_dma_op *op, int rc)
 {
 	struct nvme_cmd *c = cmd_of(op);
 
-	if (!parked(c, rc))
+	c->n->nr_busy_dma--;
+	if (!put_off(c, rc) && !parked(c, rc))
 		nvme_cmd_resume(c, nvme_dma_status(c->n, rc));
 }
 

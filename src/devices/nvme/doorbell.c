@@ -106,8 +106,10 @@ static bool head_ok(const struct nvme *n, unsigned qid, uint32_t head)
 	uint32_t entries = n->st->cqs[qid].entries;
 	uint32_t posted = (hot->tail + entries - hot->head) % entries;
 
-	return head < entries && (head + entries - hot->head) % entries <=
-				 posted + n->cqs[qid].posting;
+	if (!n->cqs[qid].stale)
+		posted += n->cqs[qid].posting;
+	return head < entries &&
+	       (head + entries - hot->head) % entries <= posted;
 }
 
 static bool set_head(struct nvme *n, unsigned qid, uint32_t head)
@@ -168,6 +170,9 @@ void nvme_doorbell_write(struct nvme *n, uint64_t offset, uint32_t value)
 	}
 	if (register_page(n))
 		__atomic_store_n(&n->db_page[index], value, __ATOMIC_RELEASE);
+	/* Guest memory is out of reach; run looks at it (R29). */
+	if (n->halted && n->st->dbbuf && qid)
+		return;
 	page = doorbell_page(n);
 	if (page && is_led_by_page(n, qid))
 		value = load(&page[index]);
@@ -347,6 +352,58 @@ static void adopt_queues(struct nvme *n)
 		if (n->st->cqs[i].created && !load(&page[2 * i + 1]))
 			set_shadow(n, 2 * i + 1, n->hot->cqs[i].head);
 	}
+}
+
+/* The register page is this process's: it begins with what is known. */
+void nvme_doorbells_adopt(struct nvme *n)
+{
+	uint32_t *page = register_page(n);
+
+	for (unsigned i = 0; page && i < NVME_QIDS; i++) {
+		__atomic_store_n(&page[2 * i], n->hot->sqs[i].tail,
+				 __ATOMIC_RELEASE);
+		__atomic_store_n(&page[2 * i + 1], n->hot->cqs[i].head,
+				 __ATOMIC_RELEASE);
+	}
+}
+
+/*
+ * All of them: any head may have moved, though it did not matter until now.
+ * Guest memory only while it can be reached; the register page always can.
+ */
+static void look_at_all(struct nvme *n)
+{
+	const uint32_t *page = NULL;
+
+	if (nvme_running(n) || n->doorbells == NVME_DB_MAPPED)
+		page = doorbell_page(n);
+	for (unsigned i = 0; page && i < NVME_QIDS; i++) {
+		if (!is_led_by_page(n, i))
+			continue;
+		if (n->st->cqs[i].created)
+			set_head(n, i, load(&page[2 * i + 1]));
+		if (n->st->sqs[i].created)
+			set_tail(n, i, load(&page[2 * i]));
+	}
+}
+
+/* The register page does not travel, so what is in it does. */
+void nvme_doorbells_halt(struct nvme *n)
+{
+	if (n->st->csts & NVME_CSTS_RDY)
+		look_at_all(n);
+}
+
+/* After standing still: what was rung meanwhile (R29). */
+void nvme_doorbells_resume(struct nvme *n)
+{
+	look_at_all(n);
+	if (n->st->csts & NVME_CSTS_CFS)
+		return;
+	if (n->doorbells == NVME_DB_MAPPED)
+		ob_dev_poll(n->dev, true, true);
+	else if (n->st->dbbuf)
+		ob_dev_poll(n->dev, true, false);
 }
 
 void nvme_doorbells_reset(struct nvme *n)

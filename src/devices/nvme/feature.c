@@ -173,6 +173,12 @@ static uint64_t now_ms(const struct nvme *n)
 	return f->timestamp_ms + passed / 1000000;
 }
 
+void nvme_timestamp_rebase(struct nvme *n)
+{
+	n->st->features.timestamp_ms = now_ms(n);
+	n->st->features.timestamp_ns = ob_loop_now(n->loop);
+}
+
 static int step_timestamp_out(struct nvme_cmd *c)
 {
 	uint64_t word = now_ms(c->n) & 0xffffffffffffull;
@@ -247,6 +253,11 @@ static const struct feature *find_feature(uint8_t fid)
 		if (features[i].fid == fid)
 			return &features[i];
 	return NULL;
+}
+
+uint32_t nvme_feature_mask(uint8_t fid)
+{
+	return find_feature(fid)->mask;
 }
 
 static uint32_t *word_of(struct nvme *n, const struct feature *f)

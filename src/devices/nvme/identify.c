@@ -55,6 +55,27 @@ void nvme_identity_uuid(const struct nvme *n, uint32_t nsid, uint8_t uuid[16])
 	uuid[8] = (uuid[8] & 0x3f) | 0x80;
 }
 
+void nvme_identity_store(struct nvme *n)
+{
+	memset(n->st->serial, 0, sizeof(n->st->serial));
+	memset(n->st->model, 0, sizeof(n->st->model));
+	memcpy(n->st->serial, n->serial, strlen(n->serial));
+	memcpy(n->st->model, n->model, strlen(n->model));
+}
+
+/* The disk stays the same disk wherever it goes. */
+void nvme_identity_adopt(struct nvme *n)
+{
+	uint8_t uuid[16];
+
+	memcpy(n->serial, n->st->serial, sizeof(n->st->serial));
+	memcpy(n->model, n->st->model, sizeof(n->st->model));
+	nvme_identity_uuid(n, 0, uuid);
+	nvme_identity_format(uuid, n->uuid);
+	for (unsigned i = 0; i < n->nr_ns; i++)
+		nvme_identity_ns(&n->ns[i]);
+}
+
 void nvme_identity_format(const uint8_t uuid[16], char text[37])
 {
 	char *at = text;

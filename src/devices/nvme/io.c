@@ -74,6 +74,8 @@ static int drive_status(const struct ob_block_request *req, int rc)
 		return NVME_ABORT_REQUESTED;
 	case ENOMEM:
 		return NVME_INTERNAL_ERROR;
+	case ESHUTDOWN:		/* another process has it (R31) */
+		return NVME_NS_NOT_READY;
 	case EINVAL:
 		return NVME_LBA_OUT_OF_RANGE;
 	default:
@@ -102,10 +104,15 @@ static void drive_done(struct ob_block_request *req, int rc)
 			   ob_drive_name(c->ns->drive), op_names[req->op],
 			   (unsigned long long)req->length,
 			   (unsigned long long)req->offset, strerror(-rc));
-	nvme_cmd_resume(c, status);
+	if (rc == -ECANCELED && c->hurried && !c->disowned)
+		nvme_cmd_put_off(c);
+	else
+		nvme_cmd_resume(c, status);
 	/* Drives finish in bursts: the guest goes on while we copy the next. */
-	if (!n->working)
+	if (!n->working && !n->halted)
 		nvme_cqs_flush(n);
+	if (n->draining)
+		nvme_drained(n);
 	ob_dev_leave(dev);
 }
 
@@ -191,9 +198,20 @@ static int step_memory_out(struct nvme_cmd *c)
 	return nvme_data_write(c, memory_of(c));
 }
 
+static int step_memory_wrote(struct nvme_cmd *c)
+{
+	ob_drive_wrote(c->ns->drive, c->offset, c->len);
+	return 0;
+}
+
+/* One that fails may have written a part. */
 static int step_memory_in(struct nvme_cmd *c)
 {
-	return nvme_data_read(c, memory_of(c));
+	int rc = nvme_data_read(c, memory_of(c));
+
+	if (rc > 0)
+		step_memory_wrote(c);
+	return rc;
 }
 
 static int step_drive_read(struct nvme_cmd *c)
@@ -229,7 +247,8 @@ static const nvme_step write_drive[] = {
 	step_count_write, NULL
 };
 static const nvme_step write_memory[] = {
-	nvme_step_walk, step_memory_in, step_count_write, NULL
+	nvme_step_walk, step_memory_in, step_memory_wrote, step_count_write,
+	NULL
 };
 
 static int step_read(struct nvme_cmd *c)

@@ -127,6 +127,20 @@ void nvme_irq_finish(struct nvme *n)
 	n->coalescing = false;
 }
 
+/*
+ * After standing still: an interrupt too many is harmless, one too few hangs
+ * the guest (R29), so every queue with something in it speaks.
+ */
+void nvme_irq_resume(struct nvme *n)
+{
+	nvme_irq_update(n);
+	if (ob_irq_mode(n->dev) == OB_IRQ_INTX)
+		return;
+	for (unsigned i = 0; i < NVME_QIDS; i++)
+		if (n->st->cqs[i].interrupts && nvme_cq_unconsumed(n, i))
+			raise(n, &n->cqs[i]);
+}
+
 void nvme_irq_reset(struct nvme *n)
 {
 	nvme_irq_finish(n);

@@ -175,10 +175,21 @@ int nvme_step_log(struct nvme_cmd *c)
 		part = c->len;
 	memset(c->buf.data, 0, c->len);
 	memcpy(c->buf.data, page + sqe->cdw12, part);
+	c->offset = c->n->st->changed;
+	return 0;
+}
+
+/* What was told is forgotten when the guest has it, not before: a command
+ * that is begun again must find it (R27). */
+int nvme_step_log_told(struct nvme_cmd *c)
+{
+	const struct nvme_sqe *sqe = &c->slot->sqe;
+	uint8_t id = sqe->cdw10 & 0xff;
+
 	if (sqe->cdw10 & 1u << 15)		/* retain asynchronous event */
 		return 0;
 	if (id == NVME_LOG_CHANGED_NS)
-		c->n->st->changed = 0;
+		c->n->st->changed &= ~c->offset;
 	nvme_aer_log_read(c->n, id);
 	return 0;
 }

@@ -54,16 +54,33 @@ static void resized(void *arg)
 	struct nvme_ns *ns = arg;
 
 	ns->blocks = ns->info->size >> ns->n->lba_shift;
+	ns->n->st->shape.blocks[ns->nsid - 1] = ns->blocks;
 	ob_dev_log(ns->n->dev, OB_INFO, "namespace %u has %llu blocks now",
 		   ns->nsid, (unsigned long long)ns->blocks);
 	nvme_ns_changed(ns->n, ns->nsid);
 }
 
-static int open_one(struct nvme *n, struct nvme_ns *ns, const char *spec,
-		    bool readonly, struct ob_err *err)
+void nvme_ns_shape(const struct nvme *n, struct nvme_shape *shape)
 {
-	int rc = ob_drive_open(n->loop, spec, readonly ? OB_DRIVE_READONLY : 0,
-			       &ns->drive, err);
+	*shape = (struct nvme_shape){
+		.lba_shift = n->lba_shift, .nr_ns = n->nr_ns,
+		.queues = n->max_queues, .doorbells = n->doorbells,
+	};
+	for (unsigned i = 0; i < n->nr_ns; i++) {
+		const struct nvme_ns *ns = &n->ns[i];
+
+		shape->blocks[i] = ns->blocks;
+		if (ns->info->readonly)
+			shape->readonly |= bit(ns->nsid);
+		if (ns->info->write_cache)
+			shape->write_cache |= bit(ns->nsid);
+	}
+}
+
+static int open_one(struct nvme *n, struct nvme_ns *ns, const char *spec,
+		    unsigned flags, struct ob_err *err)
+{
+	int rc = ob_drive_open(n->loop, spec, flags, &ns->drive, err);
 	char *head;
 
 	if (rc)
@@ -101,8 +118,11 @@ int nvme_ns_open_all(struct nvme *n, struct ob_err *err)
 {
 	const struct ob_options *opts = ob_dev_options(n->dev);
 	size_t count = ob_options_count(opts, "drive");
-	bool readonly = ob_options_bool(opts, "readonly");
+	unsigned flags = ob_options_bool(opts, "readonly") ? OB_DRIVE_READONLY
+							   : 0;
 
+	if (ob_dev_is_incoming(n->dev))
+		flags |= OB_DRIVE_INCOMING;
 	if (count > NVME_MAX_NS)
 		return ob_fail(err, EINVAL, "%zu drives; the limit is %u",
 			       count, NVME_MAX_NS);
@@ -119,7 +139,7 @@ int nvme_ns_open_all(struct nvme *n, struct ob_err *err)
 		nvme_list_init(&ns->held);
 		nvme_identity_ns(ns);
 		rc = open_one(n, ns, ob_options_nth(opts, "drive", i),
-			      readonly, err);
+			      flags, err);
 		if (rc)
 			return rc;
 	}
@@ -198,6 +218,8 @@ static void flushed(struct ob_block_request *req, int rc)
 	if (ns->flush_again)
 		flush_one(ns);
 	nvme_ctrl_shutdown_step(ns->n);
+	if (ns->n->draining)
+		nvme_drained(ns->n);
 	ob_dev_leave(ns->n->dev);
 }
 

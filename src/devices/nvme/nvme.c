@@ -16,7 +16,7 @@ static const struct ob_option nvme_options[] = {
 	  .required = true, .help = "the blocks of a namespace" },
 	{ .name = "serial", .type = OB_OPT_STRING, .min = 1, .max = 20,
 	  .help = "serial number; default: follows from socket and drives" },
-	{ .name = "model", .type = OB_OPT_STRING, .def = "Outboard NVMe disk",
+	{ .name = "model", .type = OB_OPT_STRING, .def = NVME_DEFAULT_MODEL,
 	  .min = 1, .max = 40, .help = "model number" },
 	{ .name = "doorbells", .type = OB_OPT_CHOICE, .def = "adaptive",
 	  .choices = "adaptive|trapped|mapped",
@@ -94,10 +94,13 @@ bool nvme_work(struct nvme *n)
 {
 	bool did, all;
 
+	if (n->halted)
+		return false;
 	n->working = true;
 	n->again = n->starved = false;
 	n->moved = 0;
-	did = nvme_pool_drain(&n->admin_pool);
+	did = nvme_owed_serve(n);
+	did |= nvme_pool_drain(&n->admin_pool);
 	did |= nvme_pool_drain(&n->io_pool);
 	did |= nvme_ns_drain_held(n);
 	did |= nvme_data_unpark(n);
@@ -109,6 +112,8 @@ bool nvme_work(struct nvme *n)
 	n->working = false;
 	if (!all || n->again)
 		ob_defer(n->loop, &n->work);
+	if (n->draining)
+		nvme_drained(n);
 	return did;
 }
 
@@ -204,9 +209,12 @@ static void nvme_reset(struct ob_device *dev, enum ob_reset kind)
 {
 	struct nvme *n = ob_dev_runtime(dev);
 
-	if (kind == OB_RESET_INIT)
+	if (kind == OB_RESET_INIT) {
 		n->st->attached = n->nr_ns == 64 ? UINT64_MAX
 						 : (1ull << n->nr_ns) - 1;
+		nvme_ns_shape(n, &n->st->shape);
+		nvme_identity_store(n);
+	}
 	nvme_ctrl_stop(n);
 	nvme_regs_reset(n);
 }
@@ -254,7 +262,7 @@ static unsigned nvme_in_flight(struct ob_device *dev)
 {
 	struct nvme *n = ob_dev_runtime(dev);
 
-	return n->nr_busy_drive + n->nr_busy_flush;
+	return n->nr_busy_drive + n->nr_busy_flush + n->nr_busy_dma;
 }
 
 const struct ob_device_class ob_nvme_class = {
@@ -279,5 +287,11 @@ const struct ob_device_class ob_nvme_class = {
 	.irq_changed = nvme_irq_changed,
 	.bus_master = nvme_bus_master,
 	.in_flight = nvme_in_flight,
+	.stop = nvme_move_stop,
+	.halt = nvme_move_halt,
+	.run = nvme_move_run,
+	.check = nvme_check,
+	.loaded = nvme_move_loaded,
+	.drive = nvme_move_drive,
 	.refresh = nvme_ns_refresh_all,
 };

@@ -31,6 +31,7 @@ extern const struct ob_device_class ob_nvme_class;
 #define NVME_PCI_VENDOR		0x4f42u
 #define NVME_PCI_DEVICE		0x0001u
 #define NVME_FIRMWARE		"1.0     "
+#define NVME_DEFAULT_MODEL	"Outboard NVMe disk"
 
 #define NVME_MAX_QUEUES		64u	/* I/O pairs */
 #define NVME_NO_VALUE		UINT64_MAX
@@ -87,7 +88,12 @@ struct nvme_features {
 	uint16_t temp_over, temp_under;
 	uint64_t no_coalescing[2];	/* bit per vector */
 	uint64_t timestamp_ms;		/* as set by the host */
-	uint64_t timestamp_ns;		/* our clock at that time */
+	/*
+	 * Our clock at that time.  It means nothing in another process: halt
+	 * moves both to its own time, loaded to its.  The time between is not
+	 * counted; a host sets its timestamp anew when it cares.
+	 */
+	uint64_t timestamp_ns;
 	uint8_t timestamp_origin, reserved[7];
 };
 
@@ -95,6 +101,16 @@ struct nvme_counters {
 	uint64_t blocks_read, blocks_written;	/* units of 512 bytes */
 	uint64_t reads, writes;
 	uint64_t media_errors, errors;
+};
+
+/*
+ * What the guest has seen of the options and drives and cannot see change.  A
+ * destination is started with its own; they must be the same.
+ */
+struct nvme_shape {
+	uint64_t readonly, write_cache;		/* bit per namespace */
+	uint64_t blocks[NVME_MAX_NS];
+	uint32_t lba_shift, nr_ns, queues, doorbells;
 };
 
 struct nvme_plain {
@@ -113,6 +129,9 @@ struct nvme_plain {
 	struct nvme_sq_state sqs[NVME_QIDS];
 	struct nvme_cq_state cqs[NVME_QIDS];
 	uint8_t error_log[NVME_ERROR_ENTRIES * sizeof(struct nvme_error_entry)];
+	struct nvme_shape shape;
+	/* All names follow from it; zeros behind the text. */
+	uint8_t serial[20], model[40], reserved2[4];
 };
 
 /* -- state, hot part --------------------------------------------------- */
@@ -138,9 +157,13 @@ enum nvme_slot_stage {
  * passes the entry afterwards; result and status are written before DONE, and
  * the completion queue's tail passes the entry before the slot is FREE again.
  * So a command is at every instant in the guest's queue or in a slot.
+ *
+ * One that is RUNNING in a state that is read is run from its beginning, in
+ * the order in which they were fetched; one that is DONE is only posted.
  */
 struct nvme_slot {
 	struct nvme_sqe sqe;
+	uint64_t order;		/* of fetching; unique among those in use */
 	uint32_t result;
 	uint32_t generation;
 	uint16_t sqid;
@@ -242,6 +265,11 @@ struct nvme_cmd {
 	bool is_drive;			/* ... namely to the drive */
 	bool disowned;			/* by a reset */
 	bool disowned_write;
+	bool owed;			/* nothing is fetched before it ends */
+	bool put_off;			/* run begins it again */
+	bool hurried;			/* cancelled by halt: not an end */
+	bool ended;			/* while halted, with end_status */
+	uint16_t end_status;
 	struct ob_block_request *req;
 	struct ob_dma_op dma;
 	struct nvme_walk walk;
@@ -289,6 +317,8 @@ struct nvme {
 	uint32_t *db_page;		/* mapped doorbells */
 	bool frozen;			/* no client, or its memory is not back */
 	bool master;			/* bus master enable */
+	bool draining;			/* from stop to run: nothing is fetched */
+	bool halted;			/* from halt to run */
 	bool working, again;		/* in work(); something came up */
 	bool starved;			/* no slot was left */
 	unsigned next_sq;		/* round robin */
@@ -314,6 +344,11 @@ struct nvme {
 	unsigned admin_slots_seen, io_slots_seen;
 	unsigned nr_busy_drive;		/* drive requests under way */
 	unsigned nr_busy_flush;
+	unsigned nr_busy_dma;		/* transfers by message */
+	uint64_t order;			/* of the next command */
+	struct nvme_list owed;		/* to be begun again, in order */
+	unsigned nr_owed;		/* these, and those that go on */
+	unsigned nr_owed_admin;		/* ... of the admin queue */
 	char *requests;
 	size_t request_stride;
 	struct nvme_pool io_pool, admin_pool;
@@ -331,7 +366,7 @@ static inline uint32_t nvme_page_size(const struct nvme *n)
 static inline bool nvme_running(const struct nvme *n)
 {
 	return (n->st->csts & (NVME_CSTS_RDY | NVME_CSTS_CFS)) == NVME_CSTS_RDY &&
-	       !n->frozen && n->master;
+	       !n->frozen && n->master && !n->halted;
 }
 
 /* A register access must not wait for more copying (R8). */
@@ -388,6 +423,37 @@ int nvme_dma_status(struct nvme *n, int rc);
 unsigned nvme_slot_index(const struct nvme_cmd *c);
 struct nvme_cmd *nvme_cmd_find(struct nvme *n, uint16_t sqid, uint16_t cid);
 
+/* The operation under way has brought nothing: as if it had not begun. */
+void nvme_cmd_put_off(struct nvme_cmd *c);
+/* From the state alone: lists, counts, the twins of slots in use. */
+void nvme_cmds_adopt(struct nvme *n);
+/* Those that are neither free nor disowned, as they were fetched. */
+unsigned nvme_cmds_in_order(struct nvme *n,
+			    struct nvme_cmd *list[NVME_SLOTS]);
+
+/* move.c */
+void nvme_move_stop(struct ob_device *dev);
+void nvme_move_halt(struct ob_device *dev);
+void nvme_move_run(struct ob_device *dev);
+void nvme_move_loaded(struct ob_device *dev);
+struct ob_drive *nvme_move_drive(struct ob_device *dev, unsigned i);
+void nvme_drained(struct nvme *n);
+bool nvme_owed_serve(struct nvme *n);
+bool nvme_owed_is_before(const struct nvme *n, unsigned qid);
+void nvme_owed_add(struct nvme_cmd *c);
+void nvme_owed_end(struct nvme_cmd *c);
+
+/* It has ended, or waits for the guest alone: on the way of every command. */
+static inline void nvme_owed_settle(struct nvme_cmd *c)
+{
+	if (c->owed)
+		nvme_owed_end(c);
+}
+
+/* check.c */
+int nvme_check(struct ob_device *dev, const void *plain, const void *hot,
+	       struct ob_err *err);
+
 /* sq.c, cq.c */
 bool nvme_sq_serve(struct nvme *n, unsigned qid, unsigned *budget);
 void nvme_sq_reset(struct nvme *n, unsigned qid);
@@ -397,6 +463,8 @@ void nvme_cq_add(struct nvme *n, unsigned qid, struct nvme_cmd *c);
 void nvme_cq_queue(struct nvme *n, struct nvme_cq *cq);
 void nvme_cqs_flush(struct nvme *n);
 void nvme_cqs_revive(struct nvme *n);
+void nvme_cqs_halt(struct nvme *n);
+void nvme_sqs_halt(struct nvme *n);
 bool nvme_cq_unconsumed(const struct nvme *n, unsigned qid);
 bool nvme_queues_mapped(struct nvme *n);
 
@@ -406,6 +474,7 @@ int nvme_step_delete_sq(struct nvme_cmd *c);
 int nvme_step_create_cq(struct nvme_cmd *c);
 int nvme_step_delete_cq(struct nvme_cmd *c);
 int nvme_queue_admin(struct nvme *n);
+void nvme_queues_adopt(struct nvme *n);
 
 /* doorbell.c */
 void nvme_doorbell_write(struct nvme *n, uint64_t offset, uint32_t value);
@@ -414,6 +483,9 @@ void nvme_doorbell_fresh(struct nvme *n, unsigned qid, bool cq);
 bool nvme_doorbells_poll(struct nvme *n);
 bool nvme_doorbells_arm(struct nvme *n);
 void nvme_doorbells_intx(struct nvme *n);
+void nvme_doorbells_adopt(struct nvme *n);
+void nvme_doorbells_halt(struct nvme *n);
+void nvme_doorbells_resume(struct nvme *n);
 void nvme_cq_head_refresh(struct nvme *n, unsigned qid);
 /* The guest's next move of the head, if it has not come yet, is a message. */
 void nvme_cq_head_arm(struct nvme *n, unsigned qid);
@@ -427,6 +499,7 @@ void nvme_irq_unmasked(struct nvme *n, uint32_t bits);
 void nvme_irq_reset(struct nvme *n);
 void nvme_irq_init(struct nvme *n);
 void nvme_irq_finish(struct nvme *n);
+void nvme_irq_resume(struct nvme *n);
 
 /* data.c */
 int nvme_pool_init(struct nvme_pool *pool, uint32_t pages);
@@ -438,6 +511,7 @@ bool nvme_pool_drain(struct nvme_pool *pool);
 int nvme_step_walk(struct nvme_cmd *c);
 /* Goes on with those whose data could not be moved at once. */
 bool nvme_data_unpark(struct nvme *n);
+void nvme_data_forget_waiting(struct nvme *n);
 int nvme_step_buffer(struct nvme_cmd *c);	/* len bytes */
 int nvme_step_data_in(struct nvme_cmd *c);	/* guest to buffer */
 int nvme_step_data_out(struct nvme_cmd *c);	/* buffer to guest */
@@ -448,6 +522,7 @@ int nvme_data_write(struct nvme_cmd *c, const void *from);
 int nvme_ns_open_all(struct nvme *n, struct ob_err *err);
 void nvme_ns_close_all(struct nvme *n);
 void nvme_ns_refresh_all(struct ob_device *dev);
+void nvme_ns_shape(const struct nvme *n, struct nvme_shape *shape);
 struct nvme_ns *nvme_ns_get(struct nvme *n, uint32_t nsid);
 bool nvme_ns_active(const struct nvme *n, uint32_t nsid);
 void nvme_ns_changed(struct nvme *n, uint32_t nsid);
@@ -463,6 +538,8 @@ int nvme_step_ns_management(struct nvme_cmd *c);
 
 /* identity.c: stable names from the serial number */
 void nvme_identity_default_serial(struct nvme *n);
+void nvme_identity_store(struct nvme *n);
+void nvme_identity_adopt(struct nvme *n);
 void nvme_identity_uuid(const struct nvme *n, uint32_t nsid, uint8_t uuid[16]);
 void nvme_identity_ns(struct nvme_ns *ns);
 void nvme_identity_format(const uint8_t uuid[16], char text[37]);
@@ -471,11 +548,14 @@ void nvme_identity_format(const uint8_t uuid[16], char text[37]);
 int nvme_step_identify(struct nvme_cmd *c);
 int nvme_step_log_prepare(struct nvme_cmd *c);
 int nvme_step_log(struct nvme_cmd *c);
+int nvme_step_log_told(struct nvme_cmd *c);
 void nvme_error_add(struct nvme *n, const struct nvme_error_entry *entry);
 void nvme_error_command(struct nvme_cmd *c, uint16_t status);
 int nvme_step_set_feature(struct nvme_cmd *c);
 int nvme_step_get_feature(struct nvme_cmd *c);
 void nvme_features_reset(struct nvme *n);
+uint32_t nvme_feature_mask(uint8_t fid);
+void nvme_timestamp_rebase(struct nvme *n);
 uint8_t nvme_critical_warning(const struct nvme *n);
 #define NVME_TEMPERATURE 311u	/* kelvin; there is no sensor */
 int nvme_step_aer(struct nvme_cmd *c);

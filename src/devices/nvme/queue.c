@@ -28,6 +28,15 @@ static void note_last(struct nvme *n)
 			n->last_sq = i;
 }
 
+/* What follows from the queues of a state that came from elsewhere. */
+void nvme_queues_adopt(struct nvme *n)
+{
+	for (unsigned i = 0; i < NVME_QIDS; i++)
+		if (n->st->sqs[i].created)
+			n->cqs[n->st->sqs[i].cqid].sqs++;
+	note_last(n);
+}
+
 /* Sizes are told 0's based: 1 is the smallest, two entries (R16). */
 static bool size_ok(uint32_t zero_based)
 {
@@ -175,6 +184,7 @@ int nvme_step_delete_sq(struct nvme_cmd *c)
 		return NVME_INVALID_QID;
 	if (n->sqs[qid].in_flight) {
 		n->sqs[qid].deleter = c;
+		nvme_owed_settle(c);
 		nvme_cmd_again(c);
 		nvme_cmds_hurry(n, qid);
 		return -EINPROGRESS;

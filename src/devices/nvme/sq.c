@@ -38,7 +38,9 @@ static void fetched(struct ob_dma_op *op, int rc)
 	uint16_t count = sq->fetching;
 
 	sq->fetching = 0;
-	if (!sq->stale) {
+	n->nr_busy_dma--;
+	/* What standing still cancelled or overtook is fetched again. */
+	if (!sq->stale && rc != -ECANCELED && !n->halted) {
 		if (nvme_dma_status(n, rc)) {
 			if (nvme_running(n))
 				nvme_fatal(n, "a submission queue cannot be read");
@@ -72,8 +74,10 @@ static int fetch_by_request(struct nvme *n, struct nvme_sq *sq, uint64_t addr,
 	sq->dma.done = fetched;
 	sq->n = n;
 	rc = ob_dma_read(n->dev, &seg, 1, sq->batch, &sq->dma);
-	if (rc == -EINPROGRESS)
+	if (rc == -EINPROGRESS) {
 		sq->fetching = count;
+		n->nr_busy_dma++;
+	}
 	return rc;
 }
 
@@ -95,7 +99,7 @@ static bool fetch(struct nvme *n, unsigned qid)
 		memcpy(sq->batch, entries, bytes);
 	} else {
 		rc = fetch_by_request(n, sq, addr, count);
-		if (rc == -EINPROGRESS)
+		if (rc == -EINPROGRESS || rc == -ECANCELED)
 			return false;
 		if (nvme_dma_status(n, rc)) {
 			nvme_fatal(n, "a submission queue cannot be read");
@@ -131,7 +135,9 @@ bool nvme_sq_serve(struct nvme *n, unsigned qid, unsigned *budget)
 	bool did = false;
 
 	while (*budget && !nvme_turn_is_over(n) && n->st->sqs[qid].created &&
-	       !sq->deleter && !sq->fetching && nvme_running(n)) {
+	       !sq->deleter && !sq->fetching && nvme_running(n) &&
+	       !n->draining &&
+	       !(n->nr_owed && nvme_owed_is_before(n, qid))) {
 		if (sq->pos == sq->count && !queued_entries(n, qid))
 			break;
 		if (!slots_left(n, qid))
@@ -158,6 +164,18 @@ void nvme_sq_reset(struct nvme *n, unsigned qid)
 	sq->n = n;
 	n->hot->sqs[qid] = (struct nvme_sq_hot){ 0 };
 	n->st->sqs[qid] = (struct nvme_sq_state){ 0 };
+}
+
+/*
+ * Entries without a slot are still the guest's: the head has not passed them.
+ * A deletion that waits is begun again and waits again.
+ */
+void nvme_sqs_halt(struct nvme *n)
+{
+	for (unsigned i = 0; i < NVME_QIDS; i++) {
+		n->sqs[i].pos = n->sqs[i].count = 0;
+		n->sqs[i].deleter = NULL;
+	}
 }
 
 void nvme_sq_command_done(struct nvme *n, unsigned qid)

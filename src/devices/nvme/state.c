@@ -83,6 +83,22 @@ static const struct ob_table counter_table = {
 	"nvme-counters", sizeof(struct nvme_counters), counter_fields
 };
 
+static const struct ob_field shape_fields[] = {
+	OB_U64(1, struct nvme_shape, readonly, "0.2"),
+	OB_U64(2, struct nvme_shape, write_cache, "0.2"),
+	OB_U64(3, struct nvme_shape, blocks, "0.2"),
+	OB_U32(4, struct nvme_shape, lba_shift, "0.2", .max = 12),
+	OB_U32(5, struct nvme_shape, nr_ns, "0.2", .max = NVME_MAX_NS),
+	OB_U32(6, struct nvme_shape, queues, "0.2", .max = NVME_MAX_QUEUES),
+	OB_U32(7, struct nvme_shape, doorbells, "0.2",
+	       .max = NVME_DB_MAPPED),
+	OB_END
+};
+
+static const struct ob_table shape_table = {
+	"nvme-shape", sizeof(struct nvme_shape), shape_fields
+};
+
 static const struct ob_field plain_fields[] = {
 	OB_U32(1, struct nvme_plain, cc, "0.1"),
 	OB_U32(2, struct nvme_plain, csts, "0.1"),
@@ -111,6 +127,11 @@ static const struct ob_field plain_fields[] = {
 	OB_STRUCTS(19, struct nvme_plain, cqs, struct nvme_cq_state,
 		   &cq_table, "0.1"),
 	OB_BYTES(20, struct nvme_plain, error_log, "0.1"),
+	OB_STRUCTS(21, struct nvme_plain, shape, struct nvme_shape,
+		   &shape_table, "0.2"),
+	OB_BYTES(22, struct nvme_plain, serial, "0.2"),
+	OB_BYTES(23, struct nvme_plain, model, "0.2"),
+	OB_RESERVED(struct nvme_plain, reserved2),
 	OB_END
 };
 
@@ -145,6 +166,7 @@ static const struct ob_table cq_hot_table = {
 
 static const struct ob_field slot_fields[] = {
 	OB_BYTES(1, struct nvme_slot, sqe, "0.1"),
+	OB_U64(8, struct nvme_slot, order, "0.2"),
 	OB_U32(2, struct nvme_slot, result, "0.1"),
 	OB_U32(3, struct nvme_slot, generation, "0.1"),
 	OB_U16(4, struct nvme_slot, sqid, "0.1", .max = NVME_MAX_QUEUES),

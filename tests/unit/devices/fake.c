@@ -51,10 +51,23 @@ const struct ob_options *ob_dev_options(const struct ob_device *dev)
 	return dev->opts;
 }
 
+void ob_dev_stopped(struct ob_device *dev)
+{
+	dev->stopped++;
+}
+
+bool ob_dev_is_halted(const struct ob_device *dev)
+{
+	return dev->still;
+}
+
 void ob_irq_raise(struct ob_device *dev, unsigned vector)
 {
 	assert_in_range(vector, 0, 31);
-	dev->raised[vector]++;
+	if (dev->still)
+		dev->owed_irqs |= 1u << vector;
+	else
+		dev->raised[vector]++;
 }
 
 void ob_irq_level(struct ob_device *dev, bool asserted)
@@ -91,6 +104,8 @@ static int dma(struct ob_device *dev, const struct ob_seg *segs,
 {
 	assert_int_equal(count, 1);
 	assert_null(dev->dma_op);	/* op is still the library's */
+	if (dev->still)
+		return -EACCES;
 	dev->dma_count++;
 	if (!dev->dma_later)
 		return dma_copy(dev, segs, buf, write);
@@ -119,7 +134,7 @@ void fake_dma_end(struct ob_device *dev, int rc)
 
 	assert_non_null(op);
 	dev->dma_op = NULL;
-	if (!rc)
+	if (!rc)	/* the client does it whether we stand still or not */
 		rc = dma_copy(dev, &dev->dma_seg, dev->dma_buf,
 			      dev->dma_write);
 	op->done(op, rc);
@@ -160,7 +175,46 @@ struct ob_device *fake_create(const struct ob_device_class *cls,
 	assert_non_null(dev->state);
 	build(dev);
 	cls->reset(dev, OB_RESET_INIT);
+	fake_run(dev);
 	return dev;
+}
+
+void fake_stop(struct ob_device *dev)
+{
+	if (dev->cls->stop)
+		dev->cls->stop(dev);
+	if (dev->cls->halt)
+		dev->cls->halt(dev);
+	dev->still = true;
+}
+
+void fake_run(struct ob_device *dev)
+{
+	uint32_t owed = dev->owed_irqs;
+
+	dev->still = false;
+	dev->owed_irqs = 0;
+	for (unsigned i = 0; i < 32; i++)
+		dev->raised[i] += owed >> i & 1;
+	if (dev->cls->run)
+		dev->cls->run(dev);
+}
+
+int fake_load(struct ob_device *to, const struct ob_device *from,
+	      struct ob_err *err)
+{
+	int rc = 0;
+
+	assert_true(to->still && from->still);
+	if (to->cls->check)
+		rc = to->cls->check(to, from->state, NULL, err);
+	if (rc)
+		return rc;
+	to->cls->reset(to, OB_RESET_DEVICE);
+	memcpy(to->state, from->state, to->cls->state->size);
+	if (to->cls->loaded)
+		to->cls->loaded(to);
+	return 0;
 }
 
 void fake_destroy(struct ob_device *dev)
@@ -177,6 +231,7 @@ void fake_rebuild(struct ob_device *dev)
 	unbuild(dev);
 	dev->dma_op = NULL;
 	build(dev);
+	fake_run(dev);
 }
 
 void fake_turn(struct ob_device *dev)

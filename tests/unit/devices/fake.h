@@ -27,6 +27,10 @@ struct ob_device {
 	bool dma_write;
 	unsigned dma_count;		/* transfers asked for */
 
+	bool still;			/* no DMA; interrupts are remembered */
+	unsigned stopped;		/* calls of ob_dev_stopped */
+	uint32_t owed_irqs;
+
 	unsigned raised[32];		/* messages per vector */
 	bool level;
 	unsigned logged;
@@ -38,6 +42,12 @@ struct ob_device *fake_create(const struct ob_device_class *cls,
 void fake_destroy(struct ob_device *dev);
 /* A new life of the process: the state stays, the runtime is built anew. */
 void fake_rebuild(struct ob_device *dev);
+/* As the library does it: stop, halt; and run. */
+void fake_stop(struct ob_device *dev);
+void fake_run(struct ob_device *dev);
+/* What check says about from's state; 0: to has it now and stands still. */
+int fake_load(struct ob_device *to, const struct ob_device *from,
+	      struct ob_err *err);
 /* Runs what is due in the loop. */
 void fake_turn(struct ob_device *dev);
 /* Completes the waiting transfer. */

@@ -269,13 +269,199 @@ static void work_that_was_owed_goes_on_in_a_new_life(void **state)
 	dev->guest[0] = 0x5a;
 	fake_write32(dev, FACTORIAL, 5);
 	transfer(FAKE_GUEST, BUFFER, 1, 1 | 4);
-	fake_rebuild(dev);
 	dev->dma_later = false;
-	dev->cls->memory_changed(dev);
+	fake_rebuild(dev);
 	fake_turn(dev);
 	assert_int_equal(fake_read32(dev, FACTORIAL), 120);
 	assert_int_equal(fake_read32(dev, IRQ_STATUS), 0x100);
 	assert_int_equal(fake_read32(dev, DMA_CMD), 4);
+}
+
+/* -- moving ------------------------------------------------------------ */
+
+/* A second device with the state of dev, which stands still. */
+static struct ob_device *loaded(void)
+{
+	struct ob_device *to = fake_create(&ob_edu_class, "edu");
+	struct ob_err err = { 0 };
+
+	fake_stop(to);
+	if (fake_load(to, dev, &err))
+		fail_msg("%s", err.msg);
+	memcpy(to->guest, dev->guest, sizeof(to->guest));
+	return to;
+}
+
+/* It has taken dev's place; dev stays as it was. */
+static struct ob_device *moved(void)
+{
+	struct ob_device *to;
+
+	dev->stopped = 0;
+	fake_stop(dev);
+	assert_int_equal(dev->stopped, 1);
+	to = loaded();
+	fake_run(to);
+	return to;
+}
+
+static void swap_to(struct ob_device *to)
+{
+	fake_destroy(dev);
+	dev = to;
+}
+
+/* R24: every field arrives. */
+static void test_r24_all_of_the_state_moves(void **state)
+{
+	const struct ob_field *f;
+	struct ob_device *to;
+	uint8_t *bytes;
+
+	(void)state;
+	fake_stop(dev);
+	bytes = dev->state;
+	for (f = dev->cls->state->fields; f->type != OB_FIELD_END; f++)
+		memset(bytes + f->offset, f->tag, f->size * f->count);
+	/* Bits with a meaning: no work is owed. */
+	memset(bytes + dev->cls->state->fields[2].offset, 0, 4);
+	memset(bytes + dev->cls->state->fields[7].offset, 0, 8);
+	to = loaded();
+	assert_memory_equal(to->state, dev->state, dev->cls->state->size);
+	fake_destroy(to);
+}
+
+/* R26: what was owed is done once, there, before anything new. */
+static void test_r26_factorial_moves(void **state)
+{
+	struct ob_device *to;
+
+	(void)state;
+	fake_write32(dev, STATUS, 0x80);
+	fake_write32(dev, FACTORIAL, 5);
+	to = moved();
+	fake_turn(dev);
+	assert_int_equal(fake_read32(dev, FACTORIAL), 5);
+	assert_int_equal(dev->raised[0], 0);
+	fake_write32(to, FACTORIAL, 6);		/* ignored: it computes */
+	fake_turn(to);
+	assert_int_equal(fake_read32(to, FACTORIAL), 120);
+	assert_int_equal(fake_read32(to, IRQ_STATUS), 1);
+	assert_int_equal(to->raised[0], 1);
+	swap_to(to);
+}
+
+static void test_r26_transfer_moves(void **state)
+{
+	struct ob_device *to;
+
+	(void)state;
+	dev->dma_later = true;
+	dev->guest[0] = 0x5a;
+	transfer(FAKE_GUEST, BUFFER, 1, 1 | 4);
+	to = moved();
+	assert_int_equal(fake_read32(to, DMA_CMD), 4);
+	assert_int_equal(to->raised[0], 1);
+	/* The old one's end comes late and changes nothing. */
+	fake_dma_end(dev, 0);
+	assert_int_equal(fake_read32(dev, DMA_CMD), 5);
+	assert_int_equal(dev->raised[0], 0);
+	assert_int_equal(dev->cls->in_flight(dev), 0);
+	swap_to(to);
+	transfer(BUFFER, FAKE_GUEST + 8, 1, 3);
+	assert_int_equal(dev->guest[8], 0x5a);
+}
+
+/* R28: called off; the same device goes on. */
+static void test_r28_stop_and_run_again(void **state)
+{
+	(void)state;
+	dev->dma_later = true;
+	dev->guest[0] = 0x5a;
+	fake_write32(dev, FACTORIAL, 5);
+	transfer(FAKE_GUEST, BUFFER, 1, 1 | 4);
+	fake_stop(dev);
+	fake_dma_end(dev, -ECANCELED);
+	fake_turn(dev);
+	assert_int_equal(fake_read32(dev, STATUS), 1);
+	fake_run(dev);
+	assert_int_equal(dev->dma_count, 2);
+	fake_dma_end(dev, 0);
+	fake_turn(dev);
+	assert_int_equal(fake_read32(dev, FACTORIAL), 120);
+	assert_int_equal(fake_read32(dev, DMA_CMD), 4);
+	assert_int_equal(dev->raised[0], 1);
+}
+
+/* A cancelled transfer whose end comes when the device runs again. */
+static void test_r28_late_cancellation(void **state)
+{
+	(void)state;
+	dev->dma_later = true;
+	dev->guest[0] = 0x5a;
+	transfer(FAKE_GUEST, BUFFER, 1, 1);
+	fake_stop(dev);
+	fake_run(dev);
+	assert_int_equal(dev->dma_count, 1);
+	fake_dma_end(dev, -ECANCELED);
+	assert_int_equal(dev->dma_count, 2);
+	fake_dma_end(dev, 0);
+	assert_int_equal(fake_read32(dev, DMA_CMD), 0);
+	assert_int_equal(dev->logged, 0);
+}
+
+/* R29: registers answer while it stands still, and what they ask is owed. */
+static void test_r29_asked_while_it_stands_still(void **state)
+{
+	(void)state;
+	fake_stop(dev);
+	dev->guest[0] = 0x5a;
+	fake_write32(dev, FACTORIAL, 5);
+	transfer(FAKE_GUEST, BUFFER, 1, 1 | 4);
+	fake_turn(dev);
+	assert_int_equal(fake_read32(dev, STATUS), 1);
+	assert_int_equal(fake_read32(dev, DMA_CMD), 5);
+	assert_int_equal(dev->dma_count, 0);
+	fake_run(dev);
+	fake_turn(dev);
+	assert_int_equal(fake_read32(dev, FACTORIAL), 120);
+	assert_int_equal(fake_read32(dev, DMA_CMD), 4);
+	assert_int_equal(dev->logged, 0);
+}
+
+static void test_r29_unacknowledged_interrupt_is_told_again(void **state)
+{
+	struct ob_device *to;
+
+	(void)state;
+	fake_write32(dev, IRQ_RAISE, 0x10);
+	to = moved();
+	assert_true(to->level);
+	assert_int_equal(to->raised[0], 1);
+	swap_to(to);
+	fake_write32(dev, IRQ_ACK, 0x10);
+	assert_false(dev->level);
+	to = moved();
+	assert_false(to->level);
+	assert_int_equal(to->raised[0], 0);
+	swap_to(to);
+}
+
+static void test_r25_unknown_status_is_refused(void **state)
+{
+	struct ob_device *to = fake_create(&ob_edu_class, "edu");
+	struct ob_err err = { 0 };
+	uint8_t *bytes = dev->state;
+
+	(void)state;
+	fake_write32(to, LIVENESS, 1);
+	fake_stop(dev);
+	fake_stop(to);
+	bytes[dev->cls->state->fields[2].offset] = 0x40;
+	assert_int_equal(fake_load(to, dev, &err), -EINVAL);
+	assert_string_equal(err.msg, "status: 0x40 has unknown bits");
+	assert_int_equal(fake_read32(to, LIVENESS), ~1u);
+	fake_destroy(to);
 }
 
 static void identity(void **state)
@@ -309,6 +495,14 @@ int main(void)
 		TEST(test_r20_reset_disowns_dma_and_factorial),
 		TEST(reset_brings_power_on_values),
 		TEST(work_that_was_owed_goes_on_in_a_new_life),
+		TEST(test_r24_all_of_the_state_moves),
+		TEST(test_r25_unknown_status_is_refused),
+		TEST(test_r26_factorial_moves),
+		TEST(test_r26_transfer_moves),
+		TEST(test_r28_stop_and_run_again),
+		TEST(test_r28_late_cancellation),
+		TEST(test_r29_asked_while_it_stands_still),
+		TEST(test_r29_unacknowledged_interrupt_is_told_again),
 		TEST(identity),
 	};
 

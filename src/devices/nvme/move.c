@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * Standing still and going on (docs/migration.md; device.h, "Moving").
+ *
+ *	         stop                 halt                    run
+ *	runs ---------> drains ----------------> stands ------------> runs
+ *	     fetching off,      state complete,          owed first,
+ *	     the rest goes on   ends are only noted      then fetching
+ *
+ * halt reduces a command that has not ended to its slot, unless a request of
+ * it is with the drive: it leaves every list and gives its buffer back.  run
+ * then begins it again, here or elsewhere, so both are one way.  Only here
+ * there can be more than the slot: a request that ended meanwhile is kept as
+ * ended, and one that is still under way simply goes on.
+ *
+ * To begin again is right for every command (R27).  What changes more than
+ * its own data (queues, features, logs, events, attachment) does so in the
+ * step that ends it, so it is DONE, or has changed nothing.  Reads, writes,
+ * zeroes and flushes may be done twice before their completion is told, since
+ * nothing newer is fetched from an I/O queue before they have ended (R26).
+ */
+#include "devices/nvme/nvme.h"
+
+/* -- stop and halt ----------------------------------------------------- */
+
+/*
+ * Is nothing left that ends by itself?  Whatever else can go on has asked for
+ * a turn of work; what has not waits for the guest, the client or run.
+ */
+void nvme_drained(struct nvme *n)
+{
+	if (!n->halted && !n->working && !n->work.queued &&
+	    !n->nr_busy_drive && !n->nr_busy_flush)
+		ob_dev_stopped(n->dev);
+}
+
+void nvme_move_stop(struct ob_device *dev)
+{
+	struct nvme *n = ob_dev_runtime(dev);
+
+	n->draining = true;
+	nvme_kick(n);		/* its end looks at what is left */
+}
+
+static void halt_command(struct nvme_cmd *c)
+{
+	c->owed = false;
+	if (c->busy && c->is_drive) {
+		c->hurried = true;
+		ob_drive_cancel(c->ns->drive, c->req);
+	} else if (!c->busy && !c->ended) {
+		c->put_off = true;
+		nvme_buffer_put(c);
+	}
+}
+
+static void halt_commands(struct nvme *n)
+{
+	struct nvme_cmd *list[NVME_SLOTS];
+	unsigned count = nvme_cmds_in_order(n, list);
+
+	nvme_data_forget_waiting(n);
+	nvme_list_init(&n->aers);
+	n->nr_aers = 0;
+	nvme_list_init(&n->owed);
+	n->nr_owed = n->nr_owed_admin = 0;
+	for (unsigned i = 0; i < count; i++)
+		if (list[i]->slot->stage == NVME_SLOT_RUNNING)
+			halt_command(list[i]);
+}
+
+void nvme_move_halt(struct ob_device *dev)
+{
+	struct nvme *n = ob_dev_runtime(dev);
+
+	nvme_doorbells_halt(n);
+	n->halted = n->draining = true;
+	ob_dev_poll(dev, false, false);
+	nvme_sqs_halt(n);
+	nvme_cqs_halt(n);
+	halt_commands(n);
+	nvme_irq_finish(n);
+	nvme_timestamp_rebase(n);
+}
+
+/* -- run --------------------------------------------------------------- */
+
+static void owe(struct nvme_cmd *c)
+{
+	c->owed = true;
+	c->n->nr_owed++;
+	c->n->nr_owed_admin += !c->slot->sqid;
+}
+
+void nvme_owed_add(struct nvme_cmd *c)
+{
+	owe(c);
+	nvme_list_push(&c->n->owed, c);
+	nvme_kick(c->n);
+}
+
+void nvme_owed_end(struct nvme_cmd *c)
+{
+	struct nvme *n = c->n;
+
+	c->owed = false;
+	n->nr_owed--;
+	n->nr_owed_admin -= !c->slot->sqid;
+	if (!n->nr_owed || !n->nr_owed_admin)
+		nvme_kick(n);
+}
+
+/*
+ * The admin queue waits for its own commands to end and for all to have begun.
+ * What it brings meets no others than it could have met anyway, and the way
+ * out of a drive that hangs must stay open (R21).
+ */
+bool nvme_owed_is_before(const struct nvme *n, unsigned qid)
+{
+	return qid ? n->nr_owed : n->nr_owed_admin || n->owed.first;
+}
+
+static void begin_again(struct nvme_cmd *c)
+{
+	c->put_off = false;
+	if (c->ended) {
+		c->ended = false;
+		nvme_cmd_resume(c, c->end_status);
+		return;
+	}
+	c->slot->result = 0;
+	c->slot->status = 0;
+	c->slot->step = 0;
+	nvme_cmd_begin(c);
+}
+
+/* A turn's share of what is owed, in order. */
+bool nvme_owed_serve(struct nvme *n)
+{
+	unsigned budget = NVME_TURN_COMMANDS;
+	bool did = false;
+
+	if (!nvme_running(n) || n->draining)
+		return false;
+	while (!nvme_list_empty(&n->owed)) {
+		if (!budget-- || nvme_turn_is_over(n)) {
+			n->again = true;
+			break;
+		}
+		begin_again(nvme_list_pop(&n->owed));
+		did = true;
+	}
+	return did;
+}
+
+/* Those in lists of their own (run without halt) just go on. */
+static void gather_owed(struct nvme *n)
+{
+	struct nvme_cmd *list[NVME_SLOTS];
+	unsigned count = nvme_cmds_in_order(n, list);
+
+	for (unsigned i = 0; i < count; i++) {
+		struct nvme_cmd *c = list[i];
+
+		if (c->slot->stage != NVME_SLOT_RUNNING || c->owed)
+			continue;
+		if (c->put_off || c->ended) {
+			nvme_owed_add(c);
+		} else if (c->busy) {
+			owe(c);
+		}
+	}
+}
+
+/* A guest that is powered off is told when its writes are safe. */
+static void resume_shutdown(struct nvme *n)
+{
+	if ((n->st->csts & NVME_CSTS_SHST_MASK) != NVME_CSTS_SHST_BUSY)
+		return;
+	nvme_ns_flush_all(n);
+	nvme_ctrl_shutdown_step(n);
+}
+
+void nvme_move_run(struct ob_device *dev)
+{
+	struct nvme *n = ob_dev_runtime(dev);
+
+	n->halted = n->draining = false;
+	resume_shutdown(n);
+	if (!(n->st->csts & NVME_CSTS_RDY))
+		return;
+	/* The client may bring the memory later (memory_changed). */
+	if (n->master && !nvme_queues_mapped(n))
+		n->frozen = true;
+	gather_owed(n);
+	nvme_doorbells_resume(n);
+	nvme_irq_resume(n);
+	nvme_cqs_revive(n);
+	nvme_kick(n);
+}
+
+/* -- loaded ------------------------------------------------------------ */
+
+/* check has accepted the state, and a reset has emptied the runtime. */
+void nvme_move_loaded(struct ob_device *dev)
+{
+	struct nvme *n = ob_dev_runtime(dev);
+
+	n->halted = n->draining = true;
+	n->st->features.timestamp_ns = ob_loop_now(n->loop);
+	nvme_identity_adopt(n);
+	nvme_queues_adopt(n);
+	nvme_cmds_adopt(n);
+	nvme_doorbells_adopt(n);
+}
+
+struct ob_drive *nvme_move_drive(struct ob_device *dev, unsigned i)
+{
+	struct nvme *n = ob_dev_runtime(dev);
+
+	return i < n->nr_ns ? n->ns[i].drive : NULL;
+}

@@ -1,0 +1,708 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "lib.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include <outboard/option.h>
+
+static const struct ob_option common[] = {
+	{ .name = "socket", .type = OB_OPT_STRING },
+	{ 0 }
+};
+
+/* -- what the model asks of the library -------------------------------- */
+
+const struct ob_device_class *ob_dev_class(const struct ob_device *dev)
+{
+	return dev->cls;
+}
+
+const char *ob_dev_id(const struct ob_device *dev)
+{
+	return dev->cls->name;
+}
+
+void *ob_dev_state(struct ob_device *dev)
+{
+	return dev->state;
+}
+
+void *ob_dev_hot(struct ob_device *dev)
+{
+	return dev->hot;
+}
+
+void *ob_dev_runtime(struct ob_device *dev)
+{
+	return dev->runtime;
+}
+
+struct ob_loop *ob_dev_loop(struct ob_device *dev)
+{
+	return dev->loop;
+}
+
+const struct ob_options *ob_dev_options(const struct ob_device *dev)
+{
+	return dev->opts;
+}
+
+void ob_dev_enter(struct ob_device *dev)
+{
+	dev->entered++;
+}
+
+void ob_dev_leave(struct ob_device *dev)
+{
+	assert_true(dev->entered-- > 0);
+}
+
+void ob_dev_stopped(struct ob_device *dev)
+{
+	dev->stopped++;
+}
+
+bool ob_dev_is_halted(const struct ob_device *dev)
+{
+	return dev->halted;
+}
+
+bool ob_dev_is_incoming(const struct ob_device *dev)
+{
+	return dev->incoming;
+}
+
+int ob_dev_acquire_drives(struct ob_device *dev, struct ob_err *err)
+{
+	dev->acquired++;
+	return dev->acquire ? ob_fail(err, -dev->acquire, "image in use") : 0;
+}
+
+void *ob_dev_bar_memory(struct ob_device *dev, unsigned bar)
+{
+	return bar == OB_BAR0 && dev->pci.bars[0].nr_areas ? dev->bar : NULL;
+}
+
+void ob_dev_poll(struct ob_device *dev, bool on, bool busy)
+{
+	(void)busy;
+	dev->poll = on;
+	dev->asleep = false;
+	dev->idle = 0;
+}
+
+void ob_dev_log(struct ob_device *dev, enum ob_level level,
+		const char *fmt, ...)
+{
+	va_list args;
+
+	if (level == OB_DEBUG)
+		return;
+	va_start(args, fmt);
+	vsnprintf(dev->said, sizeof(dev->said), fmt, args);
+	va_end(args);
+}
+
+/* -- interrupts -------------------------------------------------------- */
+
+enum ob_irq_mode ob_irq_mode(const struct ob_device *dev)
+{
+	return dev->mode;
+}
+
+unsigned ob_irq_vectors(const struct ob_device *dev)
+{
+	return dev->mode == OB_IRQ_INTX ? 1 : dev->pci.msix_vectors;
+}
+
+void ob_irq_raise(struct ob_device *dev, unsigned vector)
+{
+	assert_true(vector < LIB_VECTORS);
+	if (dev->mode == OB_IRQ_INTX)
+		return;
+	if (dev->masked[vector] || dev->halted)
+		dev->pending[vector] = true;
+	else
+		dev->raised[vector]++;
+}
+
+void ob_irq_level(struct ob_device *dev, bool asserted)
+{
+	dev->level = asserted;
+}
+
+static void deliver_pending(struct ob_device *dev)
+{
+	for (unsigned i = 0; i < LIB_VECTORS; i++) {
+		if (!dev->pending[i] || dev->masked[i])
+			continue;
+		dev->pending[i] = false;
+		dev->raised[i]++;
+	}
+}
+
+/* -- guest memory ------------------------------------------------------ */
+
+static bool within(const struct ob_seg *seg)
+{
+	return seg->len <= GUEST_SIZE && seg->addr >= GUEST_BASE &&
+	       seg->addr - GUEST_BASE <= GUEST_SIZE - seg->len;
+}
+
+static int reach(const struct ob_device *dev, const struct ob_seg *segs,
+		 unsigned count)
+{
+	if (!dev->master || dev->halted)
+		return -EACCES;
+	if (!dev->connected)
+		return -EFAULT;
+	for (unsigned i = 0; i < count; i++)
+		if (!within(&segs[i]))
+			return -EFAULT;
+	return 0;
+}
+
+static void copy_all(struct guest *g, const struct ob_seg *segs,
+		     unsigned count, uint8_t *buf, bool write)
+{
+	for (unsigned i = 0; i < count; buf += segs[i++].len) {
+		void *at = guest_ptr(g, segs[i].addr);
+
+		if (write)
+			memcpy(at, buf, segs[i].len);
+		else
+			memcpy(buf, at, segs[i].len);
+	}
+}
+
+static void message_ended(struct ob_device *dev, struct lib_message *m,
+			  int rc)
+{
+	struct lib_message **at = &dev->messages;
+
+	while (*at != m)
+		at = &(*at)->next;
+	*at = m->next;
+	ob_dev_enter(dev);
+	m->op->done(m->op, rc);
+	ob_dev_leave(dev);
+	free(m);
+}
+
+static void execute(struct ob_device *dev, struct lib_message *m)
+{
+	copy_all(dev->g, m->segs, m->count, m->buf, m->write);
+	m->stage = LIB_EXECUTED;
+	dev->g->nr_dma++;
+}
+
+/* One step of one message; each of the three takes a turn. */
+static bool pump_one(struct ob_device *dev, struct lib_message *m)
+{
+	switch (m->stage) {
+	case LIB_CANCELLED:
+		message_ended(dev, m, -ECANCELED);
+		return true;
+	case LIB_WAITS:
+		if (!dev->stopping)
+			m->stage = LIB_SENT;
+		return false;
+	case LIB_SENT:
+		if (!dev->g->hold_dma)
+			execute(dev, m);
+		return false;
+	case LIB_EXECUTED:
+		if (dev->g->hold_dma || dev->hold_answers)
+			return false;
+		message_ended(dev, m, 0);
+		return true;
+	}
+	return false;
+}
+
+static void pump(struct ob_deferred *deferred)
+{
+	struct ob_device *dev = (struct ob_device *)
+		((char *)deferred - offsetof(struct ob_device, pump));
+	struct lib_message *m = dev->messages, *next;
+
+	for (; m; m = next) {
+		next = m->next;
+		pump_one(dev, m);
+	}
+	if (dev->messages)
+		ob_defer(dev->loop, &dev->pump);
+}
+
+static int add_message(struct ob_device *dev, const struct ob_seg *segs,
+		       unsigned count, void *buf, struct ob_dma_op *op,
+		       bool write)
+{
+	struct lib_message *m = calloc(1, sizeof(*m)), **at = &dev->messages;
+
+	assert_non_null(m);
+	assert_true(count <= NVME_WALK_SEGS);
+	memcpy(m->segs, segs, count * sizeof(*segs));
+	m->op = op;
+	m->count = count;
+	m->buf = buf;
+	m->write = write;
+	m->stage = dev->stopping ? LIB_CANCELLED : LIB_WAITS;
+	op->rc = dev->stopping ? -ECANCELED : 0;
+	while (*at)
+		at = &(*at)->next;
+	*at = m;
+	ob_defer(dev->loop, &dev->pump);
+	return -EINPROGRESS;
+}
+
+static int transfer(struct ob_device *dev, const struct ob_seg *segs,
+		    unsigned count, void *buf, struct ob_dma_op *op,
+		    bool write)
+{
+	int rc = reach(dev, segs, count);
+
+	if (rc)
+		return rc;
+	if (dev->g->memory == GUEST_MESSAGES)
+		return add_message(dev, segs, count, buf, op, write);
+	copy_all(dev->g, segs, count, buf, write);
+	return 0;
+}
+
+int ob_dma_read(struct ob_device *dev, const struct ob_seg *segs,
+		unsigned count, void *buf, struct ob_dma_op *op)
+{
+	return transfer(dev, segs, count, buf, op, false);
+}
+
+int ob_dma_write(struct ob_device *dev, const struct ob_seg *segs,
+		 unsigned count, const void *buf, struct ob_dma_op *op)
+{
+	return transfer(dev, segs, count, (void *)(uintptr_t)buf, op, true);
+}
+
+void ob_dma_cancel_all(struct ob_device *dev)
+{
+	for (struct lib_message *m = dev->messages; m; m = m->next) {
+		if (m->stage != LIB_WAITS)
+			continue;
+		m->stage = LIB_CANCELLED;
+		m->op->rc = -ECANCELED;
+	}
+}
+
+void *ob_dma_ptr(struct ob_device *dev, uint64_t addr, uint64_t len,
+		 bool write)
+{
+	struct ob_seg seg = { addr, len };
+
+	(void)write;
+	if (dev->g->memory != GUEST_MAPPED || reach(dev, &seg, 1))
+		return NULL;
+	return guest_ptr(dev->g, addr);
+}
+
+void ob_dma_wrote(struct ob_device *dev, uint64_t addr, uint64_t len)
+{
+	(void)addr;
+	(void)len;
+	assert_false(dev->halted);
+}
+
+int ob_dma_check(struct ob_device *dev, uint64_t addr, uint64_t len,
+		 bool write)
+{
+	struct ob_seg seg = { addr, len };
+
+	(void)write;
+	return reach(dev, &seg, 1);
+}
+
+bool ob_dma_lost(struct ob_device *dev)
+{
+	(void)dev;
+	return false;
+}
+
+/* -- a device's life --------------------------------------------------- */
+
+static void build(struct ob_device *dev, const char *options)
+{
+	const struct ob_option *const tables[] = {
+		common, dev->cls->options, NULL
+	};
+	struct ob_err err = { "" };
+	char text[512];
+
+	snprintf(text, sizeof(text), "nvme,%s", options);
+	if (ob_options_parse(text, tables, &dev->opts, &err))
+		fail_msg("%s", err.msg);
+	dev->pci = *dev->cls->pci;
+	if (dev->cls->init(dev, &dev->pci, &err))
+		fail_msg("%s", err.msg);
+}
+
+struct ob_device *lib_create(struct guest *g, const char *options)
+{
+	struct ob_device *dev = calloc(1, sizeof(*dev));
+
+	assert_non_null(dev);
+	dev->cls = &ob_nvme_class;
+	dev->g = g;
+	dev->loop = g->loop;
+	dev->connected = dev->master = true;
+	dev->pump.run = pump;
+	dev->state = calloc(1, dev->cls->state->size);
+	dev->hot = calloc(1, dev->cls->hot->size);
+	dev->runtime = calloc(1, dev->cls->runtime_size);
+	dev->bar = calloc(1, NVME_BAR_SIZE);
+	assert_true(dev->state && dev->hot && dev->runtime && dev->bar);
+	build(dev, options);
+	dev->cls->reset(dev, OB_RESET_INIT);
+	dev->cls->bus_master(dev, true);
+	dev->cls->run(dev);
+	return dev;
+}
+
+/* The client of a device that goes is gone: its messages end. */
+static void end_messages(struct ob_device *dev)
+{
+	while (dev->messages)
+		message_ended(dev, dev->messages, -ENOTCONN);
+}
+
+static void quiesce(struct ob_device *dev)
+{
+	uint64_t end = ob_loop_now(dev->loop) + 10000000000ull;
+
+	while (dev->cls->in_flight(dev)) {
+		assert_int_equal(ob_loop_turn(dev->loop, false), 0);
+		assert_true(ob_loop_now(dev->loop) < end);
+	}
+}
+
+void lib_destroy(struct ob_device *dev)
+{
+	dev->connected = false;
+	dev->cls->disconnected(dev);
+	end_messages(dev);
+	dev->cls->reset(dev, OB_RESET_DEVICE);
+	end_messages(dev);
+	quiesce(dev);
+	ob_defer_cancel(dev->loop, &dev->pump);
+	dev->cls->finish(dev);
+	ob_options_destroy(dev->opts);
+	free(dev->state);
+	free(dev->hot);
+	free(dev->runtime);
+	free(dev->bar);
+	free(dev);
+}
+
+/* -- moving ------------------------------------------------------------ */
+
+void lib_stop(struct ob_device *dev)
+{
+	assert_false(dev->stopping);
+	dev->stopping = true;
+	dev->stopped = 0;
+	ob_dma_cancel_all(dev);
+	ob_dev_enter(dev);
+	dev->cls->stop(dev);
+	ob_dev_leave(dev);
+}
+
+static void turn(struct ob_device *dev)
+{
+	assert_int_equal(ob_loop_turn(dev->loop, false), 0);
+}
+
+bool lib_drain(struct ob_device *dev, unsigned us)
+{
+	uint64_t end = ob_loop_now(dev->loop) + us * 1000ull;
+
+	while (!dev->stopped && ob_loop_now(dev->loop) < end)
+		turn(dev);
+	return dev->stopped;
+}
+
+/* What was sent is executed before the client sees our answer. */
+void lib_halt(struct ob_device *dev)
+{
+	assert_true(dev->stopping && !dev->halted);
+	dev->halted = true;
+	ob_dev_enter(dev);
+	dev->cls->halt(dev);
+	ob_dev_leave(dev);
+	assert_false(dev->poll);
+	for (struct lib_message *m = dev->messages; m; m = m->next)
+		if (m->stage == LIB_SENT)
+			execute(dev, m);
+}
+
+void lib_run(struct ob_device *dev)
+{
+	dev->stopping = dev->halted = false;
+	deliver_pending(dev);
+	ob_dev_enter(dev);
+	dev->cls->run(dev);
+	ob_dev_leave(dev);
+}
+
+static void copy_field(const struct ob_field *f, uint8_t *to,
+		       const uint8_t *from)
+{
+	if (f->type != OB_FIELD_STRUCT) {
+		memcpy(to, from, (size_t)f->size * f->count);
+		return;
+	}
+	for (uint32_t i = 0; i < f->count; i++)
+		lib_copy(f->sub, to + i * f->size, from + i * f->size);
+}
+
+void lib_copy(const struct ob_table *table, void *to, const void *from)
+{
+	const struct ob_field *f;
+
+	memset(to, 0, table->size);
+	for (f = table->fields; f->type != OB_FIELD_END; f++)
+		if (f->type != OB_FIELD_RESERVED)
+			copy_field(f, (uint8_t *)to + f->offset,
+				   (const uint8_t *)from + f->offset);
+}
+
+int lib_load(struct ob_device *to, struct ob_device *from,
+	     struct ob_err *err)
+{
+	void *plain = malloc(to->cls->state->size);
+	void *hot = malloc(to->cls->hot->size);
+	int rc;
+
+	assert_true(to->halted && plain && hot);
+	lib_copy(to->cls->state, plain, from->state);
+	lib_copy(to->cls->hot, hot, from->hot);
+	rc = to->cls->check(to, plain, hot, err);
+	if (!rc) {
+		to->cls->reset(to, OB_RESET_DEVICE);
+		assert_int_equal(to->cls->in_flight(to), 0);
+		memcpy(to->state, plain, to->cls->state->size);
+		memcpy(to->hot, hot, to->cls->hot->size);
+		to->cls->loaded(to);
+	}
+	free(plain);
+	free(hot);
+	return rc;
+}
+
+struct io {
+	int rc;
+	bool over;
+	struct ob_block_request *req;
+};
+
+static struct io io;
+
+static void io_over(struct ob_block_request *req, int rc)
+{
+	(void)req;
+	io.rc = rc;
+	io.over = true;
+}
+
+static void transfer_all(struct ob_loop *loop, struct ob_drive *drive,
+			enum ob_block_op op, void *buf, uint64_t size)
+{
+	struct ob_block_request *req = calloc(1, ob_drive_request_size(drive));
+
+	assert_non_null(req);
+	req->op = op;
+	req->length = size;
+	req->buf = buf;
+	req->done = io_over;
+	io.over = false;
+	ob_drive_submit(drive, req);
+	while (!io.over)
+		assert_int_equal(ob_loop_turn(loop, true), 0);
+	assert_int_equal(io.rc, 0);
+	free(req);
+}
+
+void lib_copy_drives(struct ob_device *to, struct ob_device *from)
+{
+	struct ob_drive *a, *b;
+
+	quiesce(from);
+	for (unsigned i = 0; (a = from->cls->drive(from, i)); i++) {
+		uint64_t size = ob_drive_info(a)->size;
+		void *buf;
+
+		if (strstr(ob_drive_name(a), "hang"))
+			continue;
+		buf = malloc(size);
+		assert_non_null(buf);
+		b = to->cls->drive(to, i);
+		transfer_all(to->loop, a, OB_BLOCK_READ, buf, size);
+		transfer_all(to->loop, b, OB_BLOCK_WRITE, buf, size);
+		free(buf);
+	}
+}
+
+/* What configuration space and the MSI-X table carry; not who is owed one. */
+static void copy_config(struct ob_device *to, const struct ob_device *from)
+{
+	to->mode = from->mode;
+	memcpy(to->masked, from->masked, sizeof(to->masked));
+	if (to->master != from->master) {
+		to->master = from->master;
+		to->cls->bus_master(to, to->master);
+	}
+	to->cls->irq_changed(to);
+}
+
+void lib_move(struct guest *g, struct ob_device *to)
+{
+	struct ob_device *from = g->dev;
+	struct ob_err err = { "" };
+
+	if (!from->stopping)
+		lib_stop(from);
+	if (!from->halted)
+		lib_halt(from);
+	if (!to->stopping)
+		lib_stop(to);
+	if (!to->halted)
+		lib_halt(to);
+	end_messages(to);
+	quiesce(to);
+	if (lib_load(to, from, &err))
+		fail_msg("%s", err.msg);
+	lib_copy_drives(to, from);
+	memset(to->raised, 0, sizeof(to->raised));
+	memset(to->pending, 0, sizeof(to->pending));
+	copy_config(to, from);
+	g->dev = to;
+	if (g->page)
+		g->page = (uint32_t *)(to->bar + NVME_DB_OFFSET);
+	lib_run(to);
+}
+
+/* -- the guest's way to it --------------------------------------------- */
+
+static void poll(struct ob_device *dev)
+{
+	if (!dev->poll || dev->asleep || dev->halted || !dev->connected)
+		return;
+	ob_dev_enter(dev);
+	if (dev->cls->poll(dev))
+		dev->idle = 0;
+	else if (++dev->idle > 2)
+		dev->asleep = dev->cls->sleep(dev);
+	ob_dev_leave(dev);
+}
+
+void guest_turn(struct guest *g)
+{
+	turn(g->dev);
+	poll(g->dev);
+}
+
+void guest_settle(struct guest *g)
+{
+	for (int i = 0; i < 100; i++)
+		guest_turn(g);
+}
+
+void guest_nap(struct guest *g, unsigned us)
+{
+	uint64_t end = ob_loop_now(g->loop) + us * 1000ull;
+
+	while (ob_loop_now(g->loop) < end)
+		guest_turn(g);
+}
+
+void guest_access(struct guest *g, bool write, unsigned region,
+		  uint64_t offset, void *buf, uint32_t len)
+{
+	struct ob_device *dev = g->dev;
+
+	assert_int_equal(region, 0);
+	dev->asleep = false;
+	dev->idle = 0;
+	ob_dev_enter(dev);
+	if (write)
+		dev->cls->region_write(dev, OB_BAR0, offset, buf, len);
+	else
+		dev->cls->region_read(dev, OB_BAR0, offset, buf, len);
+	ob_dev_leave(dev);
+}
+
+void guest_reset(struct guest *g)
+{
+	g->dev->cls->reset(g->dev, OB_RESET_DEVICE);
+	ob_dma_cancel_all(g->dev);
+}
+
+void guest_master(struct guest *g, bool on)
+{
+	g->dev->master = on;
+	g->dev->cls->bus_master(g->dev, on);
+}
+
+void guest_hang_up(struct guest *g)
+{
+	g->dev->connected = false;
+	g->dev->cls->disconnected(g->dev);
+	end_messages(g->dev);
+	guest_settle(g);
+}
+
+void guest_connect(struct guest *g)
+{
+	g->dev->connected = true;
+	g->dev->cls->memory_changed(g->dev);
+}
+
+void guest_msix(struct guest *g)
+{
+	g->dev->mode = OB_IRQ_MSIX;
+	g->dev->cls->irq_changed(g->dev);
+}
+
+uint64_t guest_irqs(struct guest *g, unsigned vector)
+{
+	uint64_t count;
+
+	guest_settle(g);
+	count = g->dev->raised[vector];
+	g->dev->raised[vector] = 0;
+	return count;
+}
+
+struct guest *guest_start_as(const char *options, enum guest_memory memory)
+{
+	struct guest *g = calloc(1, sizeof(*g));
+	struct ob_err err = { "" };
+
+	assert_non_null(g);
+	g->memory = memory;
+	g->mem = mmap(NULL, GUEST_SIZE, PROT_READ | PROT_WRITE,
+		      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	assert_ptr_not_equal(g->mem, MAP_FAILED);
+	g->next = GUEST_BASE;
+	if (ob_loop_create(NULL, &g->loop, &err))
+		fail_msg("%s", err.msg);
+	g->dev = lib_create(g, options);
+	return g;
+}
+
+void guest_end(struct guest *g)
+{
+	lib_destroy(g->dev);
+	ob_loop_destroy(g->loop);
+	munmap(g->mem, GUEST_SIZE);
+	free(g);
+}

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A stand-in for the library around NVMe controllers, so that a test decides
+ * when each thing happens: what the model calls (device.h, dma.h), and the
+ * order in which the library calls it when a device stops, is loaded and runs.
+ * The guest (guest.h) is the same; its register accesses are calls.  Loop,
+ * options and drives are the real ones.
+ *
+ * Several devices may be there at a time, on one loop and with one guest
+ * memory; the guest drives g->dev.
+ */
+#ifndef OB_TESTS_NVME_LIB_H
+#define OB_TESTS_NVME_LIB_H
+
+#include "guest.h"
+
+#define LIB_VECTORS 65u
+
+/* A transfer by message on its way. */
+struct lib_message {
+	struct lib_message *next;
+	struct ob_dma_op *op;
+	struct ob_seg segs[NVME_WALK_SEGS];
+	unsigned count;
+	uint8_t *buf;
+	bool write;
+	enum { LIB_WAITS, LIB_SENT, LIB_EXECUTED, LIB_CANCELLED } stage;
+};
+
+struct ob_device {
+	const struct ob_device_class *cls;
+	struct guest *g;
+	struct ob_loop *loop;
+	struct ob_options *opts;
+	struct ob_pci pci;
+	void *state, *hot, *runtime;
+	uint8_t *bar;			/* memory behind BAR0 */
+	int entered;
+
+	bool connected, master, incoming;
+	bool stopping, halted;
+	unsigned stopped;		/* calls of ob_dev_stopped */
+	int acquire;			/* what the drives say */
+	unsigned acquired;
+
+	bool poll, asleep;
+	unsigned idle;
+	enum ob_irq_mode mode;
+	bool level;
+	uint64_t raised[LIB_VECTORS];	/* since last asked */
+	bool masked[LIB_VECTORS], pending[LIB_VECTORS];
+	struct lib_message *messages;
+	struct ob_deferred pump;
+	bool hold_answers;		/* executed ones wait */
+	char said[256];			/* the last line logged */
+};
+
+struct ob_device *lib_create(struct guest *g, const char *options);
+/* Turns until nothing is in flight, then goes. */
+void lib_destroy(struct ob_device *dev);
+
+/* RUNNING -> STOP in its two steps; drain: turns until it says stopped. */
+void lib_stop(struct ob_device *dev);
+bool lib_drain(struct ob_device *dev, unsigned us);
+void lib_halt(struct ob_device *dev);
+void lib_run(struct ob_device *dev);
+/* Judges from's state as it is in the tables; 0: to has it. */
+int lib_load(struct ob_device *to, struct ob_device *from,
+	     struct ob_err *err);
+/* Field by field, reserved ones as zeros. */
+void lib_copy(const struct ob_table *table, void *to, const void *from);
+/* Waits for from's requests to end; then the blocks are the same, but for
+ * those of a drive that hangs. */
+void lib_copy_drives(struct ob_device *to, struct ob_device *from);
+
+/* All of it: g->dev goes on in to; the old one is still there, and still. */
+void lib_move(struct guest *g, struct ob_device *to);
+
+#endif

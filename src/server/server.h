@@ -10,7 +10,7 @@
 
 #include "state/stream.h"
 
-/* Keys that every device has: socket, fd, id, msix, msi, rom. */
+/* Keys that every device has: socket, fd, id, msix, msi, rom, drain, incoming. */
 extern const struct ob_option ob_device_common_options[];
 
 /*
@@ -36,6 +36,15 @@ unsigned ob_device_class_parts(const struct ob_device_class *cls,
 
 /* "unix:PATH" or "fd:N", for the ready line. */
 const char *ob_device_address(const struct ob_device *dev);
+
+/*
+ * Would this device load that stream?  read gives its bytes: how many, 0 at
+ * the end, -errno.  Judges as RESUMING -> STOP does, and changes nothing.  The
+ * message names section, field and reason.
+ */
+int ob_device_check_stream(struct ob_device *dev,
+			   int (*read)(void *arg, void *buf, size_t len),
+			   void *arg, struct ob_err *err);
 
 /* The operator asks to look again at what is behind the device. */
 void ob_device_refresh(struct ob_device *dev);

@@ -29,6 +29,13 @@ static int set_all(void *into, const char *value, struct ob_err *err)
 	return 0;
 }
 
+static int set_device(void *into, const char *value, struct ob_err *err)
+{
+	(void)err;
+	((struct state_options *)into)->device = value;
+	return 0;
+}
+
 static int set_to(void *into, const char *value, struct ob_err *err)
 {
 	(void)err;
@@ -59,6 +66,8 @@ static const struct ob_arg show_options[] = {
 };
 static const struct ob_arg diff_options[] = { LOAD_ROW, { 0 } };
 static const struct ob_arg check_options[] = {
+	{ "device", "MODEL,KEY=VALUE,...", "the device that is to go on with it",
+	  set_device },
 	LOAD_ROW,
 	{ 0 }
 };
@@ -74,7 +83,7 @@ static const struct verb verbs[] = {
 	  state_show, 1, 1, show_options },
 	{ "diff", "A B", "the fields that differ; exit code 1 if any do",
 	  state_diff, 2, 2, diff_options },
-	{ "check", "FILE",
+	{ "check", "FILE [--device MODEL,...]",
 	  "would this build load it? if not, why", state_check, 1, 1,
 	  check_options },
 	{ "convert", "--to native|qemu|qemu-bare IN OUT",

@@ -13,7 +13,7 @@
 /* What the options of all verbs together may say. */
 struct state_options {
 	bool json, all;
-	const char *to;
+	const char *device, *to;
 	const char *loads[STATE_LOADS_MAX];
 	unsigned nr_loads;
 	const struct ob_models *models;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
- * outboard state check: would it load?  The stream is judged
+ * outboard state check: would it load?  Without a device the stream is judged
  * by itself: whole, in order, of a model that is known here, every value in
- * its bounds.
+ * its bounds.  With one the model has its say, too, and the drives' sizes.
  */
 #include <stdio.h>
 
@@ -22,6 +22,21 @@ static int check_alone(const struct state_options *opts,
 	return r ? TOOL_FAILED : TOOL_OK;
 }
 
+static int check_device(const struct state_options *opts,
+			struct state_source *src, struct ob_err *err)
+{
+	bool usage = false;
+	int r = ob_models_check(opts->models, opts->device, state_source_read,
+				src, &usage, err);
+
+	if (r && !usage)
+		ob_err_prefix(err, "%.80s", state_source_name(src));
+	if (r)
+		return usage ? TOOL_USAGE : TOOL_FAILED;
+	printf("%s: this device would go on with it\n", state_source_name(src));
+	return TOOL_OK;
+}
+
 int state_check(const struct state_options *opts, struct ob_err *err)
 {
 	struct state_source *src;
@@ -29,7 +44,8 @@ int state_check(const struct state_options *opts, struct ob_err *err)
 
 	if (r)
 		return TOOL_FAILED;
-	r = check_alone(opts, src, err);
+	r = opts->device ? check_device(opts, src, err)
+			 : check_alone(opts, src, err);
 	state_source_close(src);
 	return r;
 }

@@ -21,4 +21,14 @@ int ob_models_parts(const struct ob_models *models, const char *name,
 		    struct ob_part parts[OB_PARTS_MAX], unsigned *count,
 		    struct ob_err *err);
 
+/*
+ * Would the device MODEL,KEY=VALUE,... go on with this stream?  It is created
+ * as a destination would be (incoming: nobody's lock is taken), judges, and
+ * is destroyed.  read returns bytes, 0 at the end, or -errno.  *usage: the
+ * words are wrong, not the stream.
+ */
+int ob_models_check(const struct ob_models *models, const char *device,
+		    int (*read)(void *arg, void *buf, size_t len), void *arg,
+		    bool *usage, struct ob_err *err);
+
 #endif

@@ -131,6 +131,44 @@ def test_check_reads_the_qemu_profile(outboard, make_stream, tmp_path):
         "state", "check", "-", input=other)
 
 
+def test_check_with_a_device(outboard, make_stream):
+    device = "nvme,drive=null:1M"
+    stream = make_stream("s", "--device", device)
+    assert "this device would go on with it" in outboard.ok(
+        "state", "check", stream, "--device", device).decode()
+    said = outboard.ok("state", "check", "-", "--device", device + ",socket=not/there",
+                       input=stream.read_bytes()).decode()
+    assert said.startswith("standard input: ")
+    qemu = stream.with_suffix(".qemu")
+    outboard.ok("state", "convert", "--to", "qemu", stream, qemu)
+    outboard.ok("state", "check", qemu, "--device", device)
+
+
+def test_check_with_a_device_says_what_does_not_fit(outboard, make_stream):
+    device = ("--device", "nvme,drive=null:1M")
+    content = make_stream("content", *device, *DRIVE)
+    assert "drive 0 has content in the stream, not here" in outboard.fails(
+        "state", "check", content, *device)
+    wild = make_stream("wild", *device, "--fill", 8)
+    assert "core.config" in outboard.fails("state", "check", wild, *device)
+    good = make_stream("good", *device)
+    outboard.fails("state", "check", good, "--device", "edu")
+
+
+@pytest.mark.parametrize("device, reason", [
+    ("frob", "no model 'frob'"), ("nvme", "drive"), ("edu,frob=1", "frob"),
+])
+def test_check_with_wrong_words(outboard, make_stream, device, reason):
+    stream = make_stream("s")
+    assert reason in outboard.fails("state", "check", stream, "--device", device, code=2)
+
+
+def test_check_with_a_device_that_cannot_be(outboard, make_stream, tmp_path):
+    said = outboard.fails("state", "check", make_stream("s"), "--device",
+                          f"nvme,drive=file:{tmp_path / 'nothing'}")
+    assert "the device: " in said and "nothing" in said
+
+
 # --- convert ----------------------------------------------------------------
 
 def test_convert_through_pipes(outboard, make_stream):

@@ -67,12 +67,4 @@ const struct ob_field *ob_field_by_tag(const struct ob_table *table,
 /* No encoding of the table is longer. */
 uint64_t ob_table_worst(const struct ob_table *table);
 
-/*
- * What a structure of ours is before the first record of theirs: the writer's
- * defaults in fields that both have, since the writer left out what was equal
- * to them; ours elsewhere.  Fails where the two cannot be the same field.
- */
-int ob_table_begin(const struct ob_table *ours, const struct ob_table *theirs,
-		   void *base, const char *part, struct ob_err *err);
-
 #endif

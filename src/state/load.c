@@ -57,19 +57,19 @@ static int on_schema(void *arg, const struct ob_schema *schema,
 		     struct ob_err *err)
 {
 	struct ob_loader *l = arg;
-	unsigned i;
-	int r = 0;
 
+	(void)err;
 	l->schema = schema;
-	for (i = 0; i < l->plan.nr_parts && !r; i++)
-		r = match_part(l, i, schema, err);
-	return r;
+	return 0;
 }
 
+/* The model first: another one's parts would only differ in confusing ways. */
 static int on_identity(void *arg, const struct ob_stream_identity *who,
 		       struct ob_err *err)
 {
 	struct ob_loader *l = arg;
+	unsigned i;
+	int r = 0;
 
 	l->who = *who;
 	l->known = true;
@@ -77,7 +77,9 @@ static int on_identity(void *arg, const struct ob_stream_identity *who,
 		return ob_fail(err, EINVAL, "the device is of model %s here, of model %s in"
 			       " the stream", l->plan.model,
 			       (const char *)who->model);
-	return 0;
+	for (i = 0; i < l->plan.nr_parts && !r; i++)
+		r = match_part(l, i, l->schema, err);
+	return r;
 }
 
 static const struct ob_content_sink *find_sink(const struct ob_loader *l,
@@ -155,10 +157,7 @@ static int on_content(void *arg, const struct ob_content_id *id,
 static int skip_part(const struct ob_schema_root *root, const void *records,
 		     size_t len, struct ob_err *err)
 {
-	static const struct ob_field none[] = { OB_END };
-	static const struct ob_table nothing = { "nothing", 1, none };
-
-	return ob_table_decode(&nothing, root->table, NULL, records, len,
+	return ob_table_decode(NULL, root->table, NULL, records, len,
 			       root->name, err);
 }
 

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "state/content.h"
 #include "state/schema_priv.h"
@@ -178,7 +179,7 @@ static int take_part(struct ob_parser *p, struct ob_err *err)
 	unsigned root = (unsigned)ob_le_load(p->buf, 2);
 	const struct ob_schema_root *what = ob_schema_root(p->schema, root);
 
-	if (!what || what->table == ob_schema_find(p->schema, "identity"))
+	if (!what || !strcmp(what->name, "identity"))
 		return ob_fail(err, EINVAL, "there is no part %u", root);
 	if (ob_le_load(p->buf + 2, 2))
 		return ob_fail(err, EINVAL, "reserved bytes are not 0");

@@ -11,7 +11,7 @@
  *	END		not before it is allowed
  *
  * The buffer grows to what one call needs: the bytes that are not lent, and a
- * section that is cut.
+ * section that is cut; at most 1 MiB and a section.
  */
 #include "state/save_priv.h"
 
@@ -26,16 +26,19 @@
 #define PART_SHORT 4096u
 #define PART_NUMBER 4u
 #define END_PAYLOAD 16u
+/* Own bytes: of a larger room only what can be lent is filled. */
+#define HOLD_MAX (1u << 20)
+#define GROW (16u << 10)
 
 int ob_saver_reserve(struct ob_saver *s, size_t len)
 {
-	size_t cap = s->cap ? s->cap : 8192;
+	size_t cap = (s->len + len + GROW - 1) & ~(size_t)(GROW - 1);
 	uint8_t *buf;
 
 	if (len <= s->cap - s->len)
 		return 0;
-	while (cap - s->len < len)
-		cap *= 2;
+	if (s->len > HOLD_MAX)
+		return -ENOMEM;
 	buf = realloc(s->buf, cap);
 	if (!buf)
 		return -ENOMEM;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A stream, pulled out of a device piece by piece, in its own order and never
- * more of it than was asked for.  Holds at most OB_STREAM_PART_MAX bytes and a
- * little; content goes out from where it lies when a whole run of it fits.
+ * more of it than was asked for.  Content goes out from where it lies when a
+ * whole run of it fits; the saver holds what else one call gives out, and at
+ * most a section that was cut: all of it no more than 1 MiB and a PART.
  */
 #ifndef OB_STATE_SAVE_H
 #define OB_STATE_SAVE_H
@@ -60,7 +61,9 @@ void ob_saver_allow_end(struct ob_saver *saver);
 /*
  * Up to room bytes of the stream, as pieces that stay valid until the next
  * call and until the loop runs again.  *count: the places in iov, then the
- * pieces used.  Returns the bytes, 0: nothing now, or the end.
+ * pieces used; with few places more is copied.  Returns the bytes.  Fewer than
+ * room: nothing now, the end, or wants_end.  A room of up to 1 MiB is filled
+ * exactly when there is enough, whatever the places.
  */
 size_t ob_saver_read(struct ob_saver *saver, size_t room, struct iovec *iov,
 		     unsigned *count);

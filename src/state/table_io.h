@@ -26,13 +26,22 @@ int ob_table_encode(const struct ob_table *table, const void *base,
 void ob_table_defaults(const struct ob_table *table, void *base);
 
 /*
+ * What a structure of ours is before the first record of theirs: the writer's
+ * defaults in fields that both have, since the writer left out what was equal
+ * to them; ours elsewhere.  Fails where the two cannot be the same field.
+ */
+int ob_table_begin(const struct ob_table *ours, const struct ob_table *theirs,
+		   void *base, const char *part, struct ob_err *err);
+
+/*
  * Applies records that were written by another build with the table `theirs`
  * to a structure of ours.  Fields are matched by tag.  An integer may have
  * become wider or narrower, an array longer or shorter, as long as every
  * value fits and is within the bounds of our row.  A field that we do not
  * have is skipped if their row says optional, refused by name otherwise.
  * -EINVAL and a message "part.field[i]: reason"; -ENOTSUP for a field that we
- * must understand and do not.
+ * must understand and do not.  Called as often as there are pieces, after
+ * ob_table_begin; ours NULL: no field is known.
  */
 int ob_table_decode(const struct ob_table *ours, const struct ob_table *theirs,
 		    void *base, const void *records, size_t len,

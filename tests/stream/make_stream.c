@@ -31,7 +31,7 @@ struct content {
 	uint64_t at;
 };
 
-static void die(const char *what, const struct ob_err *err)
+static _Noreturn void die(const char *what, const struct ob_err *err)
 {
 	fprintf(stderr, "make_stream: %s: %s\n", what, err ? err->msg : "");
 	exit(1);

@@ -11,12 +11,15 @@
 #include "state_tree.h"
 
 #define CHUNK (256u << 10)
+/* Of fields; as JSON they take some thirty times as much. */
+#define FIELDS_MAX (16u << 20)
 
 static int take_schema(void *arg, const struct ob_schema *schema,
 		       struct ob_err *err)
 {
 	struct state_tree *tree = arg;
 	unsigned i, count = ob_schema_count(schema);
+	uint64_t total = 0;
 
 	if (count > STATE_ROOTS_MAX)
 		return ob_fail(err, E2BIG, "schema: %u parts", count);
@@ -24,6 +27,10 @@ static int take_schema(void *arg, const struct ob_schema *schema,
 	for (i = 0; i < count; i++) {
 		const struct ob_table *table = ob_schema_root(schema, i)->table;
 
+		total += table->size;
+		if (total > FIELDS_MAX)
+			return ob_fail(err, EFBIG, "schema: more than %u bytes of fields",
+				       FIELDS_MAX);
 		tree->bases[i] = calloc(1, table->size);
 		if (!tree->bases[i])
 			return ob_fail(err, ENOMEM, "out of memory");

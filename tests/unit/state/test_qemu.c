@@ -563,7 +563,7 @@ static void trailing_bytes_are_refused(void **state)
 }
 
 /* A file is whole also where the description was left out. */
-static void every_truncation_is_refused(void **state)
+static void test_r25_every_truncation_is_refused(void **state)
 {
 	struct file f;
 	struct dev a, b;
@@ -599,7 +599,7 @@ static void check_flipped(const struct file *f)
 			 b.plain.reserved[2], 0);
 }
 
-static void every_flip_is_refused_or_in_bounds(void **state)
+static void test_r25_every_flip_is_refused_or_in_bounds(void **state)
 {
 	struct file f;
 	struct dev a;
@@ -680,8 +680,8 @@ int main(void)
 		cmocka_unit_test(bounds_hold),
 		cmocka_unit_test(configuration_is_optional),
 		cmocka_unit_test(trailing_bytes_are_refused),
-		cmocka_unit_test(every_truncation_is_refused),
-		cmocka_unit_test(every_flip_is_refused_or_in_bounds),
+		cmocka_unit_test(test_r25_every_truncation_is_refused),
+		cmocka_unit_test(test_r25_every_flip_is_refused_or_in_bounds),
 		cmocka_unit_test(failed_writes_are_told),
 		cmocka_unit_test(order_of_writing_is_kept),
 	};

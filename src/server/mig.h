@@ -82,8 +82,9 @@ int ob_mig_drives_late(struct ob_device *dev, struct ob_err *err);
 unsigned ob_mig_drives_in_flight(const struct ob_device *dev);
 
 /* mig_save.c */
-/* The parts of its state, in a stream's order; how many. */
-unsigned ob_mig_parts(const struct ob_device *dev, struct ob_part parts[3]);
+/* The parts of its state, where they are; how many. */
+unsigned ob_mig_parts(const struct ob_device *dev,
+		      struct ob_part parts[OB_PARTS_MAX]);
 int ob_mig_save_begin(struct ob_device *dev, struct ob_err *err);
 void ob_mig_save_stopped(struct ob_device *dev);
 void ob_mig_save_end(struct ob_device *dev);

@@ -26,7 +26,7 @@
 
 struct ob_mig_load {
 	bool dry;			/* only to judge */
-	struct ob_part parts[3];
+	struct ob_part parts[OB_PARTS_MAX];
 	struct ob_load_plan plan;
 	struct ob_content_sink *sinks;	/* drives, then BARs */
 	struct ob_mig_bar bars[BARS];	/* stages */

@@ -20,6 +20,7 @@
 #include <string.h>
 
 #include "server/device_impl.h"
+#include "server/server.h"
 #include "server/session.h"
 #include "state/save.h"
 
@@ -27,7 +28,7 @@
 #define LOOK_EVERY_MS 1
 
 struct ob_mig_save {
-	struct ob_part parts[3];
+	struct ob_part parts[OB_PARTS_MAX];
 	struct ob_save_plan plan;
 	struct ob_content_source *contents;	/* drives, then BARs */
 	struct ob_mig_bar bars[BARS];
@@ -102,16 +103,15 @@ static void add_bars(struct ob_device *dev, struct ob_mig_save *save)
 	}
 }
 
-unsigned ob_mig_parts(const struct ob_device *dev, struct ob_part parts[3])
+unsigned ob_mig_parts(const struct ob_device *dev,
+		      struct ob_part parts[OB_PARTS_MAX])
 {
-	unsigned n = 0;
+	unsigned i, n = ob_device_class_parts(dev->cls, parts);
 
-	parts[n++] = (struct ob_part){ "core", &ob_core_table, dev->core };
-	if (dev->cls->state)
-		parts[n++] = (struct ob_part){ "plain", dev->cls->state,
-					       dev->plain };
-	if (dev->cls->hot)
-		parts[n++] = (struct ob_part){ "hot", dev->cls->hot, dev->hot };
+	for (i = 0; i < n; i++)
+		parts[i].base = parts[i].table == dev->cls->state ? dev->plain :
+				parts[i].table == dev->cls->hot ? dev->hot :
+				dev->core;
 	return n;
 }
 
@@ -370,6 +370,8 @@ int ob_do_mig_read(struct ob_session *s, const struct ob_request *req,
 	int r = check_read(s, &req->mig);
 
 	(void)msg;
+	if (req->hdr.flags & OB_HDR_NO_REPLY)
+		size = 0;	/* what it takes away would be lost */
 	if (r == 0 && size == 0)
 		return put_answer(&s->reply, 0);
 	if (r || (r = keep_room(mig->save, size)))

@@ -79,6 +79,7 @@ static void test_r24_a_loaded_device_is_the_saved_one(void **arg)
 	(void)arg;
 	fill(a, &from_disk);
 	fake_write(&to_disk, 7, 0x77);		/* of an earlier life */
+	memset(rig_state(b), 0x77, 256);
 	rig_save(a, &stream);
 	rig_load(b, &stream);
 	assert_int_equal(rig_mig_set(b, S_STOP), 0);
@@ -243,6 +244,39 @@ static void a_small_limit_of_the_client_holds_in_both_directions(void **arg)
 	rig_end(rig);
 }
 
+static void zeros_of_a_bar_replace_what_was_there(void **arg)
+{
+	struct stream stream = { 0 };
+	struct rig *a = start(&from_disk), *b = start(&to_disk);
+
+	(void)arg;
+	memset((uint8_t *)ob_dev_bar_memory(b->dev, 0) + 0x1000, 0x77, 0x1000);
+	rig_save(a, &stream);
+	rig_load(b, &stream);
+	assert_int_equal(rig_mig_set(b, S_STOP), 0);
+	expect_same(a, b);
+	stream_free(&stream);
+	end(a);
+	end(b);
+}
+
+static void what_nobody_would_hear_is_not_taken(void **arg)
+{
+	struct stream whole = { 0 }, rest = { 0 };
+	struct rig *a = start(&from_disk);
+	uint32_t ask[2] = { 8 + 100, 100 };
+
+	(void)arg;
+	rig_save(a, &whole);
+	assert_int_equal(rig_mig_set(a, S_COPY), 0);
+	rig_send(a, MIG_READ, NO_REPLY, ask, sizeof(ask), NULL, 0);
+	rig_read_all(a, &rest, 4096);
+	assert_int_equal(rest.len, whole.len);
+	stream_free(&whole);
+	stream_free(&rest);
+	end(a);
+}
+
 static void content_goes_while_the_device_runs(void **arg)
 {
 	struct stream stream = { 0 };
@@ -382,6 +416,8 @@ int main(void)
 		cmocka_unit_test(more_than_was_agreed_is_refused),
 		cmocka_unit_test(
 			a_small_limit_of_the_client_holds_in_both_directions),
+		cmocka_unit_test(zeros_of_a_bar_replace_what_was_there),
+		cmocka_unit_test(what_nobody_would_hear_is_not_taken),
 		cmocka_unit_test(content_goes_while_the_device_runs),
 		cmocka_unit_test(
 			precopy_info_is_for_precopy_and_for_those_who_agreed),

@@ -17,6 +17,10 @@
 #define OB_TABLE_NAME_MAX 63u
 #define OB_TABLE_SINCE_MAX 15u
 
+/* The longest encoding of a nested structure: what is left of a PART behind
+ * its number and the header of the record. */
+#define OB_TABLE_NESTED_MAX (OB_STREAM_PART_MAX - 4u - OB_STREAM_RECORD)
+
 /* Where a walk is; the text is made only when there is something to say. */
 struct ob_field_path {
 	const struct ob_field_path *up;

@@ -106,6 +106,17 @@ static bool is_text(const uint8_t *bytes, size_t size)
 	return i < size;
 }
 
+/* The name is for people, and a user chose it: it refuses nothing. */
+static void tidy(uint8_t *bytes, size_t size)
+{
+	size_t i;
+
+	bytes[size - 1] = 0;
+	for (i = 0; bytes[i]; i++)
+		if (bytes[i] < ' ' || bytes[i] == 0x7f)
+			bytes[i] = '?';
+}
+
 static int take_identity(struct ob_parser *p, struct ob_err *err)
 {
 	const struct ob_table *theirs = ob_schema_find(p->schema, "identity");
@@ -121,9 +132,9 @@ static int take_identity(struct ob_parser *p, struct ob_err *err)
 	if (r)
 		return r;
 	if (!is_text(who.model, sizeof(who.model)) ||
-	    !is_text(who.release, sizeof(who.release)) ||
-	    !is_text(who.id, sizeof(who.id)))
-		return ob_fail(err, EINVAL, "identity: not plain text");
+	    !is_text(who.release, sizeof(who.release)))
+		return ob_fail(err, EINVAL, "identity: model or release is not plain text");
+	tidy(who.id, sizeof(who.id));
 	p->identified = true;
 	return p->ops->identity ? p->ops->identity(p->arg, &who, err) : 0;
 }

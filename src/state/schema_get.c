@@ -3,8 +3,8 @@
  * The bytes of a schema (schema_priv.h) to tables.  They come from anywhere.
  * Parsed, the tables keep everything that code which walks tables relies on:
  * rows lie in their structure, side by side and without a gap, elements have
- * the size of their type, nesting ends.  Names point into the schema's copy
- * of the bytes.
+ * the size of their type, nesting ends: all that ob_table_check asks for.
+ * Names point into the schema's copy of the bytes.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -17,6 +17,7 @@ struct ob_schema {
 	struct ob_table *tables;	/* nr_tables, then their rows */
 	struct ob_field *rows;
 	uint8_t *depth;			/* of each table; 0: nothing inside */
+	uint64_t *worst;		/* as ob_table_worst, of each table */
 	unsigned nr_tables, nr_rows, nr_roots;
 	struct ob_schema_root roots[OB_SCHEMA_ROOTS_MAX];
 };
@@ -110,6 +111,8 @@ static int check_sub(const struct ob_schema *s, const struct wire_row *row,
 	if (s->tables[row->sub].size != row->size)
 		return ob_fail(err, EINVAL, "its elements have %u bytes, their table says %u",
 			       (unsigned)row->size, s->tables[row->sub].size);
+	if (s->worst[row->sub] > OB_TABLE_NESTED_MAX)
+		return ob_fail(err, EINVAL, "its elements do not fit into one piece of a stream");
 	if (s->depth[row->sub] + 1u > OB_TABLE_DEPTH)
 		return ob_fail(err, EINVAL, "tables nest deeper than %d",
 			       OB_TABLE_DEPTH);
@@ -134,6 +137,7 @@ static int check_row(const struct ob_schema *s, const struct wire_row *row,
 {
 	const uint64_t whole = s->tables[table].size;
 	bool is_struct = row->type == OB_FIELD_STRUCT;
+	int r;
 
 	if (!is_struct && (!size_of_type(row->type) ||
 			   size_of_type(row->type) != row->size))
@@ -145,16 +149,20 @@ static int check_row(const struct ob_schema *s, const struct wire_row *row,
 	if ((row->type == OB_FIELD_RESERVED) != (row->tag == 0))
 		return ob_fail(err, EINVAL, "tag %u is not possible",
 			       (unsigned)row->tag);
-	if (is_struct)
-		return check_sub(s, row, table, err);
-	if (row->sub != OB_SCHEMA_NO_TABLE)
+	if ((r = check_numbers(row, err)))
+		return r;
+	if (!is_struct && row->sub != OB_SCHEMA_NO_TABLE)
 		return ob_fail(err, EINVAL, "a table of elements that are no structures");
-	return check_numbers(row, err);
+	return is_struct ? check_sub(s, row, table, err) : 0;
 }
 
-static void set_row(const struct ob_schema *s, struct ob_field *f,
-		    const struct wire_row *row)
+static void set_row(const struct ob_schema *s, unsigned table,
+		    struct ob_field *f, const struct wire_row *row)
 {
+	if (row->type == OB_FIELD_STRUCT)
+		s->worst[table] += row->count * (OB_STREAM_RECORD + s->worst[row->sub]);
+	else if (row->type != OB_FIELD_RESERVED)
+		s->worst[table] += OB_STREAM_RECORD + row->size * row->count;
 	f->tag = (uint16_t)row->tag;
 	f->type = (uint8_t)row->type;
 	f->offset = (uint32_t)row->offset;
@@ -222,7 +230,7 @@ static int get_rows(struct ob_schema *s, struct ob_reader *rd, unsigned table,
 				      rows[i].name);
 			return r;
 		}
-		set_row(s, &rows[i], &row);
+		set_row(s, table, &rows[i], &row);
 	}
 	s->nr_rows += count + 1;	/* one stays 0: OB_FIELD_END */
 	return check_whole(&s->tables[table], sorted, count, err);
@@ -299,7 +307,8 @@ static int allocate(struct ob_schema *s, const void *bytes, size_t len,
 	s->tables = calloc(tables + 1u, sizeof(*s->tables));
 	s->rows = calloc(rows + tables + 1, sizeof(*s->rows));
 	s->depth = calloc(tables + 1u, 1);
-	if (!s->bytes || !s->tables || !s->rows || !s->depth)
+	s->worst = calloc(tables + 1u, sizeof(*s->worst));
+	if (!s->bytes || !s->tables || !s->rows || !s->depth || !s->worst)
 		return ob_fail(err, ENOMEM, "out of memory for a schema");
 	memcpy(s->bytes, bytes, len);
 	s->nr_tables = tables;
@@ -347,6 +356,7 @@ void ob_schema_destroy(struct ob_schema *schema)
 	free(schema->tables);
 	free(schema->rows);
 	free(schema->depth);
+	free(schema->worst);
 	free(schema);
 }
 

@@ -17,9 +17,6 @@
 #include "base/fd.h"
 #include "state/field.h"
 
-/* Behind the number of the part, with the header of its record. */
-#define NESTED_MAX (OB_STREAM_PART_MAX - 4 - OB_STREAM_RECORD)
-
 static int check_table(const struct ob_table *table, unsigned depth,
 		       struct ob_err *err);
 
@@ -55,7 +52,7 @@ static int check_sub(const struct ob_table *table, const struct ob_field *f,
 			       f->sub->size);
 	if ((r = check_table(f->sub, depth + 1, err)))
 		return r;
-	if (ob_table_worst(f->sub) > NESTED_MAX)
+	if (ob_table_worst(f->sub) > OB_TABLE_NESTED_MAX)
 		return ob_fail(err, EINVAL, "%s.%s: an element of %u bytes does not "
 			       "fit into one piece of a stream", table->name,
 			       f->name, f->size);

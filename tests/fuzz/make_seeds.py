@@ -1,17 +1,20 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""Writes the first inputs of the fuzz targets that speak the protocol.
+"""Writes the first inputs of the fuzz targets whose formats are fixed.
 
     make_seeds.py DIRECTORY
 
-makes DIRECTORY/TARGET/NAME for message, stream and caps.  The messages are those that
-real clients send: their sizes, flags and capabilities, not their contents.
+makes DIRECTORY/TARGET/NAME for message, stream, caps, stream_load and schema.
+The messages are those that real clients send: their sizes, flags and
+capabilities, not their contents.
 """
 
 import json
 import os
 import struct
 import sys
+
+import state_seeds
 
 QEMU_CAPS = {
     "capabilities": {
@@ -125,6 +128,8 @@ def main():
     write_seeds(os.path.join(top, "message"), messages())
     write_seeds(os.path.join(top, "stream"), streams())
     write_seeds(os.path.join(top, "caps"), CAPS.items())
+    write_seeds(os.path.join(top, "stream_load"), state_seeds.stream_seeds())
+    write_seeds(os.path.join(top, "schema"), state_seeds.schema_seeds())
 
 
 if __name__ == "__main__":

@@ -121,6 +121,30 @@ static void refuses_what_does_not_fit(void **arg)
 	expect_refused(bare, "without a table");
 }
 
+/* What a reader of streams would refuse is refused here. */
+static void refuses_what_could_not_travel(void **arg)
+{
+	static const struct ob_field large_rows[] = {
+		ROW(BYTES, "bytes", 0, 1, 66000), OB_END
+	};
+	static const struct ob_table large = { "large", 66000, large_rows };
+	static const struct ob_field rows[] = {
+		ROW(STRUCT, "nested", 0, 66000, 2, .sub = &large), OB_END
+	};
+	const struct ob_table table = { "whole", 132000, rows };
+	const struct ob_field name[] = {
+		ROW(BYTES, "a b", 0, 1, sizeof(struct sample)), OB_END
+	};
+	struct ob_err err = { "" };
+
+	(void)arg;
+	assert_int_equal(ob_table_check(&large, &err), 0);
+	assert_int_equal(ob_table_check(&table, &err), -EINVAL);
+	assert_non_null(strstr(err.msg, "whole.nested"));
+	assert_non_null(strstr(err.msg, "one piece of a stream"));
+	expect_refused(name, "not plain");
+}
+
 static void looks_into_nested_tables(void **arg)
 {
 	static const struct ob_field inner_rows[] = {
@@ -181,6 +205,7 @@ int main(void)
 		cmocka_unit_test(names_a_byte_in_two_rows),
 		cmocka_unit_test(refuses_bad_tags),
 		cmocka_unit_test(refuses_what_does_not_fit),
+		cmocka_unit_test(refuses_what_could_not_travel),
 		cmocka_unit_test(looks_into_nested_tables),
 		cmocka_unit_test(lays_the_state_out),
 	};

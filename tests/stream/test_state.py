@@ -152,7 +152,8 @@ def test_check_with_a_device_says_what_does_not_fit(outboard, make_stream):
     wild = make_stream("wild", *device, "--fill", 8)
     assert "core.config" in outboard.fails("state", "check", wild, *device)
     good = make_stream("good", *device)
-    outboard.fails("state", "check", good, "--device", "edu")
+    assert "of model edu here, of model nvme in the stream" in outboard.fails(
+        "state", "check", good, "--device", "edu")
 
 
 @pytest.mark.parametrize("device, reason", [

@@ -144,6 +144,17 @@ def test_check_with_a_device(outboard, make_stream):
     outboard.ok("state", "check", qemu, "--device", device)
 
 
+def test_check_compares_drives_and_content(outboard, make_stream):
+    """A drive in memory travels; its size must be the same there."""
+    stream = make_stream("s", "--device", "nvme,drive=mem:1M", "--content", f"1:0:{1 << 20}")
+    outboard.ok("state", "check", stream, "--device", "nvme,drive=mem:1M")
+    assert "drive 0 has 2 MiB here, 1 MiB in the stream" in outboard.fails(
+        "state", "check", stream, "--device", "nvme,drive=mem:2M")
+    behind = make_stream("t", "--device", "nvme,drive=null:1M")
+    said = outboard.fails("state", "check", behind, "--device", "nvme,drive=null:2M")
+    assert "4096 blocks here, 2048 in the stream" in said
+
+
 def test_check_with_a_device_says_what_does_not_fit(outboard, make_stream):
     device = ("--device", "nvme,drive=null:1M")
     content = make_stream("content", *device, *DRIVE)
@@ -154,6 +165,24 @@ def test_check_with_a_device_says_what_does_not_fit(outboard, make_stream):
     good = make_stream("good", *device)
     assert "of model edu here, of model nvme in the stream" in outboard.fails(
         "state", "check", good, "--device", "edu")
+
+
+def test_check_takes_no_lock(outboard, make_stream, tmp_path):
+    image = tmp_path / "image"
+    image.write_bytes(bytes(1 << 20))
+    device = f"nvme,drive=file:{image}"
+    other = tmp_path / "other"
+    other.write_bytes(bytes(1 << 20))
+    stream = make_stream("s", "--device", f"nvme,drive=file:{other}")
+    server = subprocess.Popen([outboard.path, "serve", "--device",
+                               f"{device},socket={tmp_path / 'sock'}"], stdout=subprocess.PIPE)
+    try:
+        server.stdout.readline()
+        outboard.ok("state", "check", stream, "--device", device)
+        assert server.poll() is None
+    finally:
+        server.terminate()
+        server.wait(20)
 
 
 @pytest.mark.parametrize("device, reason", [

@@ -19,6 +19,9 @@ const struct tool_verb tool_verbs[] = {
 	{ "bench-mmio", "SOCKET [OPTION...]",
 	  "measure register accesses against what sockets allow",
 	  tool_bench_mmio, tool_bench_mmio_help },
+	{ "state", "VERB FILE... [OPTION...]",
+	  "show, compare, check and convert saved state", tool_state,
+	  tool_state_help },
 	{ "help", "[VERB]", "tell how to use a verb", tool_help, NULL },
 	{ 0 }
 };

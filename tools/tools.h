@@ -42,6 +42,10 @@ void tool_serve_help(FILE *out);
 int tool_devices(int argc, char **argv);
 void tool_devices_help(FILE *out);
 
+/* state.c: files with a device's state */
+int tool_state(int argc, char **argv);
+void tool_state_help(FILE *out);
+
 /* inspect.c, bench.c, bench_mmio.c: clients of a served device */
 int tool_inspect(int argc, char **argv);
 void tool_inspect_help(FILE *out);

@@ -17,7 +17,7 @@ MAY_INCLUDE = {
     # The daemon is where the parts meet: it sees the server's one public
     # header and the two registries.
     "daemon": {"outboard", "server/server.h", "devices/registry.h", "base"},
-    "tools": {"outboard", "client", "daemon"},
+    "tools": {"outboard", "state", "client", "daemon"},
 }
 
 INCLUDE = re.compile(r'^\s*#\s*include\s+(?:"([^"]+)"|<(outboard/[^>]+)>)', re.M)

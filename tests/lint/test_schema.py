@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""docs/schema has the tables of every model, so that a change of what travels
+shows in a review."""
+import json
+import os
+import pathlib
+import subprocess
+
+import tree
+
+OUTBOARD = pathlib.Path(os.environ.get("OUTBOARD", tree.TOP / "build" / "outboard"))
+FOLDER = tree.TOP / "docs" / "schema"
+
+
+def schemas():
+    made = subprocess.run([OUTBOARD, "state", "schema"], capture_output=True, text=True,
+                          timeout=30, check=True)
+    return json.loads(made.stdout)
+
+
+def kept(model):
+    path = FOLDER / f"{model}.json"
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def test_schema_files_are_those_of_the_models():
+    models = schemas()
+    assert {"null", "edu", "nvme"} <= set(models)
+    stale = [f"{model}: build/outboard state schema {model} >docs/schema/{model}.json"
+             for model, schema in models.items() if kept(model) != schema]
+    stale += [f"{path.name}: there is no such model" for path in FOLDER.iterdir()
+              if path.stem not in models]
+    tree.report(stale)
+
+
+def tags(schema):
+    return {(table["name"], row["tag"]): row["name"] for table in schema["tables"]
+            for row in table["fields"] if "tag" in row}
+
+
+def test_tags_are_named_once():
+    for model, schema in schemas().items():
+        rows = sum("tag" in row for table in schema["tables"] for row in table["fields"])
+        assert len(tags(schema)) == rows, f"{model}: a tag or a table's name is there twice"

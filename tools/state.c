@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* outboard state VERB: what can be done with a device's state in a file. */
+#include <errno.h>
+#include <string.h>
+
+#include "daemon/args.h"
+#include "state.h"
+
+struct verb {
+	const char *name, *args, *summary;
+	int (*run)(const struct state_options *opts, struct ob_err *err);
+	unsigned least, most;		/* words beside options */
+	const struct ob_arg *options;
+};
+
+static int set_json(void *into, const char *value, struct ob_err *err)
+{
+	(void)value;
+	(void)err;
+	((struct state_options *)into)->json = true;
+	return 0;
+}
+
+static int set_all(void *into, const char *value, struct ob_err *err)
+{
+	(void)value;
+	(void)err;
+	((struct state_options *)into)->all = true;
+	return 0;
+}
+
+static int set_device(void *into, const char *value, struct ob_err *err)
+{
+	(void)err;
+	((struct state_options *)into)->device = value;
+	return 0;
+}
+
+static int set_to(void *into, const char *value, struct ob_err *err)
+{
+	(void)err;
+	((struct state_options *)into)->to = value;
+	return 0;
+}
+
+static int set_load(void *into, const char *value, struct ob_err *err)
+{
+	struct state_options *opts = into;
+
+	if (opts->nr_loads == STATE_LOADS_MAX)
+		return ob_fail(err, EINVAL, "more than %d files",
+			       STATE_LOADS_MAX);
+	opts->loads[opts->nr_loads++] = value;
+	return 0;
+}
+
+#define JSON_ROW { "json", NULL, "print JSON, with every value", set_json }
+#define LOAD_ROW { "load", "FILE", "a shared object with a model (repeat)", \
+		   set_load }
+
+static const struct ob_arg show_options[] = {
+	JSON_ROW,
+	{ "all", NULL, "also what has its default", set_all },
+	LOAD_ROW,
+	{ 0 }
+};
+static const struct ob_arg diff_options[] = { LOAD_ROW, { 0 } };
+static const struct ob_arg check_options[] = {
+	{ "device", "MODEL,KEY=VALUE,...", "the device that is to go on with it",
+	  set_device },
+	LOAD_ROW,
+	{ 0 }
+};
+static const struct ob_arg convert_options[] = {
+	{ "to", "FORM", "native, qemu, or qemu-bare", set_to },
+	LOAD_ROW,
+	{ 0 }
+};
+static const struct ob_arg schema_options[] = { LOAD_ROW, { 0 } };
+
+static const struct verb verbs[] = {
+	{ "show", "FILE [--json] [--all]", "every section and field by name",
+	  state_show, 1, 1, show_options },
+	{ "diff", "A B", "the fields that differ; exit code 1 if any do",
+	  state_diff, 2, 2, diff_options },
+	{ "check", "FILE [--device MODEL,...]",
+	  "would this build load it? if not, why", state_check, 1, 1,
+	  check_options },
+	{ "convert", "--to native|qemu|qemu-bare IN OUT",
+	  "the same state in another form", state_convert, 2, 2,
+	  convert_options },
+	{ "schema", "[MODEL]", "the tables of this build's models, as JSON",
+	  state_schema, 0, 1, schema_options },
+	{ 0 }
+};
+
+void tool_state_help(FILE *out)
+{
+	const struct verb *v;
+
+	for (v = verbs; v->name; v++) {
+		fprintf(out, "outboard state %s %s\n    %s\n", v->name, v->args,
+			v->summary);
+		ob_args_help(v->options, out);
+	}
+	fprintf(out, "\nFILE, A, B, IN: a stream, or a file in the QEMU profile; "
+		"'-' is standard input.\n");
+}
+
+static const struct verb *find(const char *name, struct ob_err *err)
+{
+	const struct verb *v;
+
+	for (v = verbs; v->name; v++)
+		if (!strcmp(v->name, name))
+			return v;
+	ob_fail(err, EINVAL, "no verb '%.32s' (known: show, diff, check, convert, schema)",
+		name);
+	return NULL;
+}
+
+/* "outboard state VERB: message" and perhaps a hint. */
+static int told(const struct verb *v, int code, struct ob_err *err)
+{
+	if (err->msg[0])
+		ob_err_prefix(err, "%s", v->name);
+	else
+		return code;
+	return code == TOOL_USAGE ? tool_misused("state", err)
+				  : tool_failed("state", err);
+}
+
+static int run(const struct verb *v, struct state_options *opts,
+	       struct ob_err *err)
+{
+	struct ob_models *models = NULL;
+	int r = ob_models_open(opts->loads, opts->nr_loads, &models, err);
+
+	opts->models = models;
+	r = r ? TOOL_FAILED : v->run(opts, err);
+	ob_models_close(models);
+	return r;
+}
+
+int tool_state(int argc, char **argv)
+{
+	struct state_options opts = { 0 };
+	struct ob_err err = { 0 };
+	const struct verb *v;
+	int first;
+
+	if (argc < 2) {
+		ob_fail(&err, EINVAL, "a verb is needed");
+		return tool_misused("state", &err);
+	}
+	v = find(argv[1], &err);
+	if (!v)
+		return tool_misused("state", &err);
+	first = ob_args_parse(v->options, &opts, argc - 1, argv + 1, &err);
+	if (first < 0)
+		return told(v, TOOL_USAGE, &err);
+	opts.words = (const char *const *)argv + 1 + first;
+	opts.nr_words = (unsigned)(argc - 1 - first);
+	if (opts.nr_words < v->least || opts.nr_words > v->most) {
+		ob_fail(&err, EINVAL, "usage: outboard state %s %s", v->name,
+			v->args);
+		return tool_misused("state", &err);
+	}
+	return told(v, run(v, &opts, &err), &err);
+}

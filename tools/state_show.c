@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * outboard state show.  Everything is told by the stream's own schema, so
+ * that of a stream of another release, or of a model that this build does not
+ * have, as much is seen as of ours.
+ */
+#include <string.h>
+
+#include "report.h"
+#include "state.h"
+#include "state/content.h"
+#include "state_tree.h"
+
+#define TEXT_MAX 66		/* 32 bytes in hexadecimal digits */
+
+/* Fixed fields of text; what is no text becomes question marks. */
+static json_t *text(const uint8_t *from, size_t size)
+{
+	char to[sizeof(struct ob_stream_identity) + 1];
+	size_t i, len = strnlen((const char *)from, size);
+
+	for (i = 0; i < len; i++)
+		to[i] = from[i] >= ' ' && from[i] < 127 ? (char)from[i] : '?';
+	to[len] = '\0';
+	return json_string(to);
+}
+
+static void add_identity(json_t *tree, const struct ob_stream_identity *who)
+{
+	json_object_set_new(tree, "model",
+			    text(who->model, sizeof(who->model)));
+	json_object_set_new(tree, "release",
+			    text(who->release, sizeof(who->release)));
+	json_object_set_new(tree, "id", text(who->id, sizeof(who->id)));
+}
+
+static json_t *contents(const struct state_tree *tree)
+{
+	json_t *list = json_array();
+	char name[OB_CONTENT_TEXT];
+	unsigned i;
+
+	for (i = 0; i < tree->nr_contents; i++) {
+		const struct state_content *c = &tree->contents[i];
+
+		ob_content_name(&c->id, name, sizeof(name));
+		json_array_append_new(list,
+			json_pack("{s:s, s:I, s:I, s:I, s:I}", "name", name,
+				  "size", (json_int_t)c->id.size,
+				  "data", (json_int_t)c->data,
+				  "zeros", (json_int_t)c->zeros,
+				  "pieces", (json_int_t)c->pieces));
+	}
+	return list;
+}
+
+static json_t *schema(const struct state_tree *tree, bool whole)
+{
+	struct ob_schema_root roots[STATE_ROOTS_MAX];
+	unsigned i, count = ob_schema_count(tree->schema);
+	json_t *brief = json_object();
+
+	for (i = 0; i < count; i++) {
+		roots[i] = *ob_schema_root(tree->schema, i);
+		json_object_set_new(brief, roots[i].name,
+			json_pack("{s:s, s:I}", "table", roots[i].table->name,
+				  "bytes", (json_int_t)roots[i].table->size));
+	}
+	if (!whole)
+		return brief;
+	json_decref(brief);
+	return ob_schema_json(roots, count);
+}
+
+/* Bytes that nobody reads to their end. */
+static void shorten(json_t *value)
+{
+	const char *key, *full;
+	char brief[TEXT_MAX + 40];
+	json_t *item;
+	size_t i;
+
+	if (json_is_string(value) && json_string_length(value) > TEXT_MAX) {
+		full = json_string_value(value);
+		snprintf(brief, sizeof(brief), "%.*s... (%zu bytes)", TEXT_MAX,
+			 full, (strlen(full) - 2) / 2);
+		json_string_set(value, brief);
+	}
+	json_array_foreach(value, i, item)
+		shorten(item);
+	json_object_foreach(value, key, item)
+		shorten(item);
+}
+
+static json_t *describe(const struct state_tree *tree,
+			const struct state_source *src,
+			const struct state_options *opts)
+{
+	const struct ob_stream_identity *qemu = state_source_qemu(src);
+	json_t *root = json_pack("{s:s}", "form", qemu ? "qemu" : "native");
+	json_t *parts;
+
+	add_identity(root, qemu ? qemu : &tree->identity);
+	json_object_set_new(root, "schema", schema(tree, opts->json));
+	json_object_set_new(root, "content", contents(tree));
+	parts = state_tree_parts(tree, opts->json || opts->all);
+	if (!opts->json && !opts->all)
+		shorten(parts);
+	json_object_set_new(root, "parts", parts);
+	return root;
+}
+
+int state_show(const struct state_options *opts, struct ob_err *err)
+{
+	struct state_source *src;
+	struct state_tree tree;
+	int r = state_source_open(opts->words[0], opts->models, &src, err);
+
+	if (r)
+		return TOOL_FAILED;
+	r = state_tree_read(&tree, src, false, err);
+	if (!r)
+		r = report_print(stdout, describe(&tree, src, opts),
+				 opts->json, err);
+	state_tree_finish(&tree);
+	state_source_close(src);
+	return r ? TOOL_FAILED : TOOL_OK;
+}

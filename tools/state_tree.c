@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "state/content.h"
+#include "state/table_io.h"
+#include "state_tree.h"
+
+#define CHUNK (256u << 10)
+/* Of fields; as JSON they take some thirty times as much. */
+#define FIELDS_MAX (16u << 20)
+
+static int take_schema(void *arg, const struct ob_schema *schema,
+		       struct ob_err *err)
+{
+	struct state_tree *tree = arg;
+	unsigned i, count = ob_schema_count(schema);
+	uint64_t total = 0;
+
+	if (count > STATE_ROOTS_MAX)
+		return ob_fail(err, E2BIG, "schema: %u parts", count);
+	tree->schema = schema;
+	for (i = 0; i < count; i++) {
+		const struct ob_table *table = ob_schema_root(schema, i)->table;
+
+		total += table->size;
+		if (total > FIELDS_MAX)
+			return ob_fail(err, EFBIG, "schema: more than %u bytes of fields",
+				       FIELDS_MAX);
+		tree->bases[i] = calloc(1, table->size);
+		if (!tree->bases[i])
+			return ob_fail(err, ENOMEM, "out of memory");
+		ob_table_defaults(table, tree->bases[i]);
+	}
+	return 0;
+}
+
+static int take_identity(void *arg, const struct ob_stream_identity *identity,
+			 struct ob_err *err)
+{
+	struct state_tree *tree = arg;
+
+	(void)err;
+	tree->identity = *identity;
+	return 0;
+}
+
+static int take_objects(void *arg, const struct ob_content_id *ids,
+			unsigned count, struct ob_err *err)
+{
+	struct state_tree *tree = arg;
+	unsigned i;
+
+	tree->contents = calloc(count + 1, sizeof(*tree->contents));
+	if (!tree->contents)
+		return ob_fail(err, ENOMEM, "out of memory");
+	for (i = 0; i < count; i++) {
+		struct state_content *c = &tree->contents[tree->nr_contents++];
+
+		c->id = ids[i];
+		c->fd = tree->keep ? memfd_create("outboard-content",
+						  MFD_CLOEXEC) : -1;
+		if (tree->keep && c->fd < 0)
+			return ob_fail(err, errno, "cannot hold content: %s",
+				       strerror(errno));
+	}
+	return 0;
+}
+
+/* Zeros are holes, so that a large empty drive costs nothing. */
+static int keep_content(const struct state_content *c, uint64_t offset,
+			const void *data, uint64_t length)
+{
+	const uint8_t *at = data;
+	ssize_t n;
+
+	if (!data)
+		return fallocate(c->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+				 (off_t)offset, (off_t)length) ? -errno : 0;
+	for (; length; length -= (uint64_t)n, offset += (uint64_t)n, at += n) {
+		n = pwrite(c->fd, at, length, (off_t)offset);
+		if (n <= 0)
+			return n ? -errno : -ENOSPC;
+	}
+	return 0;
+}
+
+static int take_content(void *arg, const struct ob_content_id *id,
+			uint64_t offset, const void *data, uint64_t length,
+			struct ob_err *err)
+{
+	struct state_tree *tree = arg;
+	struct state_content *c = tree->contents;
+	char name[OB_CONTENT_TEXT];
+	int r;
+
+	while (c->id.kind != id->kind || c->id.index != id->index)
+		c++;	/* the parser passes only what OBJECTS named */
+	*(data ? &c->data : &c->zeros) += length;
+	c->pieces++;
+	if (!tree->keep || !length)
+		return 0;
+	r = keep_content(c, offset, data, length);
+	return r ? ob_fail(err, -r, "%s: %s", ob_content_name(id, name, sizeof(name)),
+			   strerror(-r)) : 0;
+}
+
+static int take_part(void *arg, unsigned root, const void *records, size_t len,
+		     struct ob_err *err)
+{
+	struct state_tree *tree = arg;
+	const struct ob_schema_root *r = ob_schema_root(tree->schema, root);
+
+	return ob_table_decode(r->table, r->table, tree->bases[root], records,
+			       len, r->name, err);
+}
+
+static const struct ob_parser_ops ops = {
+	.schema = take_schema,
+	.identity = take_identity,
+	.objects = take_objects,
+	.content = take_content,
+	.part = take_part,
+};
+
+static int feed(struct state_tree *tree, struct state_source *src,
+		struct ob_err *err)
+{
+	uint8_t *buf = malloc(CHUNK);
+	int n = 0, r = buf ? 0 : ob_fail(err, ENOMEM, "out of memory");
+
+	while (!r && (n = state_source_read(src, buf, CHUNK)) > 0)
+		r = ob_parser_write(tree->parser, buf, (size_t)n, err);
+	free(buf);
+	if (!r && n < 0)
+		return ob_fail(err, -n, "%s", strerror(-n));
+	return r ? r : ob_parser_finish(tree->parser, err);
+}
+
+int state_tree_read(struct state_tree *tree, struct state_source *src,
+		    bool keep, struct ob_err *err)
+{
+	int r;
+
+	*tree = (struct state_tree){ .keep = keep };
+	r = ob_parser_create(&ops, tree, &tree->parser, err);
+	if (!r)
+		r = feed(tree, src, err);
+	if (r)
+		ob_err_prefix(err, "%.80s", state_source_name(src));
+	return r;
+}
+
+void state_tree_finish(struct state_tree *tree)
+{
+	unsigned i;
+
+	for (i = 0; i < tree->nr_contents; i++)
+		if (tree->contents[i].fd >= 0)
+			close(tree->contents[i].fd);
+	for (i = 0; i < STATE_ROOTS_MAX; i++)
+		free(tree->bases[i]);
+	free(tree->contents);
+	ob_parser_destroy(tree->parser);
+	*tree = (struct state_tree){ 0 };
+}
+
+/* The first root describes the identity, which is told apart. */
+json_t *state_tree_parts(const struct state_tree *tree, bool all)
+{
+	json_t *parts = json_object();
+	unsigned i;
+
+	for (i = 0; i < ob_schema_count(tree->schema); i++) {
+		const struct ob_schema_root *root =
+			ob_schema_root(tree->schema, i);
+
+		if (strcmp(root->name, "identity"))
+			json_object_set_new(parts, root->name,
+				ob_table_json(root->table, tree->bases[i], all));
+	}
+	return parts;
+}

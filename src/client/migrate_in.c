@@ -238,9 +238,23 @@ int ob_incoming_run(struct ob_incoming *in, struct ob_err *err)
 }
 
 /*
- * One that was asked to run may hold its drive, which the source needs: in
- * RESUMING it holds none.
+ * One that was asked to run may hold its drive, which the source needs.  Who
+ * has given away the whole of its state has given its drive away, so it is
+ * asked for that; nobody wants the bytes.
  */
+static void free_drive(struct ob_client *client)
+{
+	uint32_t most = ob_client_version(client)->max_data_xfer_size;
+	size_t got = most;
+	const void *data;
+
+	if (ob_client_mig_set(client, OB_CLIENT_STOP_COPY, NULL))
+		return;
+	while (got == most &&
+	       !ob_client_mig_read_view(client, most, &data, &got, NULL))
+		;
+}
+
 static int reset(struct ob_incoming *in, unsigned i, struct ob_err *err)
 {
 	struct in_device *dev = &in->devices[i];
@@ -251,7 +265,7 @@ static int reset(struct ob_incoming *in, unsigned i, struct ob_err *err)
 		return 0;
 	migrate_step(in->run, OB_MIGRATE_RESET, i, &ignored);
 	if (dev->may_run)
-		ob_client_mig_set(dev->client, OB_CLIENT_RESUMING, NULL);
+		free_drive(dev->client);
 	r = ob_client_reset(dev->client, &ignored);
 	if (!r)
 		return 0;

@@ -39,8 +39,10 @@ int migrate_progress(struct migrate_run *run, struct ob_err *err);
 /* Sleeps in pieces, with progress between them. */
 int migrate_sleep(struct migrate_run *run, uint64_t ns, struct ob_err *err);
 /* Appends to result->note. */
-void migrate_note(struct migrate_run *run, const char *what, unsigned device,
-		  const struct ob_err *err);
+void migrate_note(struct migrate_run *run, const struct ob_err *err);
+/* "source device 2: " before the message; one alone has no number. */
+void migrate_prefix(struct ob_err *err, const char *side, unsigned device,
+		    unsigned count);
 /* Fills in what a message of a callback's failure lacks. */
 int migrate_callback_failed(int r, const char *what, struct ob_err *err);
 

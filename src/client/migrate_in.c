@@ -39,7 +39,7 @@ static int set_state(struct ob_incoming *in, unsigned i,
 	in->devices[i].touched = true;
 	r = ob_client_mig_set(in->devices[i].client, state, err);
 	if (r)
-		ob_err_prefix(err, "destination device %u", i);
+		migrate_prefix(err, "destination", i, in->count);
 	return r;
 }
 
@@ -65,7 +65,7 @@ static int prepare(struct ob_incoming *in, unsigned i, struct ob_err *err)
 	if (!r)
 		r = leave_error(dev, err);
 	if (r) {
-		ob_err_prefix(err, "destination device %u", i);
+		migrate_prefix(err, "destination", i, in->count);
 		return r;
 	}
 	dev->p2p = mig.p2p;
@@ -141,7 +141,7 @@ int ob_incoming_put(void *arg, unsigned device, const void *bytes, size_t len,
 		return ob_fail(err, EINVAL, "there is no device %u", device);
 	r = ob_client_mig_write(in->devices[device].client, bytes, len, err);
 	if (r)
-		ob_err_prefix(err, "destination device %u", device);
+		migrate_prefix(err, "destination", device, in->count);
 	return r;
 }
 
@@ -258,19 +258,20 @@ static void free_drive(struct ob_client *client)
 static int reset(struct ob_incoming *in, unsigned i, struct ob_err *err)
 {
 	struct in_device *dev = &in->devices[i];
-	struct ob_err ignored = { 0 };
+	struct ob_err why = { 0 };
 	int r;
 
 	if (!dev->touched)
 		return 0;
-	migrate_step(in->run, OB_MIGRATE_RESET, i, &ignored);
+	migrate_step(in->run, OB_MIGRATE_RESET, i, &why);
 	if (dev->may_run)
 		free_drive(dev->client);
-	r = ob_client_reset(dev->client, &ignored);
+	r = ob_client_reset(dev->client, &why);
 	if (!r)
 		return 0;
-	migrate_note(in->run, "destination device", i, &ignored);
-	return ob_fail(err, -r, "destination device %u: %s", i, ignored.msg);
+	migrate_prefix(&why, "destination", i, in->count);
+	migrate_note(in->run, &why);
+	return ob_fail(err, -r, "%s", why.msg);
 }
 
 int ob_incoming_destroy(struct ob_incoming *in, struct ob_err *err)

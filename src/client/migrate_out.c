@@ -26,7 +26,7 @@ static int set_state(struct ob_outgoing *out, unsigned i,
 	out->devices[i].moved = true;
 	r = ob_client_mig_set(out->devices[i].client, state, err);
 	if (r)
-		ob_err_prefix(err, "source");
+		migrate_prefix(err, "source", i, out->count);
 	return r;
 }
 
@@ -62,7 +62,7 @@ static int check(struct ob_outgoing *out, unsigned i, struct ob_err *err)
 	if (!r)
 		r = check_offer(out, dev, err);
 	if (r)
-		ob_err_prefix(err, "source device %u", i);
+		migrate_prefix(err, "source", i, out->count);
 	return r;
 }
 
@@ -154,7 +154,7 @@ int out_send_piece(struct ob_outgoing *out, unsigned i,
 	len = most < len ? (size_t)most : len;
 	r = ob_client_mig_read_view(client, len, &data, &got, err);
 	if (r) {
-		ob_err_prefix(err, "source device %u", i);
+		migrate_prefix(err, "source", i, out->count);
 		return r;
 	}
 	if (got && (r = out->put(out->put_arg, i, data, got, err)))
@@ -331,14 +331,14 @@ static int go_back(struct ob_outgoing *out, unsigned i, struct ob_err *err)
 }
 
 static void note_stuck(struct ob_outgoing *out, unsigned i,
-		       const struct ob_err *err)
+		       struct ob_err *why)
 {
 	enum ob_client_mig_state state;
-	struct ob_err why = *err;
 
 	if (!ob_client_mig_get(out->devices[i].client, &state, NULL))
-		ob_err_prefix(&why, "in %s", ob_client_mig_state_name(state));
-	migrate_note(out->run, "source device", i, &why);
+		ob_err_prefix(why, "in %s", ob_client_mig_state_name(state));
+	migrate_prefix(why, "source", i, out->count);
+	migrate_note(out->run, why);
 }
 
 int ob_outgoing_undo(struct ob_outgoing *out, struct ob_err *err)
@@ -355,8 +355,7 @@ int ob_outgoing_undo(struct ob_outgoing *out, struct ob_err *err)
 			continue;
 		note_stuck(out, i, &why);
 		if (!result)
-			result = ob_fail(err, -r, "source device %u: %s", i,
-					 why.msg);
+			result = ob_fail(err, -r, "%s", why.msg);
 	}
 	run->result->outcome = result ? OB_MIGRATE_STUCK : OB_MIGRATE_STAYED;
 	if (!result && out->guest_stopped) {

@@ -166,14 +166,21 @@ int migrate_sleep(struct migrate_run *run, uint64_t ns, struct ob_err *err)
 	return r;
 }
 
-void migrate_note(struct migrate_run *run, const char *what, unsigned device,
-		  const struct ob_err *err)
+void migrate_note(struct migrate_run *run, const struct ob_err *err)
 {
 	char *note = run->result->note;
 	size_t used = strlen(note), room = sizeof(run->result->note) - used;
 
-	snprintf(note + used, room, "%s%s %u: %s", used ? "; " : "", what,
-		 device, err->msg);
+	snprintf(note + used, room, "%s%s", used ? "; " : "", err->msg);
+}
+
+void migrate_prefix(struct ob_err *err, const char *side, unsigned device,
+		    unsigned count)
+{
+	if (count == 1)
+		ob_err_prefix(err, "%s", side);
+	else
+		ob_err_prefix(err, "%s device %u", side, device);
 }
 
 int migrate_callback_failed(int r, const char *what, struct ob_err *err)

@@ -19,6 +19,13 @@ const struct tool_verb tool_verbs[] = {
 	{ "bench-mmio", "SOCKET [OPTION...]",
 	  "measure register accesses against what sockets allow",
 	  tool_bench_mmio, tool_bench_mmio_help },
+	{ "migrate", "SOCKET-FROM SOCKET-TO [OPTION...]",
+	  "move a device from one server to another", tool_migrate,
+	  tool_migrate_help },
+	{ "save", "SOCKET FILE|-", "write a device's state to a file",
+	  tool_save, tool_save_help },
+	{ "load", "FILE|- SOCKET", "give a device the state of a file",
+	  tool_load, tool_load_help },
 	{ "help", "[VERB]", "tell how to use a verb", tool_help, NULL },
 	{ 0 }
 };

@@ -113,7 +113,9 @@ unsigned ob_drive_in_flight(const struct ob_drive *drive);
  * was flushed by the caller.  acquire: takes the lock without waiting, then
  * looks again at what may have changed meanwhile (size, cached pages).
  * -EBUSY with a message that names the holder when it can be told: try again
- * later.  Both do nothing when there is nothing to do.
+ * later, with err NULL, since finding the holder takes a while.  Any other
+ * error (the image has an impossible size by now) leaves the drive inactive
+ * too.  Both do nothing when there is nothing to do.
  */
 bool ob_drive_is_active(const struct ob_drive *drive);
 int ob_drive_release(struct ob_drive *drive, struct ob_err *err);

@@ -13,7 +13,37 @@ extern "C" {
 #endif
 #pragma GCC visibility push(default)
 
-#define OB_DRIVE_ABI 1u
+#define OB_DRIVE_ABI 2u
+
+/*
+ * For a type whose blocks exist in this process alone and must travel with
+ * the device.  Its drives have info.memory, and a size that does not change.
+ * The front keeps the account of what changes.
+ */
+struct ob_drive_content {
+	/*
+	 * Sets *start and *length to the first bytes at or after from, which
+	 * is below the size, that are not known to be zero; *length <= max.
+	 * None: the size, and 0.  What a request under way is about to zero
+	 * counts as zero, so that what is found stays as it is until control
+	 * returns to the loop.  Reads nothing that would thereby take memory.
+	 */
+	void (*find)(struct ob_drive *drive, uint64_t from, uint64_t max,
+		     uint64_t *start, uint64_t *length);
+	/* About how many bytes find would find in all. */
+	uint64_t (*allocated)(struct ob_drive *drive);
+
+	/*
+	 * As in block.h; the front has checked that there is a stage, the
+	 * bounds, and for commit that nothing is in flight.  A commit that
+	 * fails leaves both contents as they are.
+	 */
+	int (*stage_begin)(struct ob_drive *drive);
+	int (*stage_put)(struct ob_drive *drive, uint64_t offset,
+			 const void *data, uint64_t length);
+	int (*stage_commit)(struct ob_drive *drive);
+	void (*stage_abort)(struct ob_drive *drive);
+};
 
 struct ob_drive_type {
 	uint32_t size;			/* sizeof(struct ob_drive_type) */
@@ -23,13 +53,13 @@ struct ob_drive_type {
 	size_t instance_size;		/* embeds struct ob_drive first */
 
 	/*
-	 * arg is the text after "NAME:".  Fills drive->info and
-	 * drive->request_size (of its private part).  On error close is
+	 * arg is the text after "NAME:", flags of enum ob_drive_flags.  Fills
+	 * drive->info and drive->request_size (of its private part).  On error close is
 	 * called on the half-built instance (descriptors start at -1 after
 	 * prepare, if given).
 	 */
 	void (*prepare)(struct ob_drive *drive);
-	int (*open)(struct ob_drive *drive, const char *arg, bool readonly,
+	int (*open)(struct ob_drive *drive, const char *arg, unsigned flags,
 		    struct ob_err *err);
 	void (*close)(struct ob_drive *drive);
 
@@ -40,7 +70,23 @@ struct ob_drive_type {
 	 */
 	void (*submit)(struct ob_drive *drive, struct ob_block_request *req);
 	void (*cancel)(struct ob_drive *drive, struct ob_block_request *req);
+	/* Looks at the size again.  Default: it never changes. */
 	int (*refresh)(struct ob_drive *drive, struct ob_err *err);
+
+	/*
+	 * Hand-over.  A drive that was opened with OB_DRIVE_INCOMING has no
+	 * right to its blocks and must not disturb who has it.  acquire takes
+	 * the right: one try, without waiting, -EBUSY when another has it.
+	 * release gives it up.  They are called in turn, with nothing in
+	 * flight; refresh follows acquire.  An error changes nothing.  When err
+	 * is NULL nobody reads why, so nothing needs to be found out.
+	 * Default: there is no such right, both succeed.
+	 */
+	int (*release)(struct ob_drive *drive, struct ob_err *err);
+	int (*acquire)(struct ob_drive *drive, struct ob_err *err);
+
+	/* Default: nothing travels. */
+	const struct ob_drive_content *content;
 };
 
 struct ob_drive {
@@ -51,7 +97,14 @@ struct ob_drive {
 	size_t request_size;
 	void (*resized)(void *arg);
 	void *resized_arg;
+	/*
+	 * Set by the open of a type whose drives are around another one.
+	 * Hand-over and content are the inner drive's; the front asks it.
+	 */
+	struct ob_drive *inner;
 	/* From here on the front's, src/block/block.c. */
+	bool active, staging;
+	struct ob_content *content;
 	unsigned in_flight, entered;
 	struct ob_block_request *done_head, **done_tail;
 	struct ob_deferred done_soon;

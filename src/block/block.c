@@ -20,7 +20,7 @@
 
 #include <outboard/block_backend.h>
 
-#include "block/types.h"
+#include "block/content.h"
 
 /* Longest part of a name that a message shows, so that the reason fits. */
 #define NAME_SHOWN 120
@@ -134,12 +134,13 @@ int ob_drive_open(struct ob_loop *loop, const char *spec, unsigned flags,
 		return ob_fail(err, ENOMEM, "out of memory");
 	drive->type = type;
 	drive->loop = loop;
+	drive->active = !(flags & OB_DRIVE_INCOMING);
 	drive->done_tail = &drive->done_head;
 	drive->done_soon.run = deliver_queued;
 	drive->name = full_name(type, arg);
 	if (type->prepare)
 		type->prepare(drive);
-	r = drive->name ? type->open(drive, arg, flags & OB_DRIVE_READONLY, err)
+	r = drive->name ? type->open(drive, arg, flags, err)
 			: ob_fail(err, ENOMEM, "out of memory");
 	if (r) {
 		ob_drive_close(drive);
@@ -154,6 +155,7 @@ void ob_drive_close(struct ob_drive *drive)
 	if (!drive)
 		return;
 	assert(!drive->in_flight);
+	ob_content_drop(drive);
 	drive->type->close(drive);
 	free(drive->name);
 	free(drive);
@@ -180,6 +182,8 @@ static int check(const struct ob_drive *drive,
 {
 	const struct ob_drive_info *info = &drive->info;
 
+	if (!ob_drive_is_active(drive))
+		return req->op == OB_BLOCK_FLUSH ? 1 : -ESHUTDOWN;
 	switch (req->op) {
 	case OB_BLOCK_FLUSH:
 		return 0;
@@ -206,10 +210,12 @@ void ob_drive_submit(struct ob_drive *drive, struct ob_block_request *req)
 	drive->in_flight++;
 	drive->entered++;
 	req->queued = false;
-	if (r)
+	if (r) {
 		ob_drive_done(drive, req, r < 0 ? r : 0);
-	else
+	} else {
+		ob_content_note(drive, req);
 		drive->type->submit(drive, req);
+	}
 	drive->entered--;
 }
 
@@ -226,6 +232,7 @@ void ob_drive_done(struct ob_drive *drive, struct ob_block_request *req,
 		   int rc)
 {
 	req->rc = rc;
+	ob_content_note(drive, req);
 	if (!drive->entered) {
 		deliver(drive, req);
 		return;

@@ -13,7 +13,7 @@
 #define MAX_DELAY_US (3600ull * 1000 * 1000)
 
 struct delay_drive {
-	struct ob_wrap wrap;
+	struct ob_drive drive;
 	bool hang;
 	uint64_t ns;
 };
@@ -38,24 +38,24 @@ static int parse_delay(struct delay_drive *delay, const char *text, size_t len,
 	us = strtoull(text, &end, 10);
 	if (!len || end != text + len || *text < '0' || *text > '9' || errno ||
 	    us > MAX_DELAY_US)
-		return ob_drive_fail(&delay->wrap.drive, err, EINVAL,
+		return ob_drive_fail(&delay->drive, err, EINVAL,
 				     "bad delay \"%.*s\": expected 0 to %llu microseconds, or hang",
 				     (int)len, text, MAX_DELAY_US);
 	delay->ns = us * 1000;
 	return 0;
 }
 
-static int delay_open(struct ob_drive *drive, const char *arg, bool readonly,
+static int delay_open(struct ob_drive *drive, const char *arg, unsigned flags,
 		      struct ob_err *err)
 {
 	struct delay_drive *delay = (struct delay_drive *)drive;
 	size_t len;
 	int r;
 
-	if ((r = ob_wrap_split(&delay->wrap, arg, &len, err)) ||
+	if ((r = ob_wrap_split(drive, arg, &len, err)) ||
 	    (r = parse_delay(delay, arg, len, err)))
 		return r;
-	return ob_wrap_open(&delay->wrap, arg + len + 1, readonly,
+	return ob_wrap_open(drive, arg + len + 1, flags,
 			    offsetof(struct delay_request, pass), err);
 }
 
@@ -65,7 +65,7 @@ static void delay_over(struct ob_timer *timer)
 						  timer);
 
 	part->held = false;
-	ob_wrap_pass(part->pass.wrap, &part->pass, part->pass.outer);
+	ob_wrap_pass(part->pass.drive, &part->pass, part->pass.outer);
 }
 
 static void delay_submit(struct ob_drive *drive, struct ob_block_request *req)
@@ -74,7 +74,7 @@ static void delay_submit(struct ob_drive *drive, struct ob_block_request *req)
 	struct delay_request *part = (struct delay_request *)req->priv;
 
 	part->held = true;
-	part->pass.wrap = &delay->wrap;
+	part->pass.drive = drive;
 	part->pass.outer = req;
 	part->timer = (struct ob_timer){ .fire = delay_over };
 	if (!delay->hang)
@@ -87,7 +87,7 @@ static void delay_cancel(struct ob_drive *drive, struct ob_block_request *req)
 	struct delay_request *part = (struct delay_request *)req->priv;
 
 	if (!part->held) {
-		ob_drive_cancel(delay->wrap.inner, &part->pass.inner);
+		ob_drive_cancel(drive->inner, &part->pass.inner);
 		return;
 	}
 	if (!delay->hang)

@@ -33,7 +33,7 @@ struct fault_term {
 };
 
 struct fault_drive {
-	struct ob_wrap wrap;
+	struct ob_drive drive;
 	uint64_t seed;
 	unsigned nr_terms;
 	struct fault_term terms[MAX_TERMS];
@@ -157,7 +157,7 @@ static int add_term(struct fault_drive *fault, const char *text, size_t len,
 		bad = parse_term(copy, &fault->terms[fault->nr_terms]);
 	}
 	if (bad)
-		return ob_drive_fail(&fault->wrap.drive, err, EINVAL,
+		return ob_drive_fail(&fault->drive, err, EINVAL,
 				     "bad rule \"%.*s\": %s",
 				     len > 40 ? 40 : (int)len, text, bad);
 	fault->nr_terms++;
@@ -178,7 +178,7 @@ static int parse_rule(struct fault_drive *fault, const char *rule, size_t len,
 	}
 }
 
-static int fault_open(struct ob_drive *drive, const char *arg, bool readonly,
+static int fault_open(struct ob_drive *drive, const char *arg, unsigned flags,
 		      struct ob_err *err)
 {
 	struct fault_drive *fault = (struct fault_drive *)drive;
@@ -186,10 +186,10 @@ static int fault_open(struct ob_drive *drive, const char *arg, bool readonly,
 	int r;
 
 	fault->seed = 0x9e3779b97f4a7c15;
-	if ((r = ob_wrap_split(&fault->wrap, arg, &len, err)) ||
+	if ((r = ob_wrap_split(drive, arg, &len, err)) ||
 	    (r = parse_rule(fault, arg, len, err)))
 		return r;
-	return ob_wrap_open(&fault->wrap, arg + len + 1, readonly, 0, err);
+	return ob_wrap_open(drive, arg + len + 1, flags, 0, err);
 }
 
 /* xorshift64 (Marsaglia, 2003). */
@@ -234,16 +234,15 @@ static void fault_submit(struct ob_drive *drive, struct ob_block_request *req)
 			return;
 		}
 	}
-	ob_wrap_pass(&fault->wrap, part, req);
+	ob_wrap_pass(drive, part, req);
 }
 
 static void fault_cancel(struct ob_drive *drive, struct ob_block_request *req)
 {
-	struct fault_drive *fault = (struct fault_drive *)drive;
 	struct ob_wrap_request *part = (struct ob_wrap_request *)req->priv;
 
 	/* What a rule failed is done already and never gets here. */
-	ob_drive_cancel(fault->wrap.inner, &part->inner);
+	ob_drive_cancel(drive->inner, &part->inner);
 }
 
 const struct ob_drive_type ob_drive_fault = {

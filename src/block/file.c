@@ -108,20 +108,22 @@ static int map_slots(struct file_drive *file, struct ob_err *err)
 	return 0;
 }
 
-static int file_open(struct ob_drive *drive, const char *path, bool readonly,
+static int file_open(struct ob_drive *drive, const char *path, unsigned flags,
 		     struct ob_err *err)
 {
 	struct file_drive *file = (struct file_drive *)drive;
+	bool readonly = flags & OB_DRIVE_READONLY;
 	int r;
 
 	drive->info.readonly = readonly;
 	if ((r = open_path(file, path, readonly, err)) ||
-	    (r = lock_image(file, readonly, err)) ||
+	    (!(flags & OB_DRIVE_INCOMING) &&
+	     (r = lock_image(file, readonly, err))) ||
 	    (r = file_probe_size(file, &drive->info.size, err)) ||
 	    (r = map_slots(file, err)))
 		return r;
 	file_probe_direct(file);
-	file_probe_medium(file);
+	file_probe_medium(file, flags & OB_DRIVE_INCOMING);
 	return 0;
 }
 
@@ -146,6 +148,36 @@ static int file_refresh(struct ob_drive *drive, struct ob_err *err)
 	return r;
 }
 
+static int file_release(struct ob_drive *drive, struct ob_err *err)
+{
+	struct file_drive *file = (struct file_drive *)drive;
+	int r = ob_image_unlock(file->fd);
+
+	return r ? ob_drive_fail(drive, err, -r, "cannot unlock the image: %s",
+				 strerror(-r)) : 0;
+}
+
+/*
+ * The descriptor is the image, whatever its path names by now: the lock is on
+ * the file, and who gave it away meant the file.
+ *
+ * What the page cache knows of it may be from before another host wrote it.
+ * Nothing in there is ours and unwritten, and direct I/O does not look there.
+ */
+static int file_acquire(struct ob_drive *drive, struct ob_err *err)
+{
+	struct file_drive *file = (struct file_drive *)drive;
+	struct ob_err why = { 0 };
+	int r = ob_image_try_lock(file->fd, drive->info.readonly,
+				  err ? &why : NULL);
+
+	if (r)
+		return ob_drive_fail(drive, err, -r, "%s", why.msg);
+	if (!file->direct)
+		posix_fadvise(file->fd, 0, 0, POSIX_FADV_DONTNEED);
+	return 0;
+}
+
 const struct ob_drive_type ob_drive_file = {
 	.size = sizeof(struct ob_drive_type),
 	.abi = OB_DRIVE_ABI,
@@ -159,4 +191,6 @@ const struct ob_drive_type ob_drive_file = {
 	.submit = file_submit,
 	.cancel = file_cancel,
 	.refresh = file_refresh,
+	.release = file_release,
+	.acquire = file_acquire,
 };

@@ -76,6 +76,7 @@ int file_probe_size(struct file_drive *file, uint64_t *size,
 		    struct ob_err *err);
 /* Turns on direct I/O when it works, and learns its alignment. */
 void file_probe_direct(struct file_drive *file);
-void file_probe_medium(struct file_drive *file);
+/* incoming: the image is another's, so it is only looked at. */
+void file_probe_medium(struct file_drive *file, bool incoming);
 
 #endif

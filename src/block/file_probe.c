@@ -132,10 +132,12 @@ static bool read_queue(dev_t dev, const char *name, uint64_t *value)
 
 /*
  * Punching beyond the end changes nothing and tells whether it could.  On a
- * device, the queue says.
+ * device, the queue says.  A file of another who may be growing it is not
+ * punched at all: that it could be is then assumed, and a DISCARD that finds
+ * out otherwise does nothing.
  */
 static uint64_t discard_unit(const struct file_drive *file,
-			     const struct stat *st)
+			     const struct stat *st, bool incoming)
 {
 	uint64_t unit = 0;
 
@@ -144,13 +146,14 @@ static uint64_t discard_unit(const struct file_drive *file,
 	if (file->block_device)
 		return read_queue(st->st_rdev, "discard_granularity", &unit) ?
 		       unit : 0;
-	if (fallocate(file->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+	if (!incoming &&
+	    fallocate(file->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
 		      file->drive.info.size, st->st_blksize))
 		return 0;
 	return st->st_blksize;
 }
 
-void file_probe_medium(struct file_drive *file)
+void file_probe_medium(struct file_drive *file, bool incoming)
 {
 	struct ob_drive_info *info = &file->drive.info;
 	uint64_t rotational, unit;
@@ -164,7 +167,7 @@ void file_probe_medium(struct file_drive *file)
 	if (read_queue(file->block_device ? st.st_rdev : st.st_dev,
 		       "rotational", &rotational))
 		info->rotational = rotational;
-	unit = discard_unit(file, &st);
+	unit = discard_unit(file, &st, incoming);
 	info->discard_granularity = unit > UINT32_MAX ? 0 :
 				    unit && unit < info->block_size ?
 				    info->block_size : unit;

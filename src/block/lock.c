@@ -62,13 +62,16 @@ static int byte_is_taken(int fd, off_t byte)
 	return fcntl(fd, F_OFD_GETLK, &fl) ? -errno : fl.l_type != F_UNLCK;
 }
 
-/* -EBUSY, or -EAGAIN when nobody alive is seen to hold it. */
+/*
+ * -EBUSY, or -EAGAIN when nobody alive is seen to hold it.  Nobody is looked
+ * for when there is no message to put the answer in.
+ */
 static int fail_busy(int fd, off_t byte, const char *what, int perm,
 		     struct ob_err *err)
 {
 	struct ob_holder holder;
 	char who[64] = "another program";
-	bool known = ob_holder_find(fd, byte, &holder);
+	bool known = err && ob_holder_find(fd, byte, &holder);
 
 	if (known) {
 		if (holder.self)
@@ -113,17 +116,28 @@ static int check_bytes(int fd, unsigned perms, off_t base, const char *what,
 	return 0;
 }
 
+static unsigned used_by(bool readonly)
+{
+	return 1 << PERM_READ | (readonly ? 0 : 1 << PERM_WRITE);
+}
+
+static int look(int fd, unsigned used, struct ob_err *err)
+{
+	int r = check_bytes(fd, unshared, USED_BASE, "holds a lock on", err);
+
+	return r ? r : check_bytes(fd, used, UNSHARED_BASE, "does not share",
+				   err);
+}
+
 static int try_lock(int fd, bool readonly, struct ob_err *err)
 {
-	unsigned used = 1 << PERM_READ | (readonly ? 0 : 1 << PERM_WRITE);
+	unsigned used = used_by(readonly);
 	int r;
 
 	if ((r = lock_bytes(fd, used, USED_BASE, err)) ||
-	    (r = lock_bytes(fd, unshared, UNSHARED_BASE, err)) ||
-	    (r = check_bytes(fd, unshared, USED_BASE, "holds a lock on",
-			     err)))
+	    (r = lock_bytes(fd, unshared, UNSHARED_BASE, err)))
 		return r;
-	return check_bytes(fd, used, UNSHARED_BASE, "does not share", err);
+	return look(fd, used, err);
 }
 
 /*
@@ -138,6 +152,35 @@ int ob_image_lock(int fd, bool readonly, struct ob_err *err)
 	for (int i = 0; r == -EAGAIN && i < PATIENCE_MS / PAUSE_MS; i++) {
 		nanosleep(&pause, NULL);
 		r = try_lock(fd, readonly, err);
+	}
+	return r == -EAGAIN ? -EBUSY : r;
+}
+
+/* One call for all bytes, so that it is done or not. */
+int ob_image_unlock(int fd)
+{
+	struct flock fl = {
+		.l_type = F_UNLCK, .l_whence = SEEK_SET,
+		.l_start = USED_BASE,
+		.l_len = UNSHARED_BASE + NR_PERMS - USED_BASE,
+	};
+
+	return fcntl(fd, F_OFD_SETLK, &fl) ? -errno : 0;
+}
+
+/*
+ * This is tried again and again while another owns the image, who must not
+ * notice: a lock of ours, however short, could make a third program fail.  So
+ * it looks before it takes anything.
+ */
+int ob_image_try_lock(int fd, bool readonly, struct ob_err *err)
+{
+	int r = look(fd, used_by(readonly), err);
+
+	if (!r) {
+		r = try_lock(fd, readonly, err);
+		if (r)
+			ob_image_unlock(fd);
 	}
 	return r == -EAGAIN ? -EBUSY : r;
 }

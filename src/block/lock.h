@@ -14,4 +14,11 @@
  */
 int ob_image_lock(int fd, bool readonly, struct ob_err *err);
 
+/*
+ * The same, once and without waiting, and nothing is held after a failure.
+ * Reads /proc only if err is given.
+ */
+int ob_image_try_lock(int fd, bool readonly, struct ob_err *err);
+int ob_image_unlock(int fd);
+
 #endif

@@ -15,24 +15,13 @@
 #include <unistd.h>
 
 #include "base/fd.h"
-#include "block/types.h"
-
-struct mem_drive {
-	struct ob_drive drive;
-	int fd;
-	uint8_t *bytes;
-};
-
-struct mem_request {
-	struct ob_op op;
-	struct mem_drive *mem;
-};
+#include "block/mem.h"
 
 static void mem_prepare(struct ob_drive *drive)
 {
 	struct mem_drive *mem = (struct mem_drive *)drive;
 
-	mem->fd = -1;
+	mem->fd = mem->stage = -1;
 	drive->request_size = sizeof(struct mem_request);
 }
 
@@ -53,7 +42,7 @@ static int mem_map(struct mem_drive *mem, struct ob_err *err)
 	return 0;
 }
 
-static int mem_open(struct ob_drive *drive, const char *arg, bool readonly,
+static int mem_open(struct ob_drive *drive, const char *arg, unsigned flags,
 		    struct ob_err *err)
 {
 	struct mem_drive *mem = (struct mem_drive *)drive;
@@ -63,7 +52,7 @@ static int mem_open(struct ob_drive *drive, const char *arg, bool readonly,
 		return r;
 	drive->info.block_size = OB_SECTOR;
 	drive->info.discard_granularity = sysconf(_SC_PAGESIZE);
-	drive->info.readonly = readonly;
+	drive->info.readonly = flags & OB_DRIVE_READONLY;
 	mem->fd = ob_memfd_create("drive", drive->info.size);
 	if (mem->fd < 0)
 		return ob_drive_fail(drive, err, -mem->fd,
@@ -86,13 +75,31 @@ static void mem_punched(struct ob_op *op, int res)
 {
 	struct mem_request *part = container_of(op, struct mem_request, op);
 
+	*part->link = part->next;
+	if (part->next)
+		part->next->link = part->link;
 	ob_drive_done(&part->mem->drive, OB_REQUEST_OF(part), res);
+}
+
+static void mem_punch(struct mem_drive *mem, struct ob_block_request *req)
+{
+	struct mem_request *part = (struct mem_request *)req->priv;
+
+	*part = (struct mem_request){
+		.op.done = mem_punched,
+		.mem = mem, .next = mem->punching, .link = &mem->punching,
+	};
+	if (part->next)
+		part->next->link = &part->next;
+	mem->punching = part;
+	ob_op_fallocate(mem->drive.loop, &part->op, mem->fd,
+			FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+			req->offset, req->length);
 }
 
 static void mem_submit(struct ob_drive *drive, struct ob_block_request *req)
 {
 	struct mem_drive *mem = (struct mem_drive *)drive;
-	struct mem_request *part = (struct mem_request *)req->priv;
 
 	switch (req->op) {
 	case OB_BLOCK_READ:
@@ -105,12 +112,7 @@ static void mem_submit(struct ob_drive *drive, struct ob_block_request *req)
 		break;
 	case OB_BLOCK_DISCARD:
 	case OB_BLOCK_WRITE_ZEROES:
-		part->mem = mem;
-		part->op = (struct ob_op){ .done = mem_punched };
-		ob_op_fallocate(drive->loop, &part->op, mem->fd,
-				FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-				req->offset, req->length);
-		return;
+		return mem_punch(mem, req);
 	}
 	ob_drive_done(drive, req, 0);
 }
@@ -126,4 +128,5 @@ const struct ob_drive_type ob_drive_mem = {
 	.open = mem_open,
 	.close = mem_close,
 	.submit = mem_submit,
+	.content = &mem_content,
 };

@@ -4,12 +4,12 @@
 
 #include "block/types.h"
 
-static int null_open(struct ob_drive *drive, const char *arg, bool readonly,
+static int null_open(struct ob_drive *drive, const char *arg, unsigned flags,
 		     struct ob_err *err)
 {
 	drive->info.block_size = OB_SECTOR;
 	drive->info.discard_granularity = OB_SECTOR;
-	drive->info.readonly = readonly;
+	drive->info.readonly = flags & OB_DRIVE_READONLY;
 	return ob_drive_parse_size(drive, arg, &drive->info.size, err);
 }
 

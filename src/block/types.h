@@ -22,6 +22,17 @@ extern const struct ob_drive_type ob_drive_fault;
 	((struct ob_block_request *)((char *)(part) - \
 				     offsetof(struct ob_block_request, priv)))
 
+/* The drive that has the blocks, below all wrappers. */
+static inline struct ob_drive *ob_drive_bottom(struct ob_drive *drive)
+{
+	while (drive->inner)
+		drive = drive->inner;
+	return drive;
+}
+
+/* -EBUSY with a message when a request is under way, at any level. */
+int ob_drive_check_idle(const struct ob_drive *drive, struct ob_err *err);
+
 /* The argument of mem: and null:.  Messages name the drive. */
 int ob_drive_parse_size(const struct ob_drive *drive, const char *text,
 			uint64_t *size, struct ob_err *err);

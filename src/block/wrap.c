@@ -4,51 +4,50 @@
 
 #include "block/wrap.h"
 
-int ob_wrap_split(struct ob_wrap *wrap, const char *arg, size_t *rule_len,
+int ob_wrap_split(struct ob_drive *drive, const char *arg, size_t *rule_len,
 		  struct ob_err *err)
 {
 	const char *colon = strchr(arg, ':');
 
 	if (!colon)
-		return ob_drive_fail(&wrap->drive, err, EINVAL,
+		return ob_drive_fail(drive, err, EINVAL,
 				     "no inner drive; the form is %s",
-				     wrap->drive.type->syntax);
+				     drive->type->syntax);
 	*rule_len = colon - arg;
 	return 0;
 }
 
 static void inner_resized(void *arg)
 {
-	struct ob_wrap *wrap = arg;
+	struct ob_drive *drive = arg;
 
-	ob_drive_resized(&wrap->drive, ob_drive_info(wrap->inner)->size);
+	ob_drive_resized(drive, drive->inner->info.size);
 }
 
-int ob_wrap_open(struct ob_wrap *wrap, const char *spec, bool readonly,
+int ob_wrap_open(struct ob_drive *drive, const char *spec, unsigned flags,
 		 size_t head, struct ob_err *err)
 {
-	int r = ob_drive_open(wrap->drive.loop, spec, readonly, &wrap->inner,
-			      err);
+	int r = ob_drive_open(drive->loop, spec, flags, &drive->inner, err);
 
 	if (r)
 		return r;
-	ob_drive_on_resize(wrap->inner, inner_resized, wrap);
-	wrap->drive.info = *ob_drive_info(wrap->inner);
-	wrap->drive.info.memory = NULL;
-	wrap->drive.request_size = head +
+	ob_drive_on_resize(drive->inner, inner_resized, drive);
+	drive->info = drive->inner->info;
+	drive->info.memory = NULL;
+	drive->request_size = head +
 		offsetof(struct ob_wrap_request, inner) +
-		ob_drive_request_size(wrap->inner);
+		ob_drive_request_size(drive->inner);
 	return 0;
 }
 
 void ob_wrap_close(struct ob_drive *drive)
 {
-	ob_drive_close(((struct ob_wrap *)drive)->inner);
+	ob_drive_close(drive->inner);
 }
 
 int ob_wrap_refresh(struct ob_drive *drive, struct ob_err *err)
 {
-	return ob_drive_refresh(((struct ob_wrap *)drive)->inner, err);
+	return ob_drive_refresh(drive->inner, err);
 }
 
 static void inner_done(struct ob_block_request *inner, int rc)
@@ -57,13 +56,13 @@ static void inner_done(struct ob_block_request *inner, int rc)
 						    struct ob_wrap_request,
 						    inner);
 
-	ob_drive_done(&part->wrap->drive, part->outer, rc);
+	ob_drive_done(part->drive, part->outer, rc);
 }
 
-void ob_wrap_pass(struct ob_wrap *wrap, struct ob_wrap_request *part,
+void ob_wrap_pass(struct ob_drive *drive, struct ob_wrap_request *part,
 		  struct ob_block_request *outer)
 {
-	part->wrap = wrap;
+	part->drive = drive;
 	part->outer = outer;
 	part->inner.op = outer->op;
 	part->inner.flags = outer->flags;
@@ -71,5 +70,5 @@ void ob_wrap_pass(struct ob_wrap *wrap, struct ob_wrap_request *part,
 	part->inner.length = outer->length;
 	part->inner.buf = outer->buf;
 	part->inner.done = inner_done;
-	ob_drive_submit(wrap->inner, &part->inner);
+	ob_drive_submit(drive->inner, &part->inner);
 }

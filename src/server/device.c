@@ -37,6 +37,11 @@ const struct ob_option ob_device_common_options[] = {
 	  .help = "offer MSI" },
 	{ .name = "rom", .type = OB_OPT_STRING,
 	  .help = "file with an option ROM" },
+	{ .name = "drain", .type = OB_OPT_UINT, .def = OB_MIG_DRAIN_MS,
+	  .max = OB_MIG_DRAIN_MAX_MS,
+	  .help = "milliseconds that commands have to end in when the device is stopped to be moved" },
+	{ .name = "incoming", .type = OB_OPT_BOOL, .def = "off",
+	  .help = "the device comes from another server: leave its drives alone until it runs" },
 	{ .name = NULL }
 };
 
@@ -180,10 +185,12 @@ static int setup(struct ob_device *dev, struct ob_err *err)
 	if (r)
 		return ob_fail(err, -r, "SIGBUS handler: %s", strerror(-r));
 	if ((r = create_state(dev, err)) || (r = init_model(dev, err)) ||
-	    (r = build(dev, err)))
+	    (r = build(dev, err)) || (r = ob_mig_init(dev, err)))
 		return r;
 	ob_step_begin(&dev->mem);
 	ob_device_reset(dev, OB_RESET_INIT);
+	if (dev->cls->run)
+		dev->cls->run(dev);
 	ob_step_end(&dev->mem);
 	return 0;
 }
@@ -239,6 +246,7 @@ void ob_device_destroy(struct ob_device *dev)
 	if (dev->session)
 		ob_session_destroy(dev->session, "was dropped");
 	ob_defer_cancel(dev->loop, &dev->dma_queue.run);
+	ob_mig_finish(dev);
 	if (dev->inited && dev->cls->finish)
 		dev->cls->finish(dev);
 	ob_irqs_finish(dev);
@@ -259,7 +267,7 @@ static void check_gone(struct ob_timer *timer)
 					     gone_timer);
 
 	if ((dev->cls->in_flight && dev->cls->in_flight(dev)) ||
-	    dev->dma_queue.done)
+	    ob_mig_in_flight(dev) || dev->dma_queue.done)
 		ob_timer_arm(dev->loop, timer, GONE_CHECK_NS);
 	else
 		dev->gone(dev->gone_arg);

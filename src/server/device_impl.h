@@ -15,6 +15,7 @@
 #include "server/core.h"
 #include "server/dma_impl.h"
 #include "server/irq.h"
+#include "server/mig.h"
 #include "server/pci.h"
 #include "state/state_mem.h"
 
@@ -75,6 +76,7 @@ struct ob_device {
 	struct ob_irqs irqs;
 	struct ob_dma dma;
 	struct ob_dma_queue dma_queue;
+	struct ob_mig mig;
 
 	struct ob_listener listener;
 	struct ob_session *session;	/* the client, or NULL */

@@ -26,9 +26,11 @@ struct command {
 
 static void log_failure(struct ob_session *s, const struct ob_hdr *hdr, int r)
 {
+	if (!s->err.msg[0])
+		ob_fail(&s->err, -r, "%s", strerror(-r));
 	ob_log(&s->dev->log, OB_LOG_GUEST, "%s (%u) refused: %s",
-	       ob_cmd_name(hdr->cmd), hdr->cmd,
-	       s->err.msg[0] ? s->err.msg : strerror(-r));
+	       ob_cmd_name(hdr->cmd), hdr->cmd, s->err.msg);
+	s->why = s->err;
 	s->err.msg[0] = 0;
 }
 
@@ -182,17 +184,8 @@ static int do_reset(struct ob_session *s, const struct ob_request *req,
 	(void)req;
 	(void)msg;
 	ob_device_reset(s->dev, OB_RESET_DEVICE);
+	ob_mig_reset(s->dev);
 	return 0;
-}
-
-/* Migration and dirty logging are not offered, and so say the replies. */
-static int do_unsupported(struct ob_session *s, const struct ob_request *req,
-			  struct ob_msg *msg)
-{
-	(void)s;
-	(void)req;
-	(void)msg;
-	return -ENOTTY;
 }
 
 static const struct command commands[OB_NR_CMDS] = {
@@ -209,8 +202,8 @@ static const struct command commands[OB_NR_CMDS] = {
 	[OB_CMD_DEVICE_RESET] = { do_reset, 0 },
 	[OB_CMD_REGION_WRITE_MULTI] = { do_write_multi, 0 },
 	[OB_CMD_DEVICE_FEATURE] = { ob_do_feature, 0 },
-	[OB_CMD_MIG_DATA_READ] = { do_unsupported, 0 },
-	[OB_CMD_MIG_DATA_WRITE] = { do_unsupported, 0 },
+	[OB_CMD_MIG_DATA_READ] = { ob_do_mig_read, 0 },
+	[OB_CMD_MIG_DATA_WRITE] = { ob_do_mig_write, 0 },
 };
 
 /* Finds the row, checks what all commands have in common, runs it. */
@@ -245,6 +238,7 @@ static void start_reply(struct ob_reply *reply)
 	reply->wr.at += OB_HDR_SIZE;
 	reply->bulk = NULL;
 	reply->bulk_len = 0;
+	reply->nr_more = 0;
 	reply->nr_fds = 0;
 }
 
@@ -266,26 +260,48 @@ static void pad_error(struct ob_session *s, const struct ob_request *req)
 		reply->bulk_len = pad;
 }
 
+size_t ob_reply_len(const struct ob_reply *reply)
+{
+	size_t len = ob_writer_len(&reply->wr) + reply->bulk_len;
+
+	for (unsigned i = 0; i < reply->nr_more; i++)
+		len += reply->more[i].iov_len;
+	return len;
+}
+
+/* The pieces of a reply, in order; their number. */
+static unsigned pieces(const struct ob_reply *reply, struct iovec *iov)
+{
+	unsigned n = 0;
+
+	iov[n].iov_base = (uint8_t *)reply->buf;
+	iov[n++].iov_len = ob_writer_len(&reply->wr);
+	if (reply->bulk_len) {
+		iov[n].iov_base = reply->bulk;
+		iov[n++].iov_len = reply->bulk_len;
+	}
+	for (unsigned i = 0; i < reply->nr_more; i++)
+		iov[n++] = reply->more[i];
+	return n;
+}
+
 static int send_reply(struct ob_session *s, const struct ob_hdr *asked,
 		      int error)
 {
 	struct ob_reply *reply = &s->reply;
-	size_t len = ob_writer_len(&reply->wr);
 	struct ob_hdr hdr = {
 		.id = asked->id,
 		.cmd = asked->cmd,
-		.size = (uint32_t)(len + reply->bulk_len),
+		.size = (uint32_t)ob_reply_len(reply),
 		.flags = OB_HDR_REPLY | (error ? OB_HDR_ERROR : 0u),
 		.error = (uint32_t)-error,
 	};
-	struct iovec iov[2] = {
-		{ reply->buf, len }, { reply->bulk, reply->bulk_len },
-	};
+	struct iovec iov[2 + OB_REPLY_MORE];
 	struct ob_writer wr;
 
 	ob_writer_init(&wr, reply->buf, OB_HDR_SIZE);
 	ob_hdr_put(&wr, &hdr);
-	return ob_conn_send(s->main.conn, iov, reply->bulk_len ? 2 : 1,
+	return ob_conn_send(s->main.conn, iov, pieces(reply, iov),
 			    reply->fds, reply->nr_fds);
 }
 
@@ -302,23 +318,48 @@ static int run(struct ob_session *s, struct ob_request *req,
 	return r;
 }
 
-static int answer(struct ob_session *s, struct ob_msg *msg)
+static int finish(struct ob_session *s, const struct ob_request *req, int r)
 {
-	struct ob_request req = { .hdr = msg->hdr };
-	int r, sent = 0;
+	int sent = 0;
 
-	start_reply(&s->reply);
-	r = run(s, &req, msg);
 	if (r) {
-		log_failure(s, &msg->hdr, r);
-		pad_error(s, &req);
+		log_failure(s, &req->hdr, r);
+		pad_error(s, req);
 	}
-	if (!(msg->hdr.flags & OB_HDR_NO_REPLY))
-		sent = send_reply(s, &msg->hdr, r);
+	if (!(req->hdr.flags & OB_HDR_NO_REPLY))
+		sent = send_reply(s, &req->hdr, r);
 	free(s->reply.bulk);
 	s->reply.bulk = NULL;
 	ob_fd_close(&s->twin_peer);
 	return sent;
+}
+
+/* What is held has lost its message when it is answered. */
+static void hold(struct ob_session *s, const struct ob_request *req)
+{
+	s->held = *req;
+	s->held.data = NULL;
+	s->held.data_len = 0;
+	s->is_held = true;
+}
+
+static int answer(struct ob_session *s, struct ob_msg *msg)
+{
+	struct ob_request req = { .hdr = msg->hdr };
+	int r;
+
+	start_reply(&s->reply);
+	r = run(s, &req, msg);
+	if (r != -EINPROGRESS)
+		return finish(s, &req, r);
+	hold(s, &req);
+	return 0;
+}
+
+int ob_dispatch_held(struct ob_session *s, int r)
+{
+	s->is_held = false;
+	return finish(s, &s->held, r);
 }
 
 int ob_dispatch(struct ob_session *s, struct ob_msg *msg)

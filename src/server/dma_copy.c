@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "server/device_impl.h"
+#include "server/dirty.h"
 
 /* A transfer in progress. */
 struct walk {
@@ -22,6 +23,12 @@ struct walk {
 	bool write;		/* towards the guest */
 	bool queued;		/* some of it went to messages */
 };
+
+/* The guest said no, or the device stands still. */
+static bool may_access(const struct ob_device *dev)
+{
+	return dev->bus_master && !dev->mig.halted;
+}
 
 static int find(struct ob_device *dev, uint64_t addr, bool write,
 		struct ob_range **out)
@@ -74,15 +81,31 @@ static int file_io(const struct walk *w, const struct ob_range *range,
 	return -EIO;
 }
 
+void ob_dma_wrote(struct ob_device *dev, uint64_t addr, uint64_t len)
+{
+	if (__builtin_expect(dev->dma.log != NULL, 0))
+		ob_dirty_mark(dev->dma.log, addr, len);
+}
+
+/* Not only what went well: of a copy that failed a part may be there. */
+static int local(struct walk *w, const struct ob_range *range, uint64_t addr,
+		 uint64_t len)
+{
+	int r = range->host ? copy(w, range, addr, len) :
+		file_io(w, range, addr, len);
+
+	if (w->write)
+		ob_dma_wrote(w->dev, addr, len);
+	return r;
+}
+
 static int piece(struct walk *w, const struct ob_range *range, uint64_t addr,
 		 uint64_t len)
 {
 	int r;
 
-	if (range->host)
-		return copy(w, range, addr, len);
 	if (range->file)
-		return file_io(w, range, addr, len);
+		return local(w, range, addr, len);
 	r = ob_dma_msg_add(w->dev, w->op, w->write, addr, w->buf, len);
 	w->queued |= r == 0;
 	return r;
@@ -113,7 +136,7 @@ static int transfer(struct walk *w, const struct ob_seg *segs, unsigned count)
 	unsigned i;
 	int r = 0;
 
-	if (!w->dev->bus_master)
+	if (!may_access(w->dev))
 		return -EACCES;
 	if (w->op)
 		w->op->pending = 0;
@@ -157,24 +180,13 @@ void *ob_dma_ptr(struct ob_device *dev, uint64_t addr, uint64_t len,
 {
 	struct ob_range *range;
 
-	if (!dev->bus_master || len == 0 || find(dev, addr, write, &range))
+	if (!may_access(dev) || len == 0 || find(dev, addr, write, &range))
 		return NULL;
 	if (!range->host || within(range, addr, len) != len ||
 	    atomic_load_explicit(&range->window->guard.lost,
 				 memory_order_relaxed))
 		return NULL;
 	return range->host + (addr - range->first);
-}
-
-/*
- * Where a dirty log hangs.  The protocol lets a client ask for one, we do not
- * offer it, so there is nobody to tell.
- */
-void ob_dma_wrote(struct ob_device *dev, uint64_t addr, uint64_t len)
-{
-	(void)dev;
-	(void)addr;
-	(void)len;
 }
 
 int ob_dma_check(struct ob_device *dev, uint64_t addr, uint64_t len,
@@ -184,7 +196,7 @@ int ob_dma_check(struct ob_device *dev, uint64_t addr, uint64_t len,
 	uint64_t n;
 	int r;
 
-	if (!dev->bus_master)
+	if (!may_access(dev))
 		return -EACCES;
 	if (len && addr > UINT64_MAX - (len - 1))
 		return -EFAULT;

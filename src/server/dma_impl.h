@@ -18,6 +18,7 @@
 #include "server/core.h"
 
 struct ob_device;
+struct ob_dirty;
 struct ob_session;
 
 /* One file of the client, however often it was sent. */
@@ -61,6 +62,7 @@ struct ob_dma {
 	uint32_t next_file_id;
 	struct ob_dma_file *files;
 	uint64_t pgsize;		/* smallest page, for alignment */
+	struct ob_dirty *log;		/* NULL: nobody asked for one */
 	uint64_t slots[OB_BITMAP_WORDS(OB_DMA_MAPS_MAX)];
 };
 
@@ -71,6 +73,14 @@ int ob_dma_map(struct ob_device *dev, const struct ob_dma_map *req, int *fd,
 int ob_dma_unmap(struct ob_device *dev, const struct ob_dma_unmap *req);
 /* Everything; also at the end. */
 void ob_dma_clear(struct ob_device *dev);
+
+/*
+ * dirty_feature.c: is what we write there to be logged?  Of memory without an
+ * fd the client writes every byte itself, and knows.
+ */
+bool ob_dma_is_logged(const struct ob_range *range);
+/* Ends the log, if there is one. */
+void ob_dma_log_end(struct ob_device *dev);
 
 /* dma_file.c */
 int ob_dma_file_get(struct ob_dma *dma, int *fd, struct ob_dma_file **out);

@@ -19,6 +19,7 @@
 #include <sys/mman.h>
 
 #include "server/device_impl.h"
+#include "server/dirty.h"
 
 static struct ob_dma_table *table(const struct ob_device *dev)
 {
@@ -198,6 +199,24 @@ static int find_place(const struct ob_dma *dma, const struct ob_range *range,
 	return dma->nr < OB_DMA_MAPS_MAX ? 0 : -ENOSPC;
 }
 
+/* The guest needs its memory more than the log its precision. */
+static void log_range(struct ob_device *dev, const struct ob_range *range)
+{
+	struct ob_dirty *log = dev->dma.log;
+	int r;
+
+	if (!log || !ob_dma_is_logged(range))
+		return;
+	r = ob_dirty_cover(log, range->first, range->last);
+	if (!r)
+		return;
+	ob_dirty_blind(log, range->first, range->last);
+	ob_log(&dev->log, OB_LOG_GUEST, "no room to log writes to %#llx..%#llx "
+	       "(%s): told as written from now on",
+	       (unsigned long long)range->first,
+	       (unsigned long long)range->last, strerror(-r));
+}
+
 static int map_range(struct ob_device *dev, struct ob_range *range,
 		     uint64_t size)
 {
@@ -209,6 +228,7 @@ static int map_range(struct ob_device *dev, struct ob_range *range,
 	if ((r = make_room(&dev->dma)) || (r = attach(range, size)))
 		return r;
 	insert(dev, at, range);
+	log_range(dev, range);
 	return 0;
 }
 
@@ -263,7 +283,7 @@ static int check_unmap(const struct ob_dma_unmap *req)
 	if ((req->flags & OB_UNMAP_ALL) && (req->address || req->size ||
 					    (req->flags & OB_UNMAP_BITMAP)))
 		return -EINVAL;
-	/* There is no dirty log to report from. */
+	/* The log keeps what was written there; DMA_LOGGING_REPORT tells. */
 	return req->flags & OB_UNMAP_BITMAP ? -ENOTSUP : 0;
 }
 

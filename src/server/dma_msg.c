@@ -9,6 +9,9 @@
  * waits for one of the client's.  Where a twin socket was agreed they use
  * that, which only changes the socket.
  *
+ * Nor do any leave while the device comes to a standstill: the client waits for
+ * the answer to that.
+ *
  * A transfer is cut into messages of the agreed size; few are under way at a
  * time, the others wait here.  A reply is matched by its id and command and
  * must say what was asked.
@@ -98,6 +101,8 @@ int ob_dma_msg_add(struct ob_device *dev, struct ob_dma_op *op, bool write,
 
 	if (!op || !dev->session || ob_config_hits_bar(dev, addr, len))
 		return -EFAULT;
+	if (dev->mig.stopping)
+		return -ECANCELED;	/* it would not leave any more */
 	m = malloc(sizeof(*m));
 	if (!m)
 		return -ENOMEM;
@@ -176,6 +181,8 @@ void ob_dma_msg_pump(struct ob_session *s)
 	struct ob_conn *conn = s->twin.conn ? s->twin.conn : s->main.conn;
 	struct ob_dma_msg *m;
 
+	if (s->is_held)
+		return;		/* an answer is due */
 	while (q->waiting && q->nr_sent < MAX_SENT && !ob_conn_pending(conn)) {
 		m = cut(q, s->caps.max_data_xfer_size);
 		if (!m)

@@ -17,7 +17,17 @@
 #include "server/feature.h"
 #include "server/session.h"
 
-static const struct ob_feature_row *const rows[] = { 0 };
+static const struct ob_feature_row *const rows[] = {
+	&ob_feature_migration,
+	&ob_feature_mig_state,
+	&ob_feature_mig_size,
+	&ob_feature_precopy_info,
+	&ob_feature_error_text,
+	&ob_feature_log_start,
+	&ob_feature_log_stop,
+	&ob_feature_log_report,
+	NULL
+};
 
 static const struct ob_feature_row *find(const struct ob_session *s,
 					 unsigned number)
@@ -58,6 +68,7 @@ static void cut(struct ob_reply *reply)
 	free(reply->bulk);
 	reply->bulk = NULL;
 	reply->bulk_len = 0;
+	reply->nr_more = 0;
 	ob_writer_init(&reply->wr, reply->buf, sizeof(reply->buf));
 	reply->wr.at += OB_HDR_SIZE + OB_FEATURE_SIZE;
 }
@@ -65,7 +76,7 @@ static void cut(struct ob_reply *reply)
 static int finish(struct ob_session *s, const struct ob_feature *ask)
 {
 	struct ob_reply *reply = &s->reply;
-	size_t len = ob_writer_len(&reply->wr) - OB_HDR_SIZE + reply->bulk_len;
+	size_t len = ob_reply_len(reply) - OB_HDR_SIZE;
 	struct ob_feature answer = { (uint32_t)len, ask->flags };
 	struct ob_writer wr;
 
@@ -88,9 +99,14 @@ int ob_do_feature(struct ob_session *s, const struct ob_request *req,
 		return r;
 	if (ask->flags & OB_FEATURE_PROBE)
 		return finish(s, ask);
+	if ((ask->flags & OB_FEATURE_GET) &&
+	    (req->hdr.flags & OB_HDR_NO_REPLY))
+		return 0;	/* what it takes away would be lost */
 	ob_reader_init(&rd, req->data, req->data_len);
 	r = (ask->flags & OB_FEATURE_GET ? row->get : row->set)(s, ask, &rd);
-	if (r && r != -EINPROGRESS)
+	if (r == -EINPROGRESS)
+		finish(s, ask);		/* it is sent as it is, later */
+	else if (r)
 		ob_err_prefix(&s->err, "%s", row->name);
 	return r ? r : finish(s, ask);
 }

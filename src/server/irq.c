@@ -18,6 +18,9 @@
  * is masked, the edge is remembered (MSI-X: in the PBA) and delivered once
  * when that ends.
  *
+ * While the device stands still nothing is signalled and everything is
+ * remembered, as if each vector were masked; ob_irqs_deliver makes up for it.
+ *
  * Signals that coincide are one (struct ob_signal), so nothing here waits for
  * a peer, whatever it does to its eventfd.
  */
@@ -164,7 +167,7 @@ static void intx_update(struct ob_device *dev)
 	if (!core->intx_level && core->intx_masked == OB_INTX_TOLD)
 		intx_withdraw(dev);
 	if (!core->intx_level || core->intx_masked || off ||
-	    dev->irqs.mode != OB_IRQ_INTX)
+	    dev->irqs.mode != OB_IRQ_INTX || dev->mig.halted)
 		return;
 	if (ob_irq_fire(dev, OB_IRQ_INDEX_INTX, 0))
 		core->intx_masked = OB_INTX_TOLD;
@@ -189,7 +192,7 @@ static void msi_flush(struct ob_device *dev)
 	uint32_t left = dev->core->msi_pending;
 	unsigned v;
 
-	if (dev->irqs.mode != OB_IRQ_MSI)
+	if (dev->irqs.mode != OB_IRQ_MSI || dev->mig.halted)
 		return;
 	for (v = 0; left; v++, left >>= 1)
 		if ((left & 1) && ob_irq_fire(dev, OB_IRQ_INDEX_MSI, v))
@@ -250,7 +253,8 @@ void ob_irq_raise(struct ob_device *dev, unsigned vector)
 		break;
 	case OB_IRQ_MSI:
 		vector %= msi_granted(dev);
-		if (!ob_irq_fire(dev, OB_IRQ_INDEX_MSI, vector))
+		if (dev->mig.halted ||
+		    !ob_irq_fire(dev, OB_IRQ_INDEX_MSI, vector))
 			dev->core->msi_pending |= 1u << vector;
 		break;
 	default:

@@ -23,7 +23,8 @@ static bool function_masked(const struct ob_device *dev)
 
 static bool deliverable(const struct ob_device *dev, unsigned vector)
 {
-	return dev->irqs.mode == OB_IRQ_MSIX && !function_masked(dev) &&
+	return dev->irqs.mode == OB_IRQ_MSIX && !dev->mig.halted &&
+	       !function_masked(dev) &&
 	       !(dev->core->msix[vector].control & OB_MSIX_MASKED);
 }
 

@@ -15,11 +15,22 @@
 #define LOOK_EVERY_NS 3000u	/* while there is work */
 #define WORK_LASTS_NS 20000u	/* so long after the last one was found */
 
+/* Has the model anything to poll for? */
+static bool model_polls(const struct ob_device *dev)
+{
+	return dev->poll_on && !dev->mig.halted;
+}
+
 static bool look(struct ob_device *dev, bool worked)
 {
 	uint64_t now;
 
-	if (dev->poll_on) {
+	if (dev->session->is_held) {
+		/* Nothing to read; the watch hears if it hangs up. */
+		ob_session_spin(dev->session, false);
+		return false;
+	}
+	if (model_polls(dev)) {
 		now = ob_loop_now(dev->loop);
 		if (worked)
 			dev->last_work = now;
@@ -37,7 +48,7 @@ static bool dev_poll(struct ob_poller *poller)
 	struct ob_device *dev = container_of(poller, struct ob_device, poller);
 	bool worked = false;
 
-	if (dev->poll_on && dev->cls->poll) {
+	if (model_polls(dev) && dev->cls->poll) {
 		ob_step_begin(&dev->mem);
 		worked = dev->cls->poll(dev);
 		ob_step_end(&dev->mem);
@@ -55,7 +66,7 @@ static bool dev_sleep(struct ob_poller *poller)
 	struct ob_device *dev = container_of(poller, struct ob_device, poller);
 	bool may = true;
 
-	if (dev->poll_on && dev->cls->sleep) {
+	if (model_polls(dev) && dev->cls->sleep) {
 		ob_step_begin(&dev->mem);
 		may = dev->cls->sleep(dev);
 		ob_step_end(&dev->mem);
@@ -67,11 +78,12 @@ static bool dev_sleep(struct ob_poller *poller)
 
 void ob_poll_update(struct ob_device *dev)
 {
-	bool want = dev->session && (dev->poll_on || ob_loop_is_busy(dev->loop));
+	bool want = dev->session &&
+		    (model_polls(dev) || ob_loop_is_busy(dev->loop));
 
 	dev->poller.poll = dev_poll;
 	dev->poller.sleep = dev_sleep;
-	dev->poller.busy = dev->poll_on && dev->poll_busy;
+	dev->poller.busy = model_polls(dev) && dev->poll_busy;
 	if (want == dev->poller_added)
 		return;
 	dev->poller_added = want;

@@ -8,7 +8,7 @@
 
 #include <outboard/device.h>
 
-/* Keys that every device has: socket, fd, id, msix, msi, rom. */
+/* Keys that every device has: socket, fd, id, msix, msi, rom, drain, incoming. */
 extern const struct ob_option ob_device_common_options[];
 
 /*
@@ -27,6 +27,15 @@ int ob_device_listen(struct ob_device *dev, struct ob_err *err);
 
 /* "unix:PATH" or "fd:N", for the ready line. */
 const char *ob_device_address(const struct ob_device *dev);
+
+/*
+ * Would this device load that stream?  read gives its bytes: how many, 0 at
+ * the end, -errno.  Judges as RESUMING -> STOP does, and changes nothing.  The
+ * message names section, field and reason.
+ */
+int ob_device_check_stream(struct ob_device *dev,
+			   int (*read)(void *arg, void *buf, size_t len),
+			   void *arg, struct ob_err *err);
 
 /* The operator asks to look again at what is behind the device. */
 void ob_device_refresh(struct ob_device *dev);

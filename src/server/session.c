@@ -16,6 +16,11 @@
  * keeps the one that did not fit, and we read nothing more until it has gone
  * (R5): the watch waits for room instead of input.
  *
+ * Requests that take time.  A handler may leave its answer for later; what the
+ * client sent behind such a request stays unread, as if we were slow, while
+ * the loop serves others.  A client that hangs up meanwhile is not waited
+ * for: what it left is not worked off either.
+ *
  * A session is never freed under its own feet: whoever finds the connection
  * dead says so by a return value, and the outermost function ends it.
  */
@@ -118,6 +123,7 @@ void ob_session_destroy(struct ob_session *s, const char *why)
 
 	ob_log(&dev->log, OB_LOG_GUEST, "client %d %s", (int)s->pid, why);
 	dev->session = NULL;
+	ob_mig_interrupt(dev);
 	ob_poll_update(dev);
 	ob_defer_cancel(dev->loop, &s->pump);
 	ob_defer_cancel(dev->loop, &s->again);
@@ -129,9 +135,11 @@ void ob_session_destroy(struct ob_session *s, const char *why)
 	ob_step_begin(&dev->mem);
 	ob_dma_msg_fail_all(dev, -ECANCELED);
 	ob_irqs_drop(dev);
+	ob_dma_log_end(dev);
 	ob_dma_clear(dev);
 	if (dev->cls->disconnected)
 		dev->cls->disconnected(dev);
+	ob_mig_disconnected(dev);
 	ob_step_end(&dev->mem);
 }
 
@@ -177,7 +185,7 @@ static int work_off(struct ob_session *s)
 	unsigned n = 0;
 	int r;
 
-	while (!ob_conn_pending(s->main.conn)) {
+	while (!ob_conn_pending(s->main.conn) && !s->is_held) {
 		r = ob_conn_next(s->main.conn, &msg);
 		if (r <= 0)
 			return r;
@@ -216,12 +224,14 @@ static int batch(struct ob_session *s)
 
 	if (r)
 		return r == -EAGAIN ? 0 : r;
+	if (s->is_held)
+		return 0;
 	r = work_off(s);
 	if (r > 0)
 		r = 2;
 	else if (r == 0)
-		r = ob_conn_pending(conn) ? 1 : read_on(s);
-	if (r == 2 && !ob_conn_pending(conn))
+		r = ob_conn_pending(conn) || s->is_held ? 1 : read_on(s);
+	if (r == 2 && !ob_conn_pending(conn) && !s->is_held)
 		ob_defer(s->dev->loop, &s->again);
 	return r < 2 ? r : 1;
 }
@@ -235,6 +245,8 @@ bool ob_session_run(struct ob_session *s)
 {
 	int r = batch(s);
 
+	if (r >= 0 && s->is_held && s->hung_up)
+		r = -ESHUTDOWN;
 	if (r < 0) {
 		end(s, r);
 		return true;
@@ -242,6 +254,17 @@ bool ob_session_run(struct ob_session *s)
 	ob_dma_msg_pump(s);
 	channel_rewatch(&s->main, s->dev->loop);
 	return r;
+}
+
+void ob_session_answer(struct ob_session *s, int r)
+{
+	r = ob_dispatch_held(s, r);
+	if (r) {
+		end(s, r);
+		return;
+	}
+	channel_rewatch(&s->main, s->dev->loop);
+	ob_defer(s->dev->loop, &s->again);	/* what came meanwhile */
 }
 
 void ob_session_drain(struct ob_session *s)

@@ -6,6 +6,8 @@
 #ifndef OB_SERVER_SESSION_H
 #define OB_SERVER_SESSION_H
 
+#include <sys/uio.h>
+
 #include <outboard/loop.h>
 
 #include "proto/caps.h"
@@ -16,6 +18,7 @@ struct ob_device;
 
 #define OB_OUR_DATA_XFER (1u << 20)
 #define OB_REPLY_FDS 8
+#define OB_REPLY_MORE (UIO_MAXIOV - 2u)	/* beside buf and bulk */
 #define OB_REPLY_ROOM 4352u	/* header, fixed part, 4 KiB of data */
 
 /* The success reply of the request in hand, payload only. */
@@ -24,6 +27,13 @@ struct ob_reply {
 	uint8_t buf[OB_REPLY_ROOM];
 	uint8_t *bulk;			/* data that does not fit buf; owned */
 	size_t bulk_len;
+	/*
+	 * What follows both, where it lies: borrowed until the handler's
+	 * caller has sent the reply, the array too.  What the socket does
+	 * not take at once is copied, so it may change afterwards.
+	 */
+	const struct iovec *more;
+	unsigned nr_more;		/* OB_REPLY_MORE at most */
 	int fds[OB_REPLY_FDS];		/* borrowed */
 	unsigned nr_fds;
 };
@@ -47,7 +57,15 @@ struct ob_session {
 	pid_t pid;			/* who it is, for the log */
 	struct ob_deferred pump;	/* DMA messages to send */
 	struct ob_deferred again;	/* input was left in the socket */
+	/*
+	 * The request in hand takes time: its handler returned -EINPROGRESS
+	 * and whoever goes on with it calls ob_session_answer.  Until then no
+	 * other message of this client is looked at, and none is sent to it.
+	 */
+	bool is_held;
+	struct ob_request held;		/* without its data */
 	struct ob_err err;		/* why the request in hand failed */
+	struct ob_err why;		/* why the last one failed that did */
 	struct ob_reply reply;
 };
 
@@ -67,15 +85,25 @@ bool ob_session_run(struct ob_session *s);
 void ob_session_drain(struct ob_session *s);
 /* Read from the poller instead of the watch. */
 void ob_session_spin(struct ob_session *s, bool on);
+/*
+ * Answers the request that is held, from the loop: s->reply as its handler
+ * left it, or an error.  May end the session.
+ */
+void ob_session_answer(struct ob_session *s, int r);
 /* Have DMA messages sent once no answer is due. */
 void ob_session_want_pump(struct ob_session *s);
 
 /* dispatch.c: one message, to its reply. */
 int ob_dispatch(struct ob_session *s, struct ob_msg *msg);
+/* The reply as it stands, header included. */
+size_t ob_reply_len(const struct ob_reply *reply);
+
+/* The answer to what is held; a result other than 0: the end. */
+int ob_dispatch_held(struct ob_session *s, int r);
 
 /*
- * Handlers fill s->reply and return 0, or return -errno for an error reply.
- * They take the fds they keep out of msg.
+ * Handlers fill s->reply and return 0, or return -errno for an error reply,
+ * or -EINPROGRESS (is_held).  They take the fds they keep out of msg.
  */
 int ob_do_version(struct ob_session *s, const struct ob_request *req,
 		  struct ob_msg *msg);

@@ -3,6 +3,9 @@
  * Does a table tell the truth about its structure?  Every byte must belong to
  * exactly one row: a byte in no row would be lost by everything that works
  * from the table, a byte in two would be saved twice and loaded twice.
+ *
+ * And can it travel?  Names and sizes stay within what a reader of schemas
+ * accepts, and a nested structure goes into one PART however full it is.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -12,9 +15,10 @@
 
 #include "base/bitmap.h"
 #include "base/fd.h"
+#include "state/field.h"
 
-/* Tables nest through sub; a cycle is a bug in a table, not a deep structure. */
-#define MAX_DEPTH 8
+/* Behind the number of the part, with the header of its record. */
+#define NESTED_MAX (OB_STREAM_PART_MAX - 4 - OB_STREAM_RECORD)
 
 static int check_table(const struct ob_table *table, unsigned depth,
 		       struct ob_err *err);
@@ -40,6 +44,8 @@ static uint32_t element_size(uint8_t type)
 static int check_sub(const struct ob_table *table, const struct ob_field *f,
 		     unsigned depth, struct ob_err *err)
 {
+	int r;
+
 	if (!f->sub)
 		return ob_fail(err, EINVAL, "%s.%s: a structure without a table",
 			       table->name, f->name);
@@ -47,7 +53,13 @@ static int check_sub(const struct ob_table *table, const struct ob_field *f,
 		return ob_fail(err, EINVAL, "%s.%s: %u bytes, but table %s has %u",
 			       table->name, f->name, f->size, f->sub->name,
 			       f->sub->size);
-	return check_table(f->sub, depth + 1, err);
+	if ((r = check_table(f->sub, depth + 1, err)))
+		return r;
+	if (ob_table_worst(f->sub) > NESTED_MAX)
+		return ob_fail(err, EINVAL, "%s.%s: an element of %u bytes does not "
+			       "fit into one piece of a stream", table->name,
+			       f->name, f->size);
+	return 0;
 }
 
 static int check_values(const struct ob_table *table, const struct ob_field *f,
@@ -85,6 +97,16 @@ static int check_tag(const struct ob_table *table, const struct ob_field *f,
 	return 0;
 }
 
+static bool good_name(const char *name, size_t max)
+{
+	size_t len = strlen(name);
+
+	for (const char *at = name; *at; at++)
+		if (*at <= ' ' || *at > '~')
+			return false;
+	return len > 0 && len <= max;
+}
+
 static int check_row(const struct ob_table *table, const struct ob_field *f,
 		     unsigned depth, struct ob_err *err)
 {
@@ -94,6 +116,10 @@ static int check_row(const struct ob_table *table, const struct ob_field *f,
 
 	if (!f->name)
 		return ob_fail(err, EINVAL, "%s: a row without a name", table->name);
+	if (!good_name(f->name, OB_TABLE_NAME_MAX) || !f->since ||
+	    (f->since[0] && !good_name(f->since, OB_TABLE_SINCE_MAX)))
+		return ob_fail(err, EINVAL, "%s.%s: name or release is too long or not plain",
+			       table->name, f->name);
 	if (f->type != OB_FIELD_STRUCT && (size == 0 || f->size != size))
 		return ob_fail(err, EINVAL, "%s.%s: element of %u bytes is not its type's",
 			       table->name, f->name, f->size);
@@ -129,9 +155,11 @@ static int check_table(const struct ob_table *table, unsigned depth,
 
 	if (!table->name || !table->fields || table->size == 0)
 		return ob_fail(err, EINVAL, "a table without name, rows or size");
-	if (depth > MAX_DEPTH)
+	if (table->size > OB_TABLE_SIZE_MAX || !good_name(table->name, OB_TABLE_NAME_MAX))
+		return ob_fail(err, EINVAL, "%s: size or name is too long", table->name);
+	if (depth > OB_TABLE_DEPTH)
 		return ob_fail(err, EINVAL, "%s: tables nest deeper than %d",
-			       table->name, MAX_DEPTH);
+			       table->name, OB_TABLE_DEPTH);
 	seen = calloc(OB_BITMAP_WORDS(table->size), sizeof(*seen));
 	if (!seen)
 		return ob_fail(err, ENOMEM, "%s: out of memory", table->name);

@@ -62,7 +62,8 @@ static void resized(void *arg)
 static int open_one(struct nvme *n, struct nvme_ns *ns, const char *spec,
 		    bool readonly, struct ob_err *err)
 {
-	int rc = ob_drive_open(n->loop, spec, readonly, &ns->drive, err);
+	int rc = ob_drive_open(n->loop, spec, readonly ? OB_DRIVE_READONLY : 0,
+			       &ns->drive, err);
 	char *head;
 
 	if (rc)

@@ -83,7 +83,8 @@ void rig_open(struct rig *rig, const char *spec, bool readonly)
 {
 	struct ob_err err = { 0 };
 
-	if (ob_drive_open(rig->loop, spec, readonly, &rig->drive, &err))
+	if (ob_drive_open(rig->loop, spec, readonly ? OB_DRIVE_READONLY : 0,
+			  &rig->drive, &err))
 		fail_msg("%s", err.msg);
 }
 
@@ -103,7 +104,8 @@ const char *rig_open_fails(struct rig *rig, const char *spec, bool readonly,
 	int r;
 
 	memset(&err, 0, sizeof(err));
-	r = ob_drive_open(rig->loop, spec, readonly, &drive, &err);
+	r = ob_drive_open(rig->loop, spec, readonly ? OB_DRIVE_READONLY : 0,
+			  &drive, &err);
 	if (r != -errnum)
 		fail_msg("\"%s\": %d instead of %d (%s)", spec, r, -errnum,
 			 err.msg);

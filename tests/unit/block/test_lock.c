@@ -36,8 +36,8 @@ static void two_drives_on_one_image_conflict(void **state)
 	rig_open(&rig, spec, true);
 	assert_non_null(strstr(rig_open_fails(&rig, spec, false, EBUSY),
 			       "it does not share \"write\""));
-	assert_int_equal(ob_drive_open(rig.loop, spec, true, &second, &err),
-			 0);
+	assert_int_equal(ob_drive_open(rig.loop, spec, OB_DRIVE_READONLY,
+				       &second, &err), 0);
 	ob_drive_close(second);
 	/* Closing one must not release the other's lock. */
 	rig_open_fails(&rig, spec, false, EBUSY);
@@ -122,6 +122,25 @@ static void qemu_refuses_an_image_in_use(void **state)
 	rig_stop(&rig);
 }
 
+/* A disk whose drive was handed over is QEMU's to use, until it comes back. */
+static void qemu_takes_a_released_image(void **state)
+{
+	char spec[160];
+	struct rig rig;
+
+	if (!have_qemu())
+		skip();
+	start_with_image(&rig, state, spec, sizeof(spec));
+	rig_open(&rig, spec, false);
+	refused(QEMU_WRITE, rig.path, "Failed to get \"write\" lock");
+	assert_int_equal(ob_drive_release(rig.drive, NULL), 0);
+	accepted(QEMU_WRITE, rig.path);
+	accepted(QEMU_COPY, rig.path);
+	assert_int_equal(ob_drive_acquire(rig.drive, NULL), 0);
+	refused(QEMU_WRITE, rig.path, "Failed to get \"write\" lock");
+	rig_stop(&rig);
+}
+
 /* qemu-io that has the image open and waits for its standard input. */
 static pid_t start_qemu_io(const char *path, bool readonly, int *input)
 {
@@ -152,6 +171,7 @@ static pid_t start_qemu_io(const char *path, bool readonly, int *input)
 static void an_image_open_in_qemu_is_refused_with_its_pid(void **state)
 {
 	char spec[160], expected[300];
+	struct ob_err err = { 0 };
 	struct rig rig;
 	pid_t pid;
 	int input;
@@ -167,8 +187,16 @@ static void an_image_open_in_qemu_is_refused_with_its_pid(void **state)
 			    expected);
 	assert_string_equal(rig_open_fails(&rig, spec, true, EBUSY),
 			    expected);
+
+	/* The same for a drive that was opened before and asks now. */
+	assert_int_equal(ob_drive_open(rig.loop, spec, OB_DRIVE_INCOMING,
+				       &rig.drive, NULL), 0);
+	assert_int_equal(ob_drive_acquire(rig.drive, &err), -EBUSY);
+	assert_string_equal(err.msg, expected);
 	close(input);
 	waitpid(pid, NULL, 0);
+	assert_int_equal(ob_drive_acquire(rig.drive, &err), 0);
+	rig_close(&rig);
 
 	/* Readers get along. */
 	pid = start_qemu_io(rig.path, true, &input);
@@ -202,6 +230,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		ON_BOTH_ENGINES(two_drives_on_one_image_conflict),
 		ON_BOTH_ENGINES(qemu_refuses_an_image_in_use),
+		ON_BOTH_ENGINES(qemu_takes_a_released_image),
 		ON_BOTH_ENGINES(an_image_open_in_qemu_is_refused_with_its_pid),
 		ON_BOTH_ENGINES(a_plain_lock_on_the_whole_file_is_respected),
 	};

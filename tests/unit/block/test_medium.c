@@ -259,8 +259,8 @@ static void bad_images_are_refused(void **state)
 						      EACCES),
 				       ": Permission denied"));
 	assert_int_equal(chmod(rig.path, 0400), 0);
-	assert_int_equal(ob_drive_open(rig.loop, rig.path, true, &rig.drive,
-				       &err), 0);
+	assert_int_equal(ob_drive_open(rig.loop, rig.path, OB_DRIVE_READONLY,
+				       &rig.drive, &err), 0);
 	rig_stop(&rig);
 }
 

@@ -27,6 +27,17 @@ const struct ob_table test_state_table = {
 	"test", sizeof(struct test_state), rows
 };
 
+static const struct ob_field hot_rows[] = {
+	OB_U64(1, struct test_hot, cursor, "0.1"),
+	OB_END
+};
+
+static const struct ob_table hot_table = {
+	"test_hot", sizeof(struct test_hot), hot_rows
+};
+
+struct ob_drive *rig_drives[4];
+
 const struct ob_pci test_pci = {
 	.vendor = 0x1b36, .device = 0x1234, .subsystem_vendor = 0x1af4,
 	.subsystem = 0x1100, .revision = 2, .class_code = 0x010802,
@@ -119,15 +130,70 @@ static unsigned model_in_flight(struct ob_device *dev)
 	return ((struct test_seen *)ob_dev_runtime(dev))->in_flight;
 }
 
+static void note(struct ob_device *dev, char call)
+{
+	struct test_seen *seen = ob_dev_runtime(dev);
+	size_t len = strlen(seen->calls);
+
+	if (len < sizeof(seen->calls) - 1)
+		seen->calls[len] = call;
+}
+
+static void model_run(struct ob_device *dev)
+{
+	assert_false(ob_dev_is_halted(dev));
+	note(dev, 'r');
+}
+
+static void model_stop(struct ob_device *dev)
+{
+	struct test_seen *seen = ob_dev_runtime(dev);
+
+	note(dev, 's');
+	if (!seen->slow)
+		ob_dev_stopped(dev);
+}
+
+static void model_halt(struct ob_device *dev)
+{
+	note(dev, 'h');
+}
+
+static int model_check(struct ob_device *dev, const void *plain,
+		       const void *hot, struct ob_err *err)
+{
+	struct test_seen *seen = ob_dev_runtime(dev);
+
+	note(dev, 'c');
+	assert_non_null(plain);
+	assert_non_null(hot);
+	return seen->refuse ? ob_fail(err, seen->refuse, "regs: refused") : 0;
+}
+
+static void model_loaded(struct ob_device *dev)
+{
+	assert_true(ob_dev_is_halted(dev));
+	note(dev, 'l');
+}
+
+static struct ob_drive *model_drive(struct ob_device *dev, unsigned i)
+{
+	(void)dev;
+	return rig_drives[i];
+}
+
 static const struct ob_device_class test_class = {
 	.size = sizeof(struct ob_device_class), .abi = OB_DEVICE_ABI,
 	.name = "test", .summary = "a device for tests", .pci = &test_pci,
-	.state = &test_state_table, .runtime_size = sizeof(struct test_seen),
+	.state = &test_state_table, .hot = &hot_table,
+	.runtime_size = sizeof(struct test_seen),
 	.region_read = model_read, .region_write = model_write,
 	.reset = model_reset, .poll = model_poll,
 	.memory_changed = model_memory, .disconnected = model_gone,
 	.irq_changed = model_irqs, .bus_master = model_master,
 	.in_flight = model_in_flight,
+	.run = model_run, .stop = model_stop, .halt = model_halt,
+	.check = model_check, .loaded = model_loaded, .drive = model_drive,
 };
 
 static struct rig *start(const char *options, const struct ob_pci *pci,

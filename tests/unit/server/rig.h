@@ -48,7 +48,18 @@ struct test_seen {
 	uint64_t last_offset;
 	size_t last_len;
 	void (*on_write)(struct ob_device *dev, uint64_t offset);
+	char calls[32];		/* run, stop, halt, check, loaded: "rshcl" */
+	bool slow;		/* stop does not say that it has stopped */
+	int refuse;		/* what check returns */
 };
+
+/* The model's cursors. */
+struct test_hot {
+	uint64_t cursor[3];
+};
+
+/* The drives of every test model that is started; NULL-terminated. */
+extern struct ob_drive *rig_drives[4];
 
 extern const struct ob_table test_state_table;
 extern const struct ob_pci test_pci;

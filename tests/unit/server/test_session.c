@@ -144,7 +144,7 @@ static void r3_unknown_or_malformed_is_an_error_reply_never_the_end(void **arg)
 	assert_int_equal(rig_call(rig, 0xffff, NULL, 0), ENOSYS);
 	assert_int_equal(rig_call(rig, DMA_READ, junk, 16), ENOSYS);
 	assert_int_equal(rig_call(rig, RETIRED, junk, 16), ENOSYS);
-	assert_int_equal(rig_call(rig, FEATURE, (uint32_t[]){ 8, 0x20001 }, 8),
+	assert_int_equal(rig_call(rig, FEATURE, (uint32_t[]){ 8, 0x20000 }, 8),
 			 ENOTTY);
 	assert_int_equal(rig_call(rig, RESET, NULL, 0), 0);
 	rig_end(rig);

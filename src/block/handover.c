@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * Who may touch a drive's blocks.  Of all processes that have the drive open
+ * at most one is active, and for a type with a lock that lock says which.  A
+ * drive that was opened as incoming, or was released, is inactive: the front
+ * (block.c) refuses its requests, so no type has to think of it.
+ *
+ * The right belongs to the drive at the bottom; what is wrapped around it
+ * holds requests and no blocks.  So the question goes down, and only "is
+ * anything under way" is asked at every level.
+ *
+ * What a drive learned while it was not its own may be old by the time it gets
+ * the lock.  So the lock comes first, then the look.
+ */
+#include <errno.h>
+
+#include "block/types.h"
+
+unsigned ob_drive_in_flight(const struct ob_drive *drive)
+{
+	return drive->in_flight;
+}
+
+bool ob_drive_is_active(const struct ob_drive *drive)
+{
+	while (drive->inner)
+		drive = drive->inner;
+	return drive->active;
+}
+
+int ob_drive_check_idle(const struct ob_drive *drive, struct ob_err *err)
+{
+	for (; drive; drive = drive->inner)
+		if (drive->in_flight)
+			return ob_drive_fail(drive, err, EBUSY,
+					     "requests under way: %u",
+					     drive->in_flight);
+	return 0;
+}
+
+static int give_up(struct ob_drive *bottom, struct ob_err *err)
+{
+	int r = bottom->type->release ? bottom->type->release(bottom, err) : 0;
+
+	if (!r)
+		bottom->active = false;
+	return r;
+}
+
+int ob_drive_release(struct ob_drive *drive, struct ob_err *err)
+{
+	struct ob_drive *bottom = ob_drive_bottom(drive);
+	int r;
+
+	if (!bottom->active)
+		return 0;
+	r = ob_drive_check_idle(drive, err);
+	return r ? r : give_up(bottom, err);
+}
+
+int ob_drive_acquire(struct ob_drive *drive, struct ob_err *err)
+{
+	struct ob_drive *bottom = ob_drive_bottom(drive);
+	int r;
+
+	if (bottom->active)
+		return 0;
+	r = bottom->type->acquire ? bottom->type->acquire(bottom, err) : 0;
+	if (r)
+		return r;
+	bottom->active = true;
+	r = ob_drive_refresh(bottom, err);
+	if (r)
+		give_up(bottom, NULL);
+	return r;
+}

@@ -1,0 +1,356 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * From state to state.
+ *
+ * A request for a state runs a chain of arcs (mig_state.c); each has a deed,
+ * and a deed that fails leaves the device where the last arc that was completed
+ * has brought it.  The one exception is a load that was refused: what the state
+ * RESUMING stood for is gone, and the device is in ERROR until it is reset,
+ * although the guest's bytes are what they were.
+ *
+ * Time.  Some deeds wait: for commands to end, for a lock.  None of them
+ * blocks the loop: the client's request is held (session.h), the deed is
+ * tried again by a timer or when the model calls, and its patience ends well
+ * within the second that a client may wait for any answer (R8).
+ *
+ * The model's view is one line: run (stop (halt) run)*.  Whatever ends a
+ * standstill, an arc, a reset or a client that goes, ends in go_on below.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "server/device_impl.h"
+#include "server/session.h"
+
+#define NS_PER_MS 1000000u
+#define ACQUIRE_EVERY_MS 10
+#define OLD_LIFE_EVERY_MS 1
+
+static void set_state(struct ob_device *dev, enum ob_mig_state state)
+{
+	struct ob_mig *mig = &dev->mig;
+
+	if (mig->state == state)
+		return;
+	ob_log(&dev->log, OB_LOG_DEBUG, "migration: %s to %s",
+	       ob_mig_state_name(mig->state), ob_mig_state_name(state));
+	mig->state = state;
+}
+
+bool ob_mig_is_late(struct ob_device *dev, unsigned ms)
+{
+	uint64_t now = ob_loop_now(dev->loop);
+
+	if (now >= dev->mig.deadline)
+		return true;
+	dev->mig.wait_ns = (uint64_t)ms * NS_PER_MS;
+	if (dev->mig.wait_ns > dev->mig.deadline - now)
+		dev->mig.wait_ns = dev->mig.deadline - now;
+	return false;
+}
+
+/* The end of a standstill, or of an attempt at one. */
+static void go_on(struct ob_device *dev)
+{
+	struct ob_mig *mig = &dev->mig;
+
+	if (!mig->stopping && !mig->halted)
+		return;
+	mig->stopping = mig->stopped = mig->halted = false;
+	ob_mig_drives_used(dev);
+	ob_poll_update(dev);
+	ob_irqs_deliver(dev);
+	if (dev->cls->run)
+		dev->cls->run(dev);
+}
+
+/* Deeds: 0, -EINPROGRESS, or an error that leaves all as it was. */
+
+static int do_nothing(struct ob_session *s)
+{
+	(void)s;
+	return 0;
+}
+
+/* Once; what the model still waits for may call ob_dev_stopped. */
+static void begin_stop(struct ob_device *dev)
+{
+	struct ob_mig *mig = &dev->mig;
+
+	if (mig->stopping)
+		return;
+	mig->stopping = true;
+	ob_dma_msg_drop(dev, 0, UINT64_MAX, -ECANCELED);
+	if (dev->cls->stop)
+		dev->cls->stop(dev);
+	else
+		mig->stopped = true;
+}
+
+static int do_halt(struct ob_session *s)
+{
+	struct ob_device *dev = s->dev;
+	struct ob_mig *mig = &dev->mig;
+
+	begin_stop(dev);
+	if (!mig->stopped && !ob_mig_is_late(dev, OB_MIG_DRAIN_MAX_MS))
+		return -EINPROGRESS;
+	if (dev->cls->halt)
+		dev->cls->halt(dev);
+	mig->halted = true;
+	ob_poll_update(dev);
+	ob_mig_drives_flush(dev);
+	if (mig->save)
+		ob_mig_save_stopped(dev);
+	return 0;
+}
+
+static int do_run(struct ob_session *s)
+{
+	int r = ob_dev_acquire_drives(s->dev, &s->err);
+
+	if (r == -EBUSY && !ob_mig_is_late(s->dev, ACQUIRE_EVERY_MS)) {
+		s->err.msg[0] = 0;
+		return -EINPROGRESS;
+	}
+	if (r == 0)
+		go_on(s->dev);
+	return r;
+}
+
+static int do_save(struct ob_session *s)
+{
+	int r = ob_mig_save_begin(s->dev, &s->err);
+
+	if (r == 0 && s->dev->mig.halted)
+		ob_mig_save_stopped(s->dev);
+	return r;
+}
+
+static int do_saved(struct ob_session *s)
+{
+	ob_mig_save_end(s->dev);
+	return 0;
+}
+
+static int do_load(struct ob_session *s)
+{
+	return ob_mig_load_begin(s->dev, &s->err);
+}
+
+/* A request in the kernel still reads and writes what it was given. */
+static int old_life(struct ob_session *s)
+{
+	struct ob_device *dev = s->dev;
+	unsigned n = dev->cls->in_flight ? dev->cls->in_flight(dev) : 0;
+
+	n += ob_mig_drives_in_flight(dev);
+	if (n == 0)
+		return 0;
+	if (!ob_mig_is_late(dev, OLD_LIFE_EVERY_MS))
+		return -EINPROGRESS;
+	return ob_fail(&s->err, EBUSY, "%u operations from before the load have not ended",
+		       n);
+}
+
+static int do_commit(struct ob_session *s)
+{
+	int r = old_life(s);
+
+	if (r)
+		return r;
+	r = ob_mig_load_commit(s->dev, &s->err);
+	ob_mig_load_end(s->dev);
+	if (r)
+		set_state(s->dev, OB_MIG_ERROR);
+	return r;
+}
+
+static const struct {
+	ob_mig_try run;
+	unsigned patience_ms;		/* 0: it does not wait */
+} deeds[OB_NR_DEEDS] = {
+	[OB_DEED_NONE] = { do_nothing, 0 },
+	[OB_DEED_HALT] = { do_halt, 0 },	/* option drain */
+	[OB_DEED_RUN] = { do_run, OB_MIG_ACQUIRE_MS },
+	[OB_DEED_SAVE] = { do_save, 0 },
+	[OB_DEED_SAVED] = { do_saved, 0 },
+	[OB_DEED_LOAD] = { do_load, 0 },
+	[OB_DEED_COMMIT] = { do_commit, OB_MIG_OLD_LIFE_MS },
+};
+
+static void be_patient(struct ob_device *dev, uint64_t ms)
+{
+	dev->mig.deadline = ob_loop_now(dev->loop) + ms * NS_PER_MS;
+}
+
+static void begin_arc(struct ob_device *dev, const struct ob_mig_arc *arc)
+{
+	dev->mig.arc = arc;
+	be_patient(dev, arc->deed == OB_DEED_HALT ?
+		   ob_options_u64(dev->opts, "drain") :
+		   deeds[arc->deed].patience_ms);
+}
+
+/* The arc in hand, to its end. */
+static int run_arc(struct ob_session *s)
+{
+	struct ob_mig *mig = &s->dev->mig;
+	const struct ob_mig_arc *arc = mig->arc;
+	int r = deeds[arc->deed].run(s);
+
+	if (r == -EINPROGRESS)
+		return r;
+	mig->arc = NULL;
+	if (r == 0)
+		set_state(s->dev, arc->to);
+	else
+		ob_err_prefix(&s->err, "%s to %s", ob_mig_state_name(arc->from),
+			      ob_mig_state_name(arc->to));
+	return r;
+}
+
+static int run_arcs(struct ob_session *s)
+{
+	struct ob_mig *mig = &s->dev->mig;
+	int r = 0;
+
+	while (r == 0 && mig->state != mig->target) {
+		if (!mig->arc)
+			begin_arc(s->dev, ob_mig_next(mig->state, mig->target));
+		r = run_arc(s);
+	}
+	return r;
+}
+
+int ob_mig_request(struct ob_session *s, uint32_t state)
+{
+	struct ob_mig *mig = &s->dev->mig;
+
+	if (state == mig->state && state != OB_MIG_ERROR)
+		return 0;
+	if (!ob_mig_next(mig->state, state))
+		return ob_fail(&s->err, EINVAL, "no way leads from %s to %s (%u)",
+			       ob_mig_state_name(mig->state),
+			       ob_mig_state_name(state), state);
+	mig->target = state;
+	return ob_mig_hold(s, run_arcs, 0);
+}
+
+/* What takes time */
+
+static int attempt(struct ob_session *s)
+{
+	struct ob_mig *mig = &s->dev->mig;
+	int r = mig->held(s);
+
+	if (r == -EINPROGRESS)
+		ob_timer_arm(s->dev->loop, &mig->timer, mig->wait_ns);
+	else
+		mig->held = NULL;
+	return r;
+}
+
+static void again(struct ob_device *dev)
+{
+	int r;
+
+	ob_timer_cancel(dev->loop, &dev->mig.timer);
+	ob_defer_cancel(dev->loop, &dev->mig.wake);
+	ob_step_begin(&dev->mem);
+	r = attempt(dev->session);
+	ob_step_end(&dev->mem);
+	if (r != -EINPROGRESS)
+		ob_session_answer(dev->session, r);
+}
+
+static void timer_fired(struct ob_timer *timer)
+{
+	again(container_of(timer, struct ob_device, mig.timer));
+}
+
+static void woken(struct ob_deferred *deferred)
+{
+	again(container_of(deferred, struct ob_device, mig.wake));
+}
+
+int ob_mig_hold(struct ob_session *s, ob_mig_try what, uint64_t patience_ms)
+{
+	s->dev->mig.held = what;
+	be_patient(s->dev, patience_ms);
+	return attempt(s);
+}
+
+void ob_dev_stopped(struct ob_device *dev)
+{
+	struct ob_mig *mig = &dev->mig;
+
+	if (!mig->stopping || mig->stopped || mig->halted)
+		return;
+	mig->stopped = true;
+	/* From inside stop nobody waits yet: the deed sees it next. */
+	if (mig->timer.pprev)
+		ob_defer(dev->loop, &mig->wake);
+}
+
+bool ob_dev_is_halted(const struct ob_device *dev)
+{
+	return dev->mig.halted;
+}
+
+bool ob_dev_is_incoming(const struct ob_device *dev)
+{
+	return ob_options_bool(dev->opts, "incoming");
+}
+
+/* Ends of another kind */
+
+static void end_sessions(struct ob_device *dev)
+{
+	ob_mig_save_end(dev);
+	ob_mig_load_end(dev);
+}
+
+void ob_mig_reset(struct ob_device *dev)
+{
+	end_sessions(dev);
+	set_state(dev, OB_MIG_RUNNING);
+	go_on(dev);
+}
+
+void ob_mig_interrupt(struct ob_device *dev)
+{
+	struct ob_mig *mig = &dev->mig;
+
+	ob_timer_cancel(dev->loop, &mig->timer);
+	ob_defer_cancel(dev->loop, &mig->wake);
+	mig->held = NULL;
+	mig->arc = NULL;
+}
+
+void ob_mig_disconnected(struct ob_device *dev)
+{
+	ob_mig_reset(dev);
+}
+
+unsigned ob_mig_in_flight(const struct ob_device *dev)
+{
+	return ob_mig_drives_in_flight(dev);
+}
+
+int ob_mig_init(struct ob_device *dev, struct ob_err *err)
+{
+	struct ob_mig *mig = &dev->mig;
+
+	mig->state = mig->target = OB_MIG_RUNNING;
+	mig->timer.fire = timer_fired;
+	mig->wake.run = woken;
+	return ob_mig_drives_init(dev, err);
+}
+
+void ob_mig_finish(struct ob_device *dev)
+{
+	ob_mig_interrupt(dev);
+	end_sessions(dev);
+	ob_mig_drives_finish(dev);
+}

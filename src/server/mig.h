@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A device's migration: its state, the session of saving or loading that the
+ * state implies, and what of it takes time.  Grouped by file.
+ */
+#ifndef OB_SERVER_MIG_H
+#define OB_SERVER_MIG_H
+
+#include <outboard/device.h>
+
+#include "server/mig_state.h"
+#include "state/stream.h"
+
+struct ob_session;
+struct ob_request;
+struct ob_msg;
+struct ob_mig_drive;
+struct ob_mig_save;
+struct ob_mig_load;
+
+/* No answer of ours takes longer (R8), so all waits end before. */
+#define OB_MIG_DRAIN_MAX_MS 900u	/* for what is under way, option drain */
+#define OB_MIG_DRAIN_MS "100"
+#define OB_MIG_FREE_MS 900u		/* for drives, before END is read */
+#define OB_MIG_OLD_LIFE_MS 400u		/* for operations, before a load */
+#define OB_MIG_ACQUIRE_MS 500u		/* for the drives' locks */
+
+/*
+ * Something that takes time and is tried again and again: 0, an error, or
+ * -EINPROGRESS with the time to the next try in wait_ns.
+ */
+typedef int (*ob_mig_try)(struct ob_session *s);
+
+struct ob_mig {
+	enum ob_mig_state state, target;
+	const struct ob_mig_arc *arc;	/* under way, or NULL */
+	bool stopping;			/* from the model's stop on, until run */
+	bool stopped;			/* nothing is left that ends by itself */
+	bool halted;			/* no DMA, no interrupt */
+
+	ob_mig_try held;		/* what the client waits for, or NULL */
+	struct ob_timer timer;		/* the next try */
+	struct ob_deferred wake;	/* the same, now */
+	uint64_t deadline, wait_ns;	/* ob_loop_now's clock */
+
+	struct ob_mig_drive *drives;	/* the model's; mig_drives.c */
+	unsigned nr_drives;
+	size_t read_size;		/* of the read that is held */
+	struct ob_mig_save *save;	/* the session, or NULL */
+	struct ob_mig_load *load;
+};
+
+/* mig.c */
+int ob_mig_init(struct ob_device *dev, struct ob_err *err);
+void ob_mig_finish(struct ob_device *dev);
+/* Calls what, and goes on calling it while the client's request is held. */
+int ob_mig_hold(struct ob_session *s, ob_mig_try what, uint64_t patience_ms);
+/* Has the patience of the try in hand ended?  If not, it waits for ms. */
+bool ob_mig_is_late(struct ob_device *dev, unsigned ms);
+/* SET of MIG_DEVICE_STATE. */
+int ob_mig_request(struct ob_session *s, uint32_t state);
+/* The device runs whatever it did before; sessions end (DEVICE_RESET). */
+void ob_mig_reset(struct ob_device *dev);
+/* The client has gone: forget what it waited for, then go on as after reset. */
+void ob_mig_interrupt(struct ob_device *dev);
+void ob_mig_disconnected(struct ob_device *dev);
+/* Of our own, like a class's in_flight. */
+unsigned ob_mig_in_flight(const struct ob_device *dev);
+
+/* mig_drives.c: hand-over. */
+int ob_mig_drives_init(struct ob_device *dev, struct ob_err *err);
+void ob_mig_drives_finish(struct ob_device *dev);
+struct ob_drive *ob_mig_drive(const struct ob_device *dev, unsigned i);
+/* Begins to flush them; nothing waits for it yet. */
+void ob_mig_drives_flush(struct ob_device *dev);
+/* They are used again: what was flushed counts no more. */
+void ob_mig_drives_used(struct ob_device *dev);
+/* 0: all flushed and released.  -EINPROGRESS, or an error with its drive. */
+int ob_mig_drives_release(struct ob_device *dev, struct ob_err *err);
+/* Says which one is not free. */
+int ob_mig_drives_late(struct ob_device *dev, struct ob_err *err);
+unsigned ob_mig_drives_in_flight(const struct ob_device *dev);
+
+/* mig_save.c */
+/* The parts of its state, in a stream's order; how many. */
+unsigned ob_mig_parts(const struct ob_device *dev, struct ob_part parts[3]);
+int ob_mig_save_begin(struct ob_device *dev, struct ob_err *err);
+void ob_mig_save_stopped(struct ob_device *dev);
+void ob_mig_save_end(struct ob_device *dev);
+uint64_t ob_mig_save_size(struct ob_device *dev);
+void ob_mig_precopy_info(struct ob_device *dev, uint64_t *initial,
+			 uint64_t *dirty);
+int ob_do_mig_read(struct ob_session *s, const struct ob_request *req,
+		   struct ob_msg *msg);
+
+/* mig_load.c */
+int ob_mig_load_begin(struct ob_device *dev, struct ob_err *err);
+/* Judges it, and makes it the device's if it is good. */
+int ob_mig_load_commit(struct ob_device *dev, struct ob_err *err);
+void ob_mig_load_end(struct ob_device *dev);
+int ob_do_mig_write(struct ob_session *s, const struct ob_request *req,
+		    struct ob_msg *msg);
+
+/* mig_core.c: the library's own part of what was loaded. */
+struct ob_core;
+int ob_mig_core_check(const struct ob_device *dev, const struct ob_core *core,
+		      struct ob_err *err);
+/*
+ * After a reset: all of it but what is the connection's, of which intx_masked
+ * says how it was.  What follows from configuration space is brought up to date.
+ */
+void ob_mig_core_commit(struct ob_device *dev, const struct ob_core *core,
+			uint8_t intx_masked);
+
+/* mig_bar.c: the memory behind BARs, as content. */
+struct ob_content_run;
+struct ob_mig_bar {
+	const struct ob_bar *bar;
+	uint8_t *base;			/* of the device, or the stage */
+	uint64_t at;			/* saving: what comes next */
+};
+bool ob_mig_bar_take(void *arg, uint64_t max, struct ob_content_run *run);
+void ob_mig_bar_left(void *arg, uint64_t *initial, uint64_t *dirty);
+/* Within the bounds of an area?  base NULL: nothing is written. */
+int ob_mig_bar_put(void *arg, uint64_t offset, const void *data,
+		   uint64_t length);
+void ob_mig_bar_commit(const struct ob_mig_bar *stage, uint8_t *to);
+
+#endif

@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * The session of loading.
+ *
+ * What comes is kept beside the device: parts in the loader's fresh
+ * structures, content in stages.  Nothing of the device changes until
+ * RESUMING -> STOP has judged the whole (R25): the stream's end, every field
+ * (state/load.h), the library's own part (mig_core.c), the model's check.  Then
+ * it is put in place, by steps none of which can fail.
+ *
+ * The operator's question "would this build load that file?" is the same
+ * judgement with stages that keep nothing (ob_device_check_stream).
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "server/device_impl.h"
+#include "server/server.h"
+#include "server/session.h"
+#include "state/load.h"
+
+#define BARS 6u
+#define CHECK_PIECE (64u << 10)
+
+struct ob_mig_load {
+	bool dry;			/* only to judge */
+	struct ob_part parts[3];
+	struct ob_load_plan plan;
+	struct ob_content_sink *sinks;	/* drives, then BARs */
+	struct ob_mig_bar bars[BARS];	/* stages */
+	struct ob_loader *loader;
+};
+
+static int put_drive(void *arg, uint64_t offset, const void *data,
+		     uint64_t length)
+{
+	return ob_drive_stage_put(arg, offset, data, length);
+}
+
+static int judge_drive(void *arg, uint64_t offset, const void *data,
+		       uint64_t length)
+{
+	uint64_t size = ob_drive_info(arg)->size;
+
+	(void)data;
+	return length > size || offset > size - length ? -EINVAL : 0;
+}
+
+static void add_sink(struct ob_mig_load *load,
+		     const struct ob_content_sink *sink)
+{
+	load->sinks[load->plan.nr_sinks++] = *sink;
+}
+
+static int add_drives(struct ob_device *dev, struct ob_mig_load *load,
+		      struct ob_err *err)
+{
+	struct ob_drive *drive;
+	unsigned i;
+	int r;
+
+	for (i = 0; i < dev->mig.nr_drives; i++) {
+		drive = ob_mig_drive(dev, i);
+		if (!ob_drive_has_content(drive))
+			continue;
+		r = load->dry ? 0 : ob_drive_stage_begin(drive);
+		if (r)
+			return ob_fail(err, -r, "drive %s: room for its content: %s",
+				       ob_drive_name(drive), strerror(-r));
+		add_sink(load, &(struct ob_content_sink){
+			.id = { OB_CONTENT_DRIVE, i, ob_drive_info(drive)->size },
+			.put = load->dry ? judge_drive : put_drive, .arg = drive,
+		});
+	}
+	return 0;
+}
+
+static int add_bar(struct ob_device *dev, struct ob_mig_load *load, unsigned i,
+		   struct ob_err *err)
+{
+	struct ob_mig_bar *stage = &load->bars[i];
+	void *base = NULL;
+
+	if (!dev->bars[i].base)
+		return 0;
+	stage->bar = &dev->pci.bars[i];
+	if (!load->dry)
+		base = mmap(NULL, stage->bar->size, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (base == MAP_FAILED)
+		return ob_fail(err, errno, "room for BAR%u: %s", i,
+			       strerror(errno));
+	stage->base = base;
+	add_sink(load, &(struct ob_content_sink){
+		.id = { OB_CONTENT_BAR, i, stage->bar->size },
+		.put = ob_mig_bar_put, .arg = stage,
+	});
+	return 0;
+}
+
+static void load_destroy(struct ob_device *dev, struct ob_mig_load *load)
+{
+	unsigned i;
+
+	ob_loader_destroy(load->loader);
+	for (i = 0; i < BARS; i++)
+		if (load->bars[i].base)
+			munmap(load->bars[i].base, load->bars[i].bar->size);
+	for (i = 0; i < dev->mig.nr_drives && !load->dry; i++)
+		if (ob_drive_has_content(ob_mig_drive(dev, i)))
+			ob_drive_stage_abort(ob_mig_drive(dev, i));
+	free(load->sinks);
+	free(load);
+}
+
+static int fill(struct ob_device *dev, struct ob_mig_load *load,
+		struct ob_err *err)
+{
+	unsigned i;
+	int r;
+
+	load->sinks = calloc(dev->mig.nr_drives + BARS, sizeof(*load->sinks));
+	if (!load->sinks)
+		return ob_fail(err, ENOMEM, "out of memory");
+	load->plan = (struct ob_load_plan){
+		.model = dev->cls->name, .parts = load->parts,
+		.nr_parts = ob_mig_parts(dev, load->parts),
+		.sinks = load->sinks,
+	};
+	r = add_drives(dev, load, err);
+	for (i = 0; i < BARS && !r; i++)
+		r = add_bar(dev, load, i, err);
+	return r ? r : ob_loader_create(&load->plan, &load->loader, err);
+}
+
+static int load_create(struct ob_device *dev, bool dry,
+		       struct ob_mig_load **out, struct ob_err *err)
+{
+	struct ob_mig_load *load = calloc(1, sizeof(*load));
+	int r;
+
+	if (!load)
+		return ob_fail(err, ENOMEM, "out of memory");
+	load->dry = dry;
+	r = fill(dev, load, err);
+	if (r)
+		load_destroy(dev, load);
+	else
+		*out = load;
+	return r;
+}
+
+int ob_mig_load_begin(struct ob_device *dev, struct ob_err *err)
+{
+	return load_create(dev, false, &dev->mig.load, err);
+}
+
+void ob_mig_load_end(struct ob_device *dev)
+{
+	if (dev->mig.load)
+		load_destroy(dev, dev->mig.load);
+	dev->mig.load = NULL;
+}
+
+int ob_do_mig_write(struct ob_session *s, const struct ob_request *req,
+		    struct ob_msg *msg)
+{
+	struct ob_mig *mig = &s->dev->mig;
+
+	(void)msg;
+	if (!mig->load)
+		return ob_fail(&s->err, EINVAL, "nothing to write in %s",
+			       ob_mig_state_name(mig->state));
+	if (req->mig.size > s->caps.max_data_xfer_size)
+		return ob_fail(&s->err, EINVAL, "%u bytes, at most %u were agreed",
+			       req->mig.size, s->caps.max_data_xfer_size);
+	return ob_loader_write(mig->load->loader, req->data, req->data_len,
+			       &s->err);
+}
+
+/* The part of that name, as it came; NULL: there is none. */
+static void *part(const struct ob_mig_load *load, const char *name)
+{
+	unsigned i;
+
+	for (i = 0; i < load->plan.nr_parts; i++)
+		if (strcmp(load->parts[i].name, name) == 0)
+			return ob_loader_part(load->loader, i);
+	return NULL;
+}
+
+static int judge(struct ob_device *dev, struct ob_mig_load *load,
+		 struct ob_err *err)
+{
+	int r;
+
+	if ((r = ob_loader_finish(load->loader, err)) ||
+	    (r = ob_mig_core_check(dev, part(load, "core"), err)))
+		return r;
+	return dev->cls->check ? dev->cls->check(dev, part(load, "plain"),
+						 part(load, "hot"), err) : 0;
+}
+
+/* Nothing is under way, so that the only reason to fail is a mistake of ours. */
+static int commit_drives(struct ob_device *dev, struct ob_err *err)
+{
+	struct ob_drive *drive;
+	unsigned i;
+	int r;
+
+	for (i = 0; i < dev->mig.nr_drives; i++) {
+		drive = ob_mig_drive(dev, i);
+		r = ob_drive_has_content(drive) ? ob_drive_stage_commit(drive) : 0;
+		if (r)
+			return ob_fail(err, -r, "drive %s: %s",
+				       ob_drive_name(drive), strerror(-r));
+	}
+	return 0;
+}
+
+static void commit_part(void *to, const void *from,
+			const struct ob_table *table)
+{
+	if (table)
+		memcpy(to, from, table->size);
+}
+
+static void commit(struct ob_device *dev, const struct ob_mig_load *load)
+{
+	uint8_t intx_masked = dev->core->intx_masked;
+	unsigned i;
+
+	ob_device_reset(dev, OB_RESET_DEVICE);
+	commit_part(dev->plain, part(load, "plain"), dev->cls->state);
+	commit_part(dev->hot, part(load, "hot"), dev->cls->hot);
+	for (i = 0; i < BARS; i++)
+		if (load->bars[i].base)
+			ob_mig_bar_commit(&load->bars[i], dev->bars[i].base);
+	ob_mig_core_commit(dev, part(load, "core"), intx_masked);
+	if (dev->cls->loaded)
+		dev->cls->loaded(dev);
+}
+
+int ob_mig_load_commit(struct ob_device *dev, struct ob_err *err)
+{
+	struct ob_mig_load *load = dev->mig.load;
+	int r;
+
+	if ((r = judge(dev, load, err)) || (r = commit_drives(dev, err)))
+		return r;
+	commit(dev, load);
+	return 0;
+}
+
+/* Until the reader has nothing more, or the loader wants nothing more. */
+static int read_all(struct ob_mig_load *load,
+		    int (*read)(void *arg, void *buf, size_t len), void *arg,
+		    struct ob_err *err)
+{
+	void *piece = malloc(CHECK_PIECE);
+	int n, r = 0;
+
+	if (!piece)
+		return ob_fail(err, ENOMEM, "out of memory");
+	while (r == 0 && (n = read(arg, piece, CHECK_PIECE)) != 0)
+		r = n < 0 ? ob_fail(err, -n, "reading: %s", strerror(-n)) :
+		    ob_loader_write(load->loader, piece, (size_t)n, err);
+	free(piece);
+	return r;
+}
+
+int ob_device_check_stream(struct ob_device *dev,
+			   int (*read)(void *arg, void *buf, size_t len),
+			   void *arg, struct ob_err *err)
+{
+	struct ob_mig_load *load = NULL;
+	int r = load_create(dev, true, &load, err);
+
+	if (r)
+		return r;
+	r = read_all(load, read, arg, err);
+	if (r == 0)
+		r = judge(dev, load, err);
+	load_destroy(dev, load);
+	return r;
+}

@@ -1,0 +1,381 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * The session of saving: what of a device is in its stream, and the reading
+ * of it.
+ *
+ * In the stream are the three parts of the state (the library's, the model's
+ * plain and hot), and as content what lies only in this process: drives in
+ * memory, which are tracked from the first to the last state of the saving
+ * group so that they can be sent while the device runs, and the memory behind
+ * BARs, which cannot be tracked and is sent at the end.
+ *
+ * A read is answered with pieces that lie where the saver or the content has
+ * them.  It is short only when there is nothing more: for now in PRE_COPY, for
+ * good in STOP_COPY.  Hence a read that meets END waits until the drives are
+ * free, with what it has got so far kept aside (`kept`): if they do not come
+ * free, the read fails, nothing is lost, and the next one begins with that.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/device_impl.h"
+#include "server/session.h"
+#include "state/save.h"
+
+#define BARS 6u
+#define LOOK_EVERY_MS 1
+
+struct ob_mig_save {
+	struct ob_part parts[3];
+	struct ob_save_plan plan;
+	struct ob_content_source *contents;	/* drives, then BARs */
+	struct ob_mig_bar bars[BARS];
+	struct ob_saver *saver;
+	uint8_t *kept;			/* read, and not yet given out */
+	size_t kept_at, kept_len, kept_room;
+	struct iovec iov[OB_REPLY_MORE];
+};
+
+static bool take_drive(void *arg, uint64_t max, struct ob_content_run *run)
+{
+	struct ob_drive_run got;
+
+	if (!ob_drive_take(arg, max, &got))
+		return false;
+	*run = (struct ob_content_run){ got.offset, got.length, got.data };
+	return true;
+}
+
+static void drive_left(void *arg, uint64_t *initial, uint64_t *dirty)
+{
+	ob_drive_left(arg, initial, dirty);
+}
+
+/* Of a drive that is not tracked nobody knows how much is zeros. */
+static void all_of_drive(void *arg, uint64_t *initial, uint64_t *dirty)
+{
+	*initial = ob_drive_info(arg)->size;
+	*dirty = 0;
+}
+
+static void add_content(struct ob_mig_save *save,
+			const struct ob_content_source *source)
+{
+	save->contents[save->plan.nr_contents++] = *source;
+}
+
+static void add_drives(struct ob_device *dev, struct ob_mig_save *save,
+		       bool tracked)
+{
+	struct ob_drive *drive;
+	unsigned i;
+
+	for (i = 0; i < dev->mig.nr_drives; i++) {
+		drive = ob_mig_drive(dev, i);
+		if (!ob_drive_has_content(drive))
+			continue;
+		add_content(save, &(struct ob_content_source){
+			.id = { OB_CONTENT_DRIVE, i, ob_drive_info(drive)->size },
+			.live = true, .take = take_drive,
+			.left = tracked ? drive_left : all_of_drive,
+			.arg = drive,
+		});
+	}
+}
+
+static void add_bars(struct ob_device *dev, struct ob_mig_save *save)
+{
+	unsigned i;
+
+	for (i = 0; i < BARS; i++) {
+		if (!dev->bars[i].base)
+			continue;
+		save->bars[i] = (struct ob_mig_bar){
+			&dev->pci.bars[i], dev->bars[i].base, 0
+		};
+		add_content(save, &(struct ob_content_source){
+			.id = { OB_CONTENT_BAR, i, dev->pci.bars[i].size },
+			.take = ob_mig_bar_take, .left = ob_mig_bar_left,
+			.arg = &save->bars[i],
+		});
+	}
+}
+
+unsigned ob_mig_parts(const struct ob_device *dev, struct ob_part parts[3])
+{
+	unsigned n = 0;
+
+	parts[n++] = (struct ob_part){ "core", &ob_core_table, dev->core };
+	if (dev->cls->state)
+		parts[n++] = (struct ob_part){ "plain", dev->cls->state,
+					       dev->plain };
+	if (dev->cls->hot)
+		parts[n++] = (struct ob_part){ "hot", dev->cls->hot, dev->hot };
+	return n;
+}
+
+static void save_destroy(struct ob_mig_save *save)
+{
+	if (!save)
+		return;
+	ob_saver_destroy(save->saver);
+	free(save->contents);
+	free(save->kept);
+	free(save);
+}
+
+/* The plan alone; NULL: no memory. */
+static struct ob_mig_save *save_create(struct ob_device *dev, bool tracked)
+{
+	struct ob_mig_save *save = calloc(1, sizeof(*save));
+
+	if (!save)
+		return NULL;
+	save->contents = calloc(dev->mig.nr_drives + BARS,
+				sizeof(*save->contents));
+	if (!save->contents) {
+		free(save);
+		return NULL;
+	}
+	save->plan = (struct ob_save_plan){
+		.model = dev->cls->name, .id = dev->id,
+		.parts = save->parts, .contents = save->contents,
+		.nr_parts = ob_mig_parts(dev, save->parts),
+	};
+	add_drives(dev, save, tracked);
+	add_bars(dev, save);
+	return save;
+}
+
+static void untrack(struct ob_device *dev)
+{
+	unsigned i;
+
+	for (i = 0; i < dev->mig.nr_drives; i++)
+		if (ob_drive_has_content(ob_mig_drive(dev, i)))
+			ob_drive_track(ob_mig_drive(dev, i), false);
+}
+
+static int track(struct ob_device *dev, struct ob_err *err)
+{
+	struct ob_drive *drive;
+	unsigned i;
+	int r;
+
+	for (i = 0; i < dev->mig.nr_drives; i++) {
+		drive = ob_mig_drive(dev, i);
+		r = ob_drive_has_content(drive) ? ob_drive_track(drive, true) : 0;
+		if (r) {
+			untrack(dev);
+			return ob_fail(err, -r, "drive %s: %s",
+				       ob_drive_name(drive), strerror(-r));
+		}
+	}
+	return 0;
+}
+
+int ob_mig_save_begin(struct ob_device *dev, struct ob_err *err)
+{
+	struct ob_mig_save *save = save_create(dev, true);
+	int r;
+
+	if (!save)
+		return ob_fail(err, ENOMEM, "out of memory");
+	r = track(dev, err);
+	if (r) {
+		save_destroy(save);
+		return r;
+	}
+	dev->mig.save = save;
+	r = ob_saver_create(&save->plan, &save->saver, err);
+	if (r)
+		ob_mig_save_end(dev);
+	return r;
+}
+
+void ob_mig_save_stopped(struct ob_device *dev)
+{
+	ob_saver_stopped(dev->mig.save->saver);
+}
+
+void ob_mig_save_end(struct ob_device *dev)
+{
+	if (!dev->mig.save)
+		return;
+	untrack(dev);
+	save_destroy(dev->mig.save);
+	dev->mig.save = NULL;
+}
+
+uint64_t ob_mig_save_size(struct ob_device *dev)
+{
+	struct ob_mig_save *save = dev->mig.save;
+	uint64_t size;
+
+	if (save)
+		return ob_saver_left(save->saver) + save->kept_len -
+		       save->kept_at;
+	save = save_create(dev, false);
+	size = save ? ob_save_size(&save->plan) : 0;
+	save_destroy(save);
+	return size;
+}
+
+void ob_mig_precopy_info(struct ob_device *dev, uint64_t *initial,
+			 uint64_t *dirty)
+{
+	ob_saver_precopy_info(dev->mig.save->saver, initial, dirty);
+}
+
+/* Reading */
+
+/* Room for so many more bytes in what is kept, got before they are read. */
+static int keep_room(struct ob_mig_save *save, size_t len)
+{
+	size_t have = save->kept_len - save->kept_at;
+	uint8_t *room = save->kept;
+
+	if (save->kept_room - have < len) {
+		room = malloc(have + len);
+		if (!room)
+			return -ENOMEM;
+		save->kept_room = have + len;
+	}
+	if (have)
+		memmove(room, save->kept + save->kept_at, have);
+	if (room != save->kept)
+		free(save->kept);
+	save->kept = room;
+	save->kept_at = 0;
+	save->kept_len = have;
+	return 0;
+}
+
+static void keep(struct ob_mig_save *save, unsigned pieces)
+{
+	unsigned i;
+
+	for (i = 0; i < pieces; i++) {
+		memcpy(save->kept + save->kept_len, save->iov[i].iov_base,
+		       save->iov[i].iov_len);
+		save->kept_len += save->iov[i].iov_len;
+	}
+}
+
+/*
+ * Fills up what is kept to `size` bytes.  0: it has that, or there is no more;
+ * -EINPROGRESS: END would be next, and the drives are not free.
+ */
+static int collect(struct ob_device *dev, size_t size, struct ob_err *err)
+{
+	struct ob_mig_save *save = dev->mig.save;
+	size_t have, n;
+	unsigned count;
+	int r;
+
+	while ((have = save->kept_len - save->kept_at) < size) {
+		count = OB_REPLY_MORE;
+		n = ob_saver_read(save->saver, size - have, save->iov, &count);
+		keep(save, count);
+		if (n)
+			continue;
+		if (!ob_saver_wants_end(save->saver))
+			return 0;
+		r = ob_mig_drives_release(dev, err);
+		if (r)
+			return r;
+		ob_saver_allow_end(save->saver);
+	}
+	return 0;
+}
+
+/* All that was asked for, and none of it copied; else false, and it is kept. */
+static bool read_in_place(struct ob_mig_save *save, struct ob_reply *reply,
+			  size_t size)
+{
+	unsigned count = OB_REPLY_MORE;
+	size_t n;
+
+	if (save->kept_len)
+		return false;
+	n = ob_saver_read(save->saver, size, save->iov, &count);
+	if (n < size) {
+		keep(save, count);
+		return false;
+	}
+	reply->more = save->iov;
+	reply->nr_more = count;
+	return true;
+}
+
+/* The reply refers to what is kept: it stays until the next read. */
+static size_t give_kept(struct ob_mig_save *save, struct ob_reply *reply,
+			size_t size)
+{
+	size_t n = save->kept_len - save->kept_at;
+
+	if (n > size)
+		n = size;
+	save->iov[0] = (struct iovec){ save->kept + save->kept_at, n };
+	save->kept_at += n;
+	reply->more = save->iov;
+	reply->nr_more = n > 0;
+	return n;
+}
+
+static int put_answer(struct ob_reply *reply, size_t size)
+{
+	struct ob_mig_data answer = {
+		(uint32_t)(OB_MIG_DATA_SIZE + size), (uint32_t)size
+	};
+
+	return ob_put_mig_data(&reply->wr, &answer);
+}
+
+static int read_kept(struct ob_session *s)
+{
+	struct ob_device *dev = s->dev;
+	struct ob_mig_save *save = dev->mig.save;
+	size_t size = dev->mig.read_size;
+	int r = collect(dev, size, &s->err);
+
+	if (r == -EINPROGRESS && ob_mig_is_late(dev, LOOK_EVERY_MS))
+		r = ob_mig_drives_late(dev, &s->err);
+	if (r)
+		return r;
+	return put_answer(&s->reply, give_kept(save, &s->reply, size));
+}
+
+static int check_read(struct ob_session *s, const struct ob_mig_data *ask)
+{
+	if (!s->dev->mig.save)
+		return ob_fail(&s->err, EINVAL, "nothing to read in %s",
+			       ob_mig_state_name(s->dev->mig.state));
+	if (ask->size > s->caps.max_data_xfer_size)
+		return ob_fail(&s->err, EINVAL, "%u bytes, at most %u were agreed",
+			       ask->size, s->caps.max_data_xfer_size);
+	if (ask->argsz < OB_MIG_DATA_SIZE ||
+	    ask->argsz - OB_MIG_DATA_SIZE < ask->size)
+		return ob_fail(&s->err, EINVAL, "argsz %u is too small for %u bytes",
+			       ask->argsz, ask->size);
+	return 0;
+}
+
+int ob_do_mig_read(struct ob_session *s, const struct ob_request *req,
+		   struct ob_msg *msg)
+{
+	struct ob_mig *mig = &s->dev->mig;
+	size_t size = req->mig.size;
+	int r = check_read(s, &req->mig);
+
+	(void)msg;
+	if (r == 0 && size == 0)
+		return put_answer(&s->reply, 0);
+	if (r || (r = keep_room(mig->save, size)))
+		return r;
+	if (read_in_place(mig->save, &s->reply, size))
+		return put_answer(&s->reply, size);
+	mig->read_size = size;
+	return ob_mig_hold(s, read_kept, OB_MIG_FREE_MS);
+}

@@ -13,13 +13,13 @@
 #include "report.h"
 
 #define WIDTH 960
-#define HEIGHT 560
+#define HEIGHT 580
 #define LEFT 90.0
 #define RIGHT 930.0
 #define TOP 96.0
 #define BOTTOM 350.0
-#define BAR_TOP 436.0
-#define BAR_BOTTOM 476.0
+#define BAR_TOP 456.0
+#define BAR_BOTTOM 496.0
 
 struct plot {
 	FILE *f;
@@ -155,22 +155,22 @@ static void blackout(const struct plot *p)
 static void curve(const struct plot *p, const char *colour, bool left)
 {
 	const struct ob_migrate_result *result = p->result;
+	double begin = (double)(result->nr_rounds ? result->rounds[0].start_ns
+						  : result->blackout_ns);
 	bool began = false;
 
 	fputs("<polyline points=\"", p->f);
-	if (!left)
-		fprintf(p->f, "%.1f,%.1f ", LEFT, BOTTOM);
 	for (unsigned i = 0; i < p->view->nr_samples; i++) {
 		const struct move_sample *s = &p->view->samples[i];
 
-		if (left && !began)
-			fprintf(p->f, "%.1f,%.1f ", LEFT,
-				y_of(p, (double)s->left));
+		if (!began)
+			fprintf(p->f, "%.1f,%.1f ", x_of(p, begin),
+				y_of(p, left ? (double)s->left : 0));
 		began = true;
 		fprintf(p->f, "%.1f,%.1f ", x_of(p, (double)s->ns),
 			y_of(p, (double)(left ? s->left : s->sent)));
 	}
-	if (!left)
+	if (!left && began)
 		fprintf(p->f, "%.1f,%.1f", RIGHT,
 			y_of(p, (double)(result->device_bytes +
 					 result->ram_bytes)));

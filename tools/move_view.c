@@ -65,20 +65,34 @@ static void keep_sample(struct move_view *view,
 	};
 }
 
+static const struct {
+	enum ob_migrate_step last;
+	const char *name;
+} phases[] = {
+	{ OB_MIGRATE_PREPARE, "prepare" },
+	{ OB_MIGRATE_REPORT, "copy" },
+	{ OB_MIGRATE_LAST_DATA, "stop, copy the rest" },
+	{ OB_MIGRATE_RESTORE, "load" },
+	{ OB_MIGRATE_STOP, "end here" },
+	{ OB_MIGRATE_START_GUEST, "run" },
+	{ OB_MIGRATE_DONE, "done" },
+	{ OB_MIGRATE_NR_STEPS, "go back" },
+};
+
+/* Only a source has rounds. */
 static void phase_of(const struct move_view *view, enum ob_migrate_step step,
 		     char *name, size_t size)
 {
-	if (step <= OB_MIGRATE_PREPARE)
-		snprintf(name, size, "prepare");
-	else if (step <= OB_MIGRATE_REPORT)
-		snprintf(name, size, "copy, round %u",
-			 view->last.round ? view->last.round : 1);
-	else if (step <= OB_MIGRATE_LAST_DATA)
-		snprintf(name, size, "stop and copy the rest");
-	else if (step <= OB_MIGRATE_DONE)
-		snprintf(name, size, "load and run");
+	unsigned i = 0;
+
+	while (step > phases[i].last)
+		i++;
+	if (step > OB_MIGRATE_PREPARE && step <= OB_MIGRATE_REPORT &&
+	    view->last.round)
+		snprintf(name, size, "%s, round %u", phases[i].name,
+			 view->last.round);
 	else
-		snprintf(name, size, "go back");
+		snprintf(name, size, "%s", phases[i].name);
 }
 
 static void draw(struct move_view *view)
@@ -121,7 +135,7 @@ static void show_phase(struct move_view *view, enum ob_migrate_step step)
 	if (view->bar)
 		return;
 	fprintf(view->to, "outboard %s: %s", view->verb, phase);
-	if (view->last.left)
+	if (view->last.left && step < OB_MIGRATE_LOAD)
 		fprintf(view->to, " (%s left)",
 			report_size(view->last.left, left));
 	fputc('\n', view->to);

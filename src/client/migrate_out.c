@@ -266,6 +266,7 @@ int outgoing_send_all(struct ob_outgoing *out, ob_migrate_put put,
 	if (r || (r = stop_guest(out, err)) ||
 	    (r = stop_devices(out, err)) || (r = send_rest(out, err)))
 		return r;
+	run->left = 0;
 	migrate_end_step(run);
 	run->result->downtime_ns = run->result->total_ns -
 				   run->result->blackout_ns;

@@ -63,8 +63,8 @@ static int load_from(int fd, struct ob_client *client)
 	r = load_all(client, fd, &params, &result, &err);
 	move_view_end(&view);
 	if (r) {
-		fprintf(stderr, "outboard load: %s%s\n",
-			move_interrupted() ? "interrupted: " : "", err.msg);
+		fprintf(stderr, "outboard load: %s; the device is reset\n",
+			move_interrupted() ? "interrupted" : err.msg);
 		if (result.note[0])
 			fprintf(stderr, "outboard load: then: %s\n",
 				result.note);

@@ -48,12 +48,10 @@ char *move_time(uint64_t ns, char buf[MOVE_TIME_MAX])
 int move_failed(const char *verb, const struct ob_migrate_result *result,
 		const struct ob_err *err)
 {
-	const char *after = result->outcome == OB_MIGRATE_STAYED
-				    ? "; the source goes on"
-				    : "";
-
-	fprintf(stderr, "outboard %s: %s%s%s\n", verb,
-		move_interrupted() ? "interrupted: " : "", err->msg, after);
+	fprintf(stderr, "outboard %s: %s%s\n", verb,
+		move_interrupted() ? "interrupted" : err->msg,
+		result->outcome == OB_MIGRATE_STAYED ? "; the source goes on"
+						     : "");
 	if (result->note[0])
 		fprintf(stderr, "outboard %s: then: %s\n", verb,
 			result->note);

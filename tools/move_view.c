@@ -69,7 +69,7 @@ static const struct {
 	enum ob_migrate_step last;
 	const char *name;
 } phases[] = {
-	{ OB_MIGRATE_PREPARE, "prepare" },
+	{ OB_MIGRATE_PRE_COPY, "prepare" },
 	{ OB_MIGRATE_REPORT, "copy" },
 	{ OB_MIGRATE_LAST_DATA, "stop, copy the rest" },
 	{ OB_MIGRATE_RESTORE, "load" },
@@ -87,7 +87,7 @@ static void phase_of(const struct move_view *view, enum ob_migrate_step step,
 
 	while (step > phases[i].last)
 		i++;
-	if (step > OB_MIGRATE_PREPARE && step <= OB_MIGRATE_REPORT &&
+	if (step > OB_MIGRATE_PRE_COPY && step <= OB_MIGRATE_REPORT &&
 	    view->last.round)
 		snprintf(name, size, "%s, round %u", phases[i].name,
 			 view->last.round);

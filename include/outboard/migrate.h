@@ -88,6 +88,10 @@ struct ob_migrate_pages {
 /*
  * All optional, except that RAM needs ram_copy.  Results are 0 or -errno, and
  * anything else than 0 ends the migration; err has room for a reason.
+ *
+ * They are called between two messages, never with one under way: they may
+ * use the clients, registers and all, but not change migration's states, and
+ * may lend them to another thread until they return.
  */
 struct ob_migrate_ops {
 	/*

@@ -21,6 +21,9 @@ struct migrate_run {
 	uint64_t slept_ns;		/* pauses for the bandwidth limit */
 	uint64_t left;			/* for progress */
 	double dirty_rate;
+	/* The rate of now: of the last window that is over. */
+	uint64_t window_ns, window_bytes;
+	double window_rate;
 };
 
 void migrate_run_init(struct migrate_run *run,

@@ -174,7 +174,9 @@ int rounds_run(struct ob_outgoing *out, struct ob_err *err)
 			&result->rounds[result->nr_rounds++];
 
 		round->start_ns = migrate_now(out->run);
-		r = one_round(out, round, err);
+		r = migrate_progress(out->run, err);
+		if (!r)
+			r = one_round(out, round, err);
 		result->converged = !r && fits(out, round->left);
 		if (r || result->converged)
 			return r;

@@ -9,6 +9,7 @@
 #include "client/migrate.h"
 
 #define NS_PER_S UINT64_C(1000000000)
+#define WINDOW_NS UINT64_C(250000000)
 #define NAP_NS UINT64_C(20000000)	/* a cancel is noticed as soon */
 
 static const char *const step_names[OB_MIGRATE_NR_STEPS] = {
@@ -116,6 +117,24 @@ void migrate_failed(struct migrate_run *run)
 	run->result->failed_device = run->device;
 }
 
+/* What goes now, pauses and all; the first window counts while it lasts. */
+static double rate_of_now(struct migrate_run *run, uint64_t bytes,
+			  uint64_t now)
+{
+	uint64_t ns = now - run->window_ns;
+	double rate;
+
+	if (!ns)
+		return run->window_rate;
+	rate = (double)(bytes - run->window_bytes) * 1e9 / (double)ns;
+	if (ns < WINDOW_NS)
+		return run->window_rate > 0 ? run->window_rate : rate;
+	run->window_ns = now;
+	run->window_bytes = bytes;
+	run->window_rate = rate;
+	return rate;
+}
+
 int migrate_progress(struct migrate_run *run, struct ob_err *err)
 {
 	struct ob_migrate_progress now = {
@@ -123,13 +142,15 @@ int migrate_progress(struct migrate_run *run, struct ob_err *err)
 		.round = run->result->nr_rounds,
 		.device_bytes = run->result->device_bytes,
 		.ram_bytes = run->result->ram_bytes, .left = run->left,
-		.rate = run->result->rate, .dirty_rate = run->dirty_rate,
+		.dirty_rate = run->dirty_rate,
 	};
 	int r;
 
 	if (!run->ops->progress)
 		return 0;
 	now.elapsed_ns = migrate_now(run);
+	now.rate = rate_of_now(run, now.device_bytes + now.ram_bytes,
+			       now.elapsed_ns);
 	r = run->ops->progress(run->params->arg, &now);
 	if (!r)
 		return 0;

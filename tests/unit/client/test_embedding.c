@@ -94,10 +94,10 @@ static int start(void **state)
 	int fd;
 
 	(void)state;
-	for (unsigned i = 0; i < 2; i++) {
-		forked_start(&servers[i], &ob_edu_class, "edu");
+	forked_start(&servers[0], &ob_edu_class, "edu");
+	forked_start(&servers[1], &ob_edu_class, "edu");
+	for (unsigned i = 0; i < 2; i++)
 		clients[i] = forked_connect(&servers[i], NULL);
-	}
 	vm = (struct vm){
 		.ram = { ADDR, SIZE }, .pause = pause_guest,
 		.resume = resume_guest, .get_dirty = dirty,

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "move.h"
@@ -56,9 +57,12 @@ static int load_from(int fd, struct ob_client *client)
 	struct ob_migrate_params params = { .ops = &move_ops, .arg = &view };
 	char size[REPORT_SIZE_MAX];
 	struct ob_err err = { 0 };
+	struct stat st;
 	int r;
 
 	move_view_init(&view, "load");
+	if (!fstat(fd, &st) && S_ISREG(st.st_mode))
+		view.expected = (uint64_t)st.st_size;
 	move_catch_signals();
 	r = load_all(client, fd, &params, &result, &err);
 	move_view_end(&view);

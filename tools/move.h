@@ -26,6 +26,7 @@ struct move_view {
 	const char *verb;
 	FILE *to;
 	bool bar, drawn;
+	uint64_t expected;		/* bytes; 0: the move itself knows */
 	char phase[64];
 	uint64_t next_ns;		/* not drawn before */
 	struct ob_migrate_progress last;

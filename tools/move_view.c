@@ -73,9 +73,8 @@ static const struct {
 	{ OB_MIGRATE_REPORT, "copy" },
 	{ OB_MIGRATE_LAST_DATA, "stop, copy the rest" },
 	{ OB_MIGRATE_RESTORE, "load" },
-	{ OB_MIGRATE_STOP, "end here" },
-	{ OB_MIGRATE_START_GUEST, "run" },
-	{ OB_MIGRATE_DONE, "done" },
+	{ OB_MIGRATE_STOP, "stop the source" },
+	{ OB_MIGRATE_DONE, "run" },
 	{ OB_MIGRATE_NR_STEPS, "go back" },
 };
 
@@ -95,23 +94,36 @@ static void phase_of(const struct move_view *view, enum ob_migrate_step step,
 		snprintf(name, size, "%s", phases[i].name);
 }
 
-static void draw(struct move_view *view)
+static void draw_bar(FILE *f, double share)
 {
-	const struct ob_migrate_progress *now = &view->last;
-	uint64_t sent = now->device_bytes + now->ram_bytes;
-	double share = sent + now->left
-			       ? (double)sent / (double)(sent + now->left) : 0;
-	char left[REPORT_SIZE_MAX], rate[REPORT_SIZE_MAX],
-		dirty[REPORT_SIZE_MAX], bar[BAR_WIDTH + 1];
+	char bar[BAR_WIDTH + 1];
 
 	memset(bar, '.', BAR_WIDTH);
 	memset(bar, '#', (size_t)(share * BAR_WIDTH));
 	bar[BAR_WIDTH] = 0;
-	fprintf(view->to, "\r%-22s [%s] %3.0f %%  left %s  %s/s  dirty %s/s"
-		"\033[K", view->phase, bar, share * 100,
-		report_size(now->left, left),
-		report_size((unsigned long long)now->rate, rate),
-		report_size((unsigned long long)now->dirty_rate, dirty));
+	fprintf(f, " [%s] %3.0f %%", bar, share * 100);
+}
+
+/* From a pipe nobody knows how much there is. */
+static void draw(struct move_view *view)
+{
+	const struct ob_migrate_progress *now = &view->last;
+	uint64_t sent = now->device_bytes + now->ram_bytes;
+	char size[REPORT_SIZE_MAX];
+
+	fprintf(view->to, "\r%-20s", view->phase);
+	if (now->left)
+		draw_bar(view->to, (double)sent / (double)(sent + now->left));
+	fprintf(view->to, "  %s", report_size(sent, size));
+	if (now->left)
+		fprintf(view->to, ", %s left", report_size(now->left, size));
+	fprintf(view->to, "  %s/s",
+		report_size((unsigned long long)now->rate, size));
+	if (now->dirty_rate > 0)
+		fprintf(view->to, "  dirty %s/s",
+			report_size((unsigned long long)now->dirty_rate,
+				    size));
+	fputs("\033[K", view->to);
 	fflush(view->to);
 	view->drawn = true;
 }
@@ -153,6 +165,8 @@ static int see_progress(void *arg, const struct ob_migrate_progress *now)
 	struct move_view *view = arg;
 
 	view->last = *now;
+	if (view->expected > now->device_bytes)
+		view->last.left = view->expected - now->device_bytes;
 	keep_sample(view, now);
 	show_phase(view, now->step);
 	if (view->bar && now->elapsed_ns >= view->next_ns) {

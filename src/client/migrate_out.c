@@ -172,10 +172,13 @@ static int start_log(struct ob_outgoing *out, unsigned i, struct ob_err *err)
 
 	if (r)
 		return r;
-	/* Even if the answer is lost, it may have begun: end it then. */
-	out->devices[i].logging = true;
-	return ob_client_log_start(out->devices[i].client, out->page,
-				   params->ram, params->nr_ram, NULL, err);
+	r = ob_client_log_start(out->devices[i].client, out->page,
+				params->ram, params->nr_ram, NULL, err);
+	/* If the answer is lost it may have begun all the same. */
+	out->devices[i].logging = !r || r == -ETIMEDOUT;
+	if (r)
+		migrate_prefix(err, "source", i, out->count);
+	return r;
 }
 
 /* A device that stands still, or has no PRE_COPY, sends nothing live. */

@@ -142,6 +142,9 @@ static void picture(void **state)
 	says("</svg>");
 	says("The blackout alone");
 	says("round 1");
+	assert_int_equal(run("python3 -c 'import sys; "
+			     "from xml.dom.minidom import parse; "
+			     "parse(sys.argv[1])' $D/p.svg 2>&1"), 0);
 	/* Known before anything moves. */
 	set_mark(&b, 3);
 	assert_int_equal(run("$O migrate $B $A --plot /nowhere/p.svg 2>&1"),

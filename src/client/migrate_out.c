@@ -330,7 +330,6 @@ static int go_back(struct ob_outgoing *out, unsigned i, struct ob_err *err)
 	if (r)
 		r = ob_client_mig_set(dev->client, dev->before, err);
 	dev->moved = r;
-	dev->saving = false;
 	return r;
 }
 

@@ -146,6 +146,11 @@ static void set_state(struct mig_peer *m)
 		refuse(m, EINVAL);
 		return;
 	}
+	if (m->quirks & MIG_BUSY_ONCE && to == RUNNING) {
+		m->quirks &= ~(unsigned)MIG_BUSY_ONCE;
+		refuse(m, EBUSY);
+		return;
+	}
 	if (m->state == RESUMING && to != RESUMING) {
 		if (!m->ended || m->quirks & MIG_REFUSE_LOAD) {
 			m->state = ERROR;

@@ -39,6 +39,7 @@ enum mig_quirk {
 	MIG_NO_LOG = 1 << 7, MIG_NO_MIGRATION = 1 << 8,
 	MIG_REFUSE_LOAD = 1 << 9,	/* to ERROR, when asked to judge */
 	MIG_KEEP_STOPPED = 1 << 10,	/* never goes back to RUNNING */
+	MIG_BUSY_ONCE = 1 << 11,	/* not at the first try */
 };
 
 struct mig_peer {

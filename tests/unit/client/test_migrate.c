@@ -484,6 +484,17 @@ static void a_source_that_does_not_come_back(void **state)
 	assert_false(vmm.runs);
 }
 
+/* Its drive was given away, and is not free at once. */
+static void a_source_that_comes_back_late(void **state)
+{
+	(void)state;
+	prepare(1);
+	to[0].quirks = MIG_REFUSE_LOAD;
+	from[0].quirks = MIG_BUSY_ONCE;
+	stayed(migrate());
+	assert_string_equal(result.note, "");
+}
+
 static void callbacks_that_fail(void **state)
 {
 	(void)state;
@@ -647,6 +658,8 @@ static void bandwidth_is_kept_while_the_guest_runs(void **state)
 	assert_in_range(vmm.slept, bytes * 900, bytes * 1000);
 	assert_true(vmm.progress > vmm.slept / 20000001);
 	assert_true(result.downtime_ns < 100000000);
+	/* What would go without the limit is what the rest is judged by. */
+	assert_true(result.rate > 100.0 * (1 << 20));
 }
 
 /* Halves */
@@ -793,6 +806,7 @@ int main(void)
 		cmocka_unit_test(a_source_dies_at_every_call),
 		cmocka_unit_test(a_destination_refuses_the_state),
 		cmocka_unit_test(a_source_that_does_not_come_back),
+		cmocka_unit_test(a_source_that_comes_back_late),
 		cmocka_unit_test(callbacks_that_fail),
 		cmocka_unit_test(who_cannot_is_not_touched),
 		cmocka_unit_test(bad_parameters),

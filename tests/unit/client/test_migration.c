@@ -244,6 +244,7 @@ static void wrong_script(struct peer *p)
 {
 	static const uint8_t bad_state[16] = { 16, 0, 0, 0, 2, 0, 1, 0, 8 };
 	static const uint8_t big[12] = { 16, 0, 0, 0, 9 };
+	static const uint8_t more[17] = { 16, 0, 0, 0, 9 };
 	uint8_t report[8 + 24 + 8];
 
 	peer_version(p, NULL);
@@ -252,7 +253,7 @@ static void wrong_script(struct peer *p)
 	peer_take(p);
 	peer_reply(p, bad_state, 8);
 	peer_take(p);
-	peer_reply(p, big, sizeof(big));	/* claims 9 of 8 asked */
+	peer_reply(p, more, sizeof(more));	/* has 9, 8 were asked for */
 	peer_take(p);
 	peer_reply(p, big, sizeof(big));	/* claims 9, has 4 */
 	peer_take(p);

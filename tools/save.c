@@ -142,7 +142,7 @@ static void tell(const char *socket, const char *path,
 
 	fprintf(stderr, "outboard save: %s; the device stands still, its drive "
 		"is free.\n", report_size(result->device_bytes, size));
-	if (strcmp(path, "-"))
+	if (strcmp(path, "-") && !is_special(path))
 		fprintf(stderr, "outboard save: to go on: outboard load %s "
 			"SOCKET (here: %s)\n", path, socket);
 }

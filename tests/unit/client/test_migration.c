@@ -298,6 +298,66 @@ static void wrong_answers(void **state)
 	peer_end(&peer);
 }
 
+/* Anything at all: small numbers, so that some of it makes sense. */
+static void random_script(struct peer *p)
+{
+	uint8_t bytes[256];
+	unsigned seed = 1;
+
+	peer_version(p, "{\"capabilities\":{\"outboard_precopy_info\":true,"
+			"\"outboard_error_text\":true}}");
+	while (peer_take(p) == 0) {
+		size_t len = (size_t)rand_r(&seed) % sizeof(bytes);
+
+		for (size_t i = 0; i < len; i++)
+			bytes[i] = rand_r(&seed) % 3 ? 0
+						     : (uint8_t)rand_r(&seed);
+		if (rand_r(&seed) % 4)
+			peer_reply(p, bytes, len);
+		else
+			peer_error(p, (uint32_t)rand_r(&seed) % 200);
+	}
+}
+
+static void nonsense_harms_nobody(void **state)
+{
+	static struct peer peer;
+	struct ob_client *client;
+	unsigned good = 0;
+
+	(void)state;
+	peer_start(&peer, random_script);
+	client = peer_attach(&peer, NULL);
+	for (unsigned i = 0; i < 3000; i++) {
+		enum ob_client_mig_state now = OB_CLIENT_STOP;
+		uint64_t bitmap[2] = { 0 }, a, b;
+		struct ob_client_mig info;
+		struct ob_err err = { 0 };
+		uint8_t buf[40];
+		size_t got = 0;
+
+		good += !ob_client_mig_info(client, &info, &err);
+		good += !ob_client_mig_get(client, &now, &err);
+		assert_in_range(now, 0, OB_CLIENT_NR_MIG_STATES - 1);
+		ob_client_mig_set(client, OB_CLIENT_STOP, &err);
+		good += !ob_client_mig_read(client, buf, sizeof(buf), &got,
+					    &err);
+		assert_in_range(got, 0, sizeof(buf));
+		ob_client_mig_write(client, buf, sizeof(buf), &err);
+		good += !ob_client_mig_size(client, &a, &err);
+		good += !ob_client_mig_precopy(client, &a, &b, &err);
+		ob_client_log_start(client, 4096, NULL, 0, &a, &err);
+		good += !ob_client_log_report(client, 0, 3 * 4096, 4096,
+					      bitmap, &err);
+		assert_in_range(bitmap[0], 0, 7);
+		assert_int_equal(bitmap[1], 0);
+		assert_true(strlen(err.msg) < sizeof(err.msg));
+	}
+	assert_true(good > 3000);
+	ob_client_destroy(client);
+	peer_end(&peer);
+}
+
 static void slow_script(struct peer *p)
 {
 	struct timespec ts = { 0, 300000000 };
@@ -339,6 +399,7 @@ int main(void)
 		cmocka_unit_test(long_ranges_take_several_reports),
 		cmocka_unit_test(impossible_reports),
 		cmocka_unit_test(wrong_answers),
+		cmocka_unit_test(nonsense_harms_nobody),
 		cmocka_unit_test(state_changes_may_take_long),
 	};
 

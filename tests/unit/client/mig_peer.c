@@ -283,7 +283,7 @@ static void data_read(struct mig_peer *m)
 	uint32_t asked = u32_at(&m->peer, 4), n = 0;
 
 	PEER_EXPECT(&m->peer, m->peer.len == 8);
-	PEER_EXPECT(&m->peer, asked <= MIG_XFER && saves(m->state));
+	PEER_EXPECT(&m->peer, asked <= m->xfer && saves(m->state));
 	while (n < asked && next_byte(m, bytes + 8 + n))
 		n++;
 	memcpy(bytes, m->peer.payload, 4);
@@ -295,7 +295,7 @@ static void data_write(struct mig_peer *m)
 {
 	uint32_t n = u32_at(&m->peer, 4);
 
-	PEER_EXPECT(&m->peer, m->state == RESUMING && n <= MIG_XFER);
+	PEER_EXPECT(&m->peer, m->state == RESUMING && n <= m->xfer);
 	PEER_EXPECT(&m->peer, m->peer.len == 8 + (size_t)n);
 	PEER_EXPECT(&m->peer, !m->ended);
 	for (uint32_t i = 0; i < n; i++, m->arrived++) {
@@ -351,7 +351,7 @@ static void script(struct peer *p)
 	char json[256];
 
 	snprintf(json, sizeof(json), "{\"capabilities\":{"
-		 "\"max_data_xfer_size\":%u%s}}", MIG_XFER,
+		 "\"max_data_xfer_size\":%u%s}}", m->xfer,
 		 m->quirks & MIG_NO_EXTRAS
 			 ? "" : ",\"outboard_precopy_info\":true,"
 				"\"outboard_error_text\":true");
@@ -368,6 +368,7 @@ static void script(struct peer *p)
 void mig_peer_start(struct mig_peer *m)
 {
 	m->peer.arg = m;
+	m->xfer = m->xfer ? m->xfer : MIG_XFER;
 	if (!m->in_error)
 		m->state = m->state ? m->state : RUNNING;
 	peer_start(&m->peer, script);

@@ -48,6 +48,7 @@ struct mig_peer {
 	const char *name;		/* in the trace */
 	unsigned quirks;
 	uint64_t live, again, rest;
+	uint32_t xfer;			/* 0: MIG_XFER */
 
 	int fail_at, die_at;		/* call number, from 0; -1: none */
 	int calls;			/* behind VERSION */

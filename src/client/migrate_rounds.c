@@ -74,16 +74,20 @@ static int plan_round(struct ob_outgoing *out, struct ob_err *err)
 	return r;
 }
 
-/* Framing comes on top of the bytes known: what is dry has sent them all. */
+/*
+ * Framing comes on top of the bytes known: what is dry has sent them all.  A
+ * short answer means "nothing more for now" and may mean "enough for one
+ * answer"; while something is known only an empty one is believed.
+ */
 static int send_device(struct ob_outgoing *out, unsigned i,
 		       struct ob_err *err)
 {
 	struct out_device *dev = &out->devices[i];
+	uint64_t sent = 1;
 	int r = OUT_MORE;
 
-	while (r == OUT_MORE && dev->known) {
-		uint64_t sent = 0;
-
+	while (r >= 0 && sent && dev->known) {
+		sent = 0;
 		r = out_send_piece(out, i, OB_MIGRATE_DATA, UINT64_MAX, &sent,
 				   err);
 		dev->known -= sent < dev->known ? sent : dev->known;

@@ -284,6 +284,8 @@ static void data_read(struct mig_peer *m)
 
 	PEER_EXPECT(&m->peer, m->peer.len == 8);
 	PEER_EXPECT(&m->peer, asked <= m->xfer && saves(m->state));
+	if (m->quirks & MIG_SHORT && m->state == PRE_COPY && asked > 1000)
+		asked = 1000;
 	while (n < asked && next_byte(m, bytes + 8 + n))
 		n++;
 	memcpy(bytes, m->peer.payload, 4);

@@ -40,6 +40,7 @@ enum mig_quirk {
 	MIG_REFUSE_LOAD = 1 << 9,	/* to ERROR, when asked to judge */
 	MIG_KEEP_STOPPED = 1 << 10,	/* never goes back to RUNNING */
 	MIG_BUSY_ONCE = 1 << 11,	/* not at the first try */
+	MIG_SHORT = 1 << 12,	/* little at a time, while it runs */
 };
 
 struct mig_peer {

@@ -133,6 +133,17 @@ static void a_destination_that_takes_little(void **state)
 	assert_int_equal(result.device_bytes, 2 * (5 * MIG_XFER + 101));
 }
 
+/* It could say more, and says so; one round is enough for that. */
+static void short_answers(void **state)
+{
+	(void)state;
+	prepare(1);
+	from[0].quirks = MIG_SHORT;
+	moved(migrate());
+	assert_int_equal(result.nr_rounds, 1);
+	assert_int_equal(result.rounds[0].device_bytes, 5 * MIG_XFER);
+}
+
 /* Halves */
 
 struct pipe {
@@ -272,6 +283,7 @@ int main(void)
 		cmocka_unit_test(bandwidth_is_kept_while_the_guest_runs),
 		cmocka_unit_test(several_ranges),
 		cmocka_unit_test(a_destination_that_takes_little),
+		cmocka_unit_test(short_answers),
 		cmocka_unit_test(halves_that_go_well),
 		cmocka_unit_test(halves_that_do_not),
 	};

@@ -39,9 +39,11 @@ const struct ob_option ob_device_common_options[] = {
 	  .help = "file with an option ROM" },
 	{ .name = "drain", .type = OB_OPT_UINT, .def = OB_MIG_DRAIN_MS,
 	  .max = OB_MIG_DRAIN_MAX_MS,
-	  .help = "milliseconds that commands have to end in when the device is stopped to be moved" },
+	  .help = "milliseconds for commands to end in when the device is "
+		  "stopped to be moved" },
 	{ .name = "incoming", .type = OB_OPT_BOOL, .def = "off",
-	  .help = "the device comes from another server: leave its drives alone until it runs" },
+	  .help = "the device comes from another server: its drives are "
+		  "left alone until it runs" },
 	{ .name = NULL }
 };
 

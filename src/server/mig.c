@@ -105,26 +105,35 @@ static int do_halt(struct ob_session *s)
 	return 0;
 }
 
-static int do_run(struct ob_session *s)
+static int acquire(struct ob_session *s)
 {
 	int r = ob_dev_acquire_drives(s->dev, &s->err);
 
-	if (r == -EBUSY && !ob_mig_is_late(s->dev, ACQUIRE_EVERY_MS)) {
-		s->err.msg[0] = 0;
-		return -EINPROGRESS;
-	}
+	if (r != -EBUSY || ob_mig_is_late(s->dev, ACQUIRE_EVERY_MS))
+		return r;
+	s->err.msg[0] = 0;
+	return -EINPROGRESS;
+}
+
+static int do_run(struct ob_session *s)
+{
+	int r = acquire(s);
+
 	if (r == 0)
 		go_on(s->dev);
 	return r;
 }
 
+/* Who has handed its drives over has a state that may be old by now. */
 static int do_save(struct ob_session *s)
 {
-	int r = ob_mig_save_begin(s->dev, &s->err);
+	int r = acquire(s);
 
-	if (r == 0 && s->dev->mig.halted)
+	if (r || (r = ob_mig_save_begin(s->dev, &s->err)))
+		return r;
+	if (s->dev->mig.halted)
 		ob_mig_save_stopped(s->dev);
-	return r;
+	return 0;
 }
 
 static int do_saved(struct ob_session *s)
@@ -173,7 +182,7 @@ static const struct {
 	[OB_DEED_NONE] = { do_nothing, 0 },
 	[OB_DEED_HALT] = { do_halt, 0 },	/* option drain */
 	[OB_DEED_RUN] = { do_run, OB_MIG_ACQUIRE_MS },
-	[OB_DEED_SAVE] = { do_save, 0 },
+	[OB_DEED_SAVE] = { do_save, OB_MIG_ACQUIRE_MS },
 	[OB_DEED_SAVED] = { do_saved, 0 },
 	[OB_DEED_LOAD] = { do_load, 0 },
 	[OB_DEED_COMMIT] = { do_commit, OB_MIG_OLD_LIFE_MS },

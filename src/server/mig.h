@@ -82,8 +82,9 @@ int ob_mig_drives_late(struct ob_device *dev, struct ob_err *err);
 unsigned ob_mig_drives_in_flight(const struct ob_device *dev);
 
 /* mig_save.c */
-/* The parts of its state, in a stream's order; how many. */
-unsigned ob_mig_parts(const struct ob_device *dev, struct ob_part parts[3]);
+/* The parts of its state, where they are; how many. */
+unsigned ob_mig_parts(const struct ob_device *dev,
+		      struct ob_part parts[OB_PARTS_MAX]);
 int ob_mig_save_begin(struct ob_device *dev, struct ob_err *err);
 void ob_mig_save_stopped(struct ob_device *dev);
 void ob_mig_save_end(struct ob_device *dev);
@@ -116,14 +117,19 @@ void ob_mig_core_commit(struct ob_device *dev, const struct ob_core *core,
 struct ob_content_run;
 struct ob_mig_bar {
 	const struct ob_bar *bar;
-	uint8_t *base;			/* of the device, or the stage */
+	int fd;				/* a memfd: the device's, or a stage */
+	uint8_t *base;			/* it, mapped */
 	uint64_t at;			/* saving: what comes next */
 };
+/* A stage; finish accepts a failed init, and zeroed structures with base NULL. */
+int ob_mig_bar_init(struct ob_mig_bar *stage, const struct ob_bar *bar);
+void ob_mig_bar_finish(struct ob_mig_bar *stage);
 bool ob_mig_bar_take(void *arg, uint64_t max, struct ob_content_run *run);
 void ob_mig_bar_left(void *arg, uint64_t *initial, uint64_t *dirty);
 /* Within the bounds of an area?  base NULL: nothing is written. */
 int ob_mig_bar_put(void *arg, uint64_t offset, const void *data,
 		   uint64_t length);
-void ob_mig_bar_commit(const struct ob_mig_bar *stage, uint8_t *to);
+void ob_mig_bar_commit(const struct ob_mig_bar *stage,
+		       const struct ob_mig_bar *to);
 
 #endif

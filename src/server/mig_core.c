@@ -84,7 +84,8 @@ static int check_config(const struct ob_device *dev, const uint8_t *config,
 	for (i = 0; i < OB_CONFIG_SIZE; i++)
 		if ((config[i] ^ dev->cfg.initial[i]) &
 		    (uint8_t)~changeable(&dev->cfg, i))
-			return ob_fail(err, EINVAL, "core.config[%#x] (%s): %#x in the stream, %#x in this device",
+			return ob_fail(err, EINVAL, "core.config[%#x] (%s): "
+				       "%#x in the stream, %#x in this device",
 				       i, register_name(dev, i), config[i],
 				       dev->cfg.initial[i]);
 	return 0;
@@ -103,12 +104,13 @@ static int check_left_behind(const struct ob_device *dev,
 	uint32_t power = at ? word(config, at) & 3 : 0;
 
 	if (power == 1 || power == 2)
-		return ob_fail(err, EINVAL, "core.config[%#x] (power management): state D%u does not exist",
+		return ob_fail(err, EINVAL, "core.config[%#x] (power "
+			       "management): state D%u does not exist",
 			       at, power);
 	at = dev->cfg.express ? dev->cfg.express + PCI_EXP_DEVCTL : 0;
 	if (at && (word(config, at) & PCI_EXP_DEVCTL_FLR))
-		return ob_fail(err, EINVAL, "core.config[%#x] (PCI Express): a reset under way",
-			       at);
+		return ob_fail(err, EINVAL, "core.config[%#x] (PCI Express): "
+			       "a reset under way", at);
 	return 0;
 }
 
@@ -127,8 +129,9 @@ static int check_msix(const struct ob_device *dev, const struct ob_core *core,
 				       known ? "control has unknown bits" :
 				       "this device has not so many vectors");
 		if (!known && ob_bit_test(core->msix_pending, v))
-			return ob_fail(err, EINVAL, "core.msix_pending: vector %u, this device has %u",
-				       v, dev->pci.msix_vectors);
+			return ob_fail(err, EINVAL, "core.msix_pending: vector "
+				       "%u, this device has %u", v,
+				       dev->pci.msix_vectors);
 	}
 	return 0;
 }
@@ -141,8 +144,9 @@ static int check_pins(const struct ob_device *dev, const struct ob_core *core,
 	if (core->intx_level && !dev->pci.intx)
 		return ob_fail(err, EINVAL, "core.intx_level: this device has no pin");
 	if (core->msi_pending & ~msi)
-		return ob_fail(err, EINVAL, "core.msi_pending: %#x, this device has %u vectors",
-			       core->msi_pending, dev->pci.msi_vectors);
+		return ob_fail(err, EINVAL, "core.msi_pending: %#x, this "
+			       "device has %u vectors", core->msi_pending,
+			       dev->pci.msi_vectors);
 	return 0;
 }
 

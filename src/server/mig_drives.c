@@ -9,7 +9,8 @@
  * under way counts: what was cancelled and ended after the flush would
  * otherwise be written back some time later, over the new owner's data.
  *
- * It is taken back, without waiting, when the device is to run again.
+ * It is taken back when the device is to run again, or to be saved again: while
+ * another process has it, this device's state is an old one.
  */
 #include <errno.h>
 #include <stdlib.h>

@@ -14,7 +14,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "server/device_impl.h"
 #include "server/server.h"
@@ -26,7 +25,7 @@
 
 struct ob_mig_load {
 	bool dry;			/* only to judge */
-	struct ob_part parts[3];
+	struct ob_part parts[OB_PARTS_MAX];
 	struct ob_load_plan plan;
 	struct ob_content_sink *sinks;	/* drives, then BARs */
 	struct ob_mig_bar bars[BARS];	/* stages */
@@ -81,18 +80,14 @@ static int add_bar(struct ob_device *dev, struct ob_mig_load *load, unsigned i,
 		   struct ob_err *err)
 {
 	struct ob_mig_bar *stage = &load->bars[i];
-	void *base = NULL;
+	int r;
 
 	if (!dev->bars[i].base)
 		return 0;
 	stage->bar = &dev->pci.bars[i];
-	if (!load->dry)
-		base = mmap(NULL, stage->bar->size, PROT_READ | PROT_WRITE,
-			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (base == MAP_FAILED)
-		return ob_fail(err, errno, "room for BAR%u: %s", i,
-			       strerror(errno));
-	stage->base = base;
+	r = load->dry ? 0 : ob_mig_bar_init(stage, stage->bar);
+	if (r)
+		return ob_fail(err, -r, "room for BAR%u: %s", i, strerror(-r));
 	add_sink(load, &(struct ob_content_sink){
 		.id = { OB_CONTENT_BAR, i, stage->bar->size },
 		.put = ob_mig_bar_put, .arg = stage,
@@ -106,8 +101,7 @@ static void load_destroy(struct ob_device *dev, struct ob_mig_load *load)
 
 	ob_loader_destroy(load->loader);
 	for (i = 0; i < BARS; i++)
-		if (load->bars[i].base)
-			munmap(load->bars[i].base, load->bars[i].bar->size);
+		ob_mig_bar_finish(&load->bars[i]);
 	for (i = 0; i < dev->mig.nr_drives && !load->dry; i++)
 		if (ob_drive_has_content(ob_mig_drive(dev, i)))
 			ob_drive_stage_abort(ob_mig_drive(dev, i));
@@ -227,6 +221,17 @@ static void commit_part(void *to, const void *from,
 		memcpy(to, from, table->size);
 }
 
+static void commit_bar(struct ob_device *dev, const struct ob_mig_load *load,
+		       unsigned i)
+{
+	struct ob_mig_bar to = {
+		&dev->pci.bars[i], dev->bars[i].fd, dev->bars[i].base, 0
+	};
+
+	if (load->bars[i].base)
+		ob_mig_bar_commit(&load->bars[i], &to);
+}
+
 static void commit(struct ob_device *dev, const struct ob_mig_load *load)
 {
 	uint8_t intx_masked = dev->core->intx_masked;
@@ -236,8 +241,7 @@ static void commit(struct ob_device *dev, const struct ob_mig_load *load)
 	commit_part(dev->plain, part(load, "plain"), dev->cls->state);
 	commit_part(dev->hot, part(load, "hot"), dev->cls->hot);
 	for (i = 0; i < BARS; i++)
-		if (load->bars[i].base)
-			ob_mig_bar_commit(&load->bars[i], dev->bars[i].base);
+		commit_bar(dev, load, i);
 	ob_mig_core_commit(dev, part(load, "core"), intx_masked);
 	if (dev->cls->loaded)
 		dev->cls->loaded(dev);

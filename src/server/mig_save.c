@@ -20,14 +20,16 @@
 #include <string.h>
 
 #include "server/device_impl.h"
+#include "server/server.h"
 #include "server/session.h"
 #include "state/save.h"
 
 #define BARS 6u
 #define LOOK_EVERY_MS 1
+#define ENOUGH_NS 50000000u	/* of one answer, while the device runs */
 
 struct ob_mig_save {
-	struct ob_part parts[3];
+	struct ob_part parts[OB_PARTS_MAX];
 	struct ob_save_plan plan;
 	struct ob_content_source *contents;	/* drives, then BARs */
 	struct ob_mig_bar bars[BARS];
@@ -92,7 +94,8 @@ static void add_bars(struct ob_device *dev, struct ob_mig_save *save)
 		if (!dev->bars[i].base)
 			continue;
 		save->bars[i] = (struct ob_mig_bar){
-			&dev->pci.bars[i], dev->bars[i].base, 0
+			&dev->pci.bars[i], dev->bars[i].fd, dev->bars[i].base,
+			0
 		};
 		add_content(save, &(struct ob_content_source){
 			.id = { OB_CONTENT_BAR, i, dev->pci.bars[i].size },
@@ -102,16 +105,15 @@ static void add_bars(struct ob_device *dev, struct ob_mig_save *save)
 	}
 }
 
-unsigned ob_mig_parts(const struct ob_device *dev, struct ob_part parts[3])
+unsigned ob_mig_parts(const struct ob_device *dev,
+		      struct ob_part parts[OB_PARTS_MAX])
 {
-	unsigned n = 0;
+	unsigned i, n = ob_device_class_parts(dev->cls, parts);
 
-	parts[n++] = (struct ob_part){ "core", &ob_core_table, dev->core };
-	if (dev->cls->state)
-		parts[n++] = (struct ob_part){ "plain", dev->cls->state,
-					       dev->plain };
-	if (dev->cls->hot)
-		parts[n++] = (struct ob_part){ "hot", dev->cls->hot, dev->hot };
+	for (i = 0; i < n; i++)
+		parts[i].base = parts[i].table == dev->cls->state ? dev->plain :
+				parts[i].table == dev->cls->hot ? dev->hot :
+				dev->core;
 	return n;
 }
 
@@ -265,11 +267,14 @@ static void keep(struct ob_mig_save *save, unsigned pieces)
 
 /*
  * Fills up what is kept to `size` bytes.  0: it has that, or there is no more;
- * -EINPROGRESS: END would be next, and the drives are not free.
+ * -EINPROGRESS: END would be next, and the drives are not free.  Looking
+ * through zeros takes time and brings little, so in PRE_COPY, where a short
+ * answer does no harm, it is given up after a while.
  */
 static int collect(struct ob_device *dev, size_t size, struct ob_err *err)
 {
 	struct ob_mig_save *save = dev->mig.save;
+	uint64_t enough = ob_loop_now(dev->loop) + ENOUGH_NS;
 	size_t have, n;
 	unsigned count;
 	int r;
@@ -278,6 +283,8 @@ static int collect(struct ob_device *dev, size_t size, struct ob_err *err)
 		count = OB_REPLY_MORE;
 		n = ob_saver_read(save->saver, size - have, save->iov, &count);
 		keep(save, count);
+		if (n && !dev->mig.halted && ob_loop_now(dev->loop) > enough)
+			return 0;
 		if (n)
 			continue;
 		if (!ob_saver_wants_end(save->saver))
@@ -370,6 +377,8 @@ int ob_do_mig_read(struct ob_session *s, const struct ob_request *req,
 	int r = check_read(s, &req->mig);
 
 	(void)msg;
+	if (req->hdr.flags & OB_HDR_NO_REPLY)
+		size = 0;	/* what it takes away would be lost */
 	if (r == 0 && size == 0)
 		return put_answer(&s->reply, 0);
 	if (r || (r = keep_room(mig->save, size)))

@@ -8,6 +8,8 @@
 
 #include <outboard/device.h>
 
+#include "state/stream.h"
+
 /* Keys that every device has: socket, fd, id, msix, msi, rom, drain, incoming. */
 extern const struct ob_option ob_device_common_options[];
 
@@ -24,6 +26,13 @@ int ob_device_create(struct ob_loop *loop, const struct ob_device_class *cls,
  * a stale one is replaced, a live one refused) or fd=N.
  */
 int ob_device_listen(struct ob_device *dev, struct ob_err *err);
+
+/*
+ * The parts of a model's state that travel: core, plain, hot, those that it
+ * has, without bases.  Returns how many.
+ */
+unsigned ob_device_class_parts(const struct ob_device_class *cls,
+			       struct ob_part parts[OB_PARTS_MAX]);
 
 /* "unix:PATH" or "fd:N", for the ready line. */
 const char *ob_device_address(const struct ob_device *dev);

@@ -197,7 +197,7 @@ static const struct ob_device_class test_class = {
 };
 
 static struct rig *start(const char *options, const struct ob_pci *pci,
-			 bool busy)
+			 bool busy, struct rig *host)
 {
 	const struct ob_option *const tables[] = {
 		ob_device_common_options, NULL
@@ -222,7 +222,11 @@ static struct rig *start(const char *options, const struct ob_pci *pci,
 	assert_non_null(mkdtemp(rig->dir));
 	snprintf(rig->path, sizeof(rig->path), "%s/s", rig->dir);
 	snprintf(text, sizeof(text), "test,socket=%s%s", rig->path, options);
-	assert_int_equal(ob_loop_create(&params, &rig->loop, &err), 0);
+	rig->is_guest = host;
+	if (host)
+		rig->loop = host->loop;
+	else
+		assert_int_equal(ob_loop_create(&params, &rig->loop, &err), 0);
 	assert_int_equal(ob_options_parse(text, tables, &opts, &err), 0);
 	if (ob_device_create(rig->loop, &rig->cls, opts, &rig->dev, &err) ||
 	    ob_device_listen(rig->dev, &err))
@@ -232,12 +236,17 @@ static struct rig *start(const char *options, const struct ob_pci *pci,
 
 struct rig *rig_start(const char *options, const struct ob_pci *pci)
 {
-	return start(options, pci, false);
+	return start(options, pci, false, NULL);
 }
 
 struct rig *rig_start_busy(const char *options)
 {
-	return start(options, NULL, true);
+	return start(options, NULL, true, NULL);
+}
+
+struct rig *rig_start_beside(struct rig *host)
+{
+	return start("", NULL, false, host);
 }
 
 struct rig *rig_ready(void)
@@ -269,7 +278,8 @@ void rig_end(struct rig *rig)
 	while (!gone)
 		assert_int_equal(ob_loop_turn(rig->loop, true), 0);
 	ob_device_destroy(rig->dev);
-	ob_loop_destroy(rig->loop);
+	if (!rig->is_guest)
+		ob_loop_destroy(rig->loop);
 	unlink(rig->path);
 	rmdir(rig->dir);
 	free(rig->reply);

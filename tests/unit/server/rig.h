@@ -76,12 +76,15 @@ struct rig {
 	size_t len;
 	int fds[8];		/* that came with it */
 	unsigned nr_fds;
+	bool is_guest;		/* the loop is another rig's */
 };
 
 /* Options after the socket's, "" for none; pci NULL: test_pci. */
 struct rig *rig_start(const char *options, const struct ob_pci *pci);
 /* As above with a loop that never sleeps. */
 struct rig *rig_start_busy(const char *options);
+/* Another device on the loop of one that ends later. */
+struct rig *rig_start_beside(struct rig *host);
 /* Connected and negotiated. */
 struct rig *rig_ready(void);
 void rig_end(struct rig *rig);

@@ -70,7 +70,8 @@ int rig_mig_read(struct rig *rig, uint32_t size, void *buf, uint32_t *got)
 	assert_int_equal(answer[0], rig->len);
 	assert_int_equal(answer[1] + 8, rig->len);
 	assert_true(answer[1] <= size);
-	memcpy(buf, rig->reply + 8, answer[1]);
+	if (answer[1])
+		memcpy(buf, rig->reply + 8, answer[1]);
 	*got = answer[1];
 	return 0;
 }

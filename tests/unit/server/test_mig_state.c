@@ -189,7 +189,7 @@ static const struct failure {
 } failures[] = {
 	{ &disk.fail_track, "SC RP QW", false },
 	{ &disk.fail_stage, "SL", false },
-	{ &disk.fail_acquire, "SQ", false },
+	{ &disk.fail_acquire, "SQ SC RP QW", false },
 	{ NULL, "LS", true },			/* the model's check */
 };
 

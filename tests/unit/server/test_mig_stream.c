@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "fake_drive.h"
@@ -79,6 +79,7 @@ static void test_r24_a_loaded_device_is_the_saved_one(void **arg)
 	(void)arg;
 	fill(a, &from_disk);
 	fake_write(&to_disk, 7, 0x77);		/* of an earlier life */
+	memset(rig_state(b), 0x77, 256);
 	rig_save(a, &stream);
 	rig_load(b, &stream);
 	assert_int_equal(rig_mig_set(b, S_STOP), 0);
@@ -204,6 +205,47 @@ static void only_some_states_can_be_read_or_written(void **arg)
 	end(a);
 }
 
+/* Whatever was read, written or changed: the device goes on as it was. */
+static void a_session_can_be_called_off_at_any_byte(void **arg)
+{
+	struct stream whole = { 0 };
+	struct rig *a = start(&from_disk);
+	struct ob_core core;
+	uint8_t bytes[4096];
+	uint32_t got;
+	size_t at;
+
+	(void)arg;
+	fill(a, &from_disk);
+	rig_save(a, &whole);
+	core = *a->dev->core;
+	for (at = 0; at < whole.len; at += whole.len / 30 + 1) {
+		uint32_t len = at < sizeof(bytes) ? (uint32_t)at : 4096;
+
+		assert_int_equal(rig_mig_set(a, S_RUNNING), 0);
+		assert_int_equal(rig_mig_set(a, S_PRE), 0);
+		assert_int_equal(rig_mig_read(a, len, bytes, &got), 0);
+		if (at % 2)
+			assert_int_equal(rig_mig_set(a, S_PRE_P2P), 0);
+		assert_int_equal(rig_mig_set(a, S_RUNNING), 0);
+		assert_int_equal(rig_mig_set(a, S_COPY), 0);
+		assert_int_equal(rig_mig_read(a, len, bytes, &got), 0);
+		assert_int_equal(rig_mig_set(a, S_RESUMING), 0);
+		assert_int_equal(rig_mig_write(a, whole.bytes, (uint32_t)at), 0);
+		assert_memory_equal(a->dev->core, &core, sizeof(core));
+		assert_int_equal(rig_state(a)->regs[5], 0x1005);
+		rig_hang_up(a);
+		rig_connect(a);
+		assert_int_equal(rig_version(a, NULL), 0);
+		core.intx_masked = a->dev->core->intx_masked;
+		assert_memory_equal(a->dev->core, &core, sizeof(core));
+		assert_int_equal(rig_state(a)->regs[5], 0x1005);
+		assert_true(from_disk.active);
+	}
+	stream_free(&whole);
+	end(a);
+}
+
 static void more_than_was_agreed_is_refused(void **arg)
 {
 	struct rig *a = start(&from_disk);
@@ -241,6 +283,69 @@ static void a_small_limit_of_the_client_holds_in_both_directions(void **arg)
 	assert_int_equal(rig_mig_write(rig, bytes, 513), EINVAL);
 	assert_int_equal(rig_mig_write(rig, bytes, 512), 0);
 	rig_end(rig);
+}
+
+static uint64_t data_size(struct rig *rig)
+{
+	uint64_t size;
+
+	assert_int_equal(rig_feature(rig, 16, GET | 9, "", 0), 0);
+	assert_int_equal(rig->len, 16);
+	memcpy(&size, rig->reply + 8, sizeof(size));
+	return size;
+}
+
+static void zeros_of_a_bar_replace_what_was_there(void **arg)
+{
+	struct stream stream = { 0 };
+	struct rig *a = start(&from_disk), *b = start(&to_disk);
+
+	(void)arg;
+	memset((uint8_t *)ob_dev_bar_memory(b->dev, 0) + 0x1000, 0x77, 0x1000);
+	rig_save(a, &stream);
+	rig_load(b, &stream);
+	assert_int_equal(rig_mig_set(b, S_STOP), 0);
+	expect_same(a, b);
+	stream_free(&stream);
+	end(a);
+	end(b);
+}
+
+static void what_was_never_written_takes_no_memory(void **arg)
+{
+	struct stream stream = { 0 };
+	struct rig *a = start(&from_disk), *b = start(&to_disk);
+	struct stat st;
+
+	(void)arg;
+	assert_true(data_size(a) < 0x1000 + FAKE_SIZE + 2048);
+	rig_save(a, &stream);
+	rig_load(b, &stream);
+	assert_int_equal(rig_mig_set(b, S_STOP), 0);
+	assert_int_equal(fstat(a->dev->bars[0].fd, &st), 0);
+	assert_int_equal(st.st_blocks, 0);
+	assert_int_equal(fstat(b->dev->bars[0].fd, &st), 0);
+	assert_int_equal(st.st_blocks, 0);
+	stream_free(&stream);
+	end(a);
+	end(b);
+}
+
+static void what_nobody_would_hear_is_not_taken(void **arg)
+{
+	struct stream whole = { 0 }, rest = { 0 };
+	struct rig *a = start(&from_disk);
+	uint32_t ask[2] = { 8 + 100, 100 };
+
+	(void)arg;
+	rig_save(a, &whole);
+	assert_int_equal(rig_mig_set(a, S_COPY), 0);
+	rig_send(a, MIG_READ, NO_REPLY, ask, sizeof(ask), NULL, 0);
+	rig_read_all(a, &rest, 4096);
+	assert_int_equal(rest.len, whole.len);
+	stream_free(&whole);
+	stream_free(&rest);
+	end(a);
 }
 
 static void content_goes_while_the_device_runs(void **arg)
@@ -290,16 +395,6 @@ static void precopy_info_is_for_precopy_and_for_those_who_agreed(void **arg)
 	assert_int_equal(rig_feature(plain, 24, GET | 0xfb00, "", 0), ENOTTY);
 	assert_int_equal(rig_feature(plain, 264, GET | 0xfb01, "", 0), ENOTTY);
 	rig_end(plain);
-}
-
-static uint64_t data_size(struct rig *rig)
-{
-	uint64_t size;
-
-	assert_int_equal(rig_feature(rig, 16, GET | 9, "", 0), 0);
-	assert_int_equal(rig->len, 16);
-	memcpy(&size, rig->reply + 8, sizeof(size));
-	return size;
 }
 
 static void the_size_that_is_told_is_not_too_small(void **arg)
@@ -379,9 +474,13 @@ int main(void)
 		cmocka_unit_test(nothing_is_read_or_written_with_size_0),
 		cmocka_unit_test(after_the_end_a_read_gives_nothing),
 		cmocka_unit_test(only_some_states_can_be_read_or_written),
+		cmocka_unit_test(a_session_can_be_called_off_at_any_byte),
 		cmocka_unit_test(more_than_was_agreed_is_refused),
 		cmocka_unit_test(
 			a_small_limit_of_the_client_holds_in_both_directions),
+		cmocka_unit_test(zeros_of_a_bar_replace_what_was_there),
+		cmocka_unit_test(what_was_never_written_takes_no_memory),
+		cmocka_unit_test(what_nobody_would_hear_is_not_taken),
 		cmocka_unit_test(content_goes_while_the_device_runs),
 		cmocka_unit_test(
 			precopy_info_is_for_precopy_and_for_those_who_agreed),

@@ -5,18 +5,27 @@
 #include "socket_args.h"
 #include "tools.h"
 
-int tool_socket_args(const struct ob_arg *table, void *into, int argc,
-		     char **argv, const char **path)
+int tool_words_args(const struct ob_arg *table, void *into, int argc,
+		    char **argv, const char *what, int count,
+		    const char **words)
 {
 	struct ob_err err = { 0 };
 	int first = ob_args_parse(table, into, argc, argv, &err);
 
-	if (first >= 0 && argc - first != 1)
-		first = ob_fail(&err, EINVAL, "exactly one SOCKET is needed");
+	if (first >= 0 && argc - first != count)
+		first = ob_fail(&err, EINVAL, "exactly %s needed", what);
 	if (first < 0)
 		return tool_misused(argv[0], &err);
-	*path = argv[first];
+	for (int i = 0; i < count; i++)
+		words[i] = argv[first + i];
 	return TOOL_OK;
+}
+
+int tool_socket_args(const struct ob_arg *table, void *into, int argc,
+		     char **argv, const char **path)
+{
+	return tool_words_args(table, into, argc, argv, "one SOCKET is", 1,
+			       path);
 }
 
 int tool_parse_seconds(const char *value, double *seconds, struct ob_err *err)

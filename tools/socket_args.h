@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The command line of verbs that connect to one device: SOCKET [options]. */
+/* The command line of verbs that connect to devices: SOCKET [options]. */
 #ifndef TOOLS_SOCKET_ARGS_H
 #define TOOLS_SOCKET_ARGS_H
 
@@ -7,7 +7,14 @@
 
 #include "daemon/args.h"
 
-/* TOOL_OK, or TOOL_USAGE after having said what is wrong. */
+/*
+ * Options, then exactly `count` words; what: how the message calls them.
+ * TOOL_OK, or TOOL_USAGE after having said what is wrong.
+ */
+int tool_words_args(const struct ob_arg *table, void *into, int argc,
+		    char **argv, const char *what, int count,
+		    const char **words);
+/* The same for one SOCKET. */
 int tool_socket_args(const struct ob_arg *table, void *into, int argc,
 		     char **argv, const char **path);
 

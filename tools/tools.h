@@ -54,4 +54,12 @@ void tool_bench_help(FILE *out);
 int tool_bench_mmio(int argc, char **argv);
 void tool_bench_mmio_help(FILE *out);
 
+/* migrate.c, save.c, load.c: a device that moves */
+int tool_migrate(int argc, char **argv);
+void tool_migrate_help(FILE *out);
+int tool_save(int argc, char **argv);
+void tool_save_help(FILE *out);
+int tool_load(int argc, char **argv);
+void tool_load_help(FILE *out);
+
 #endif

@@ -267,10 +267,13 @@ int ob_client_mig_info(struct ob_client *client, struct ob_client_mig *info,
 int ob_client_mig_get(struct ob_client *client,
 		      enum ob_client_mig_state *state, struct ob_err *err);
 /*
- * Returns when the new state is reached.  After a failure ask for the state:
- * it may be the old one, one on the way, or ERROR.  err has the server's own
- * words where it gives them.
+ * Returns when the new state is reached, and waits for that at least
+ * OB_CLIENT_MIG_TIMEOUT_MS, as do read and write: a device ends what is under
+ * way, and flushes.  After a failure ask for the state: it may be the old one,
+ * one on the way, or ERROR.  err has the server's own words where it gives
+ * them; so it has for the functions below, as far as mig_write.
  */
+#define OB_CLIENT_MIG_TIMEOUT_MS 10000
 int ob_client_mig_set(struct ob_client *client,
 		      enum ob_client_mig_state state, struct ob_err *err);
 /*
@@ -279,6 +282,11 @@ int ob_client_mig_set(struct ob_client *client,
  */
 int ob_client_mig_read(struct ob_client *client, void *buf, size_t len,
 		       size_t *got, struct ob_err *err);
+/* The same without a copy: *data is the client's, until its next call. */
+int ob_client_mig_read_view(struct ob_client *client, size_t len,
+			    const void **data, size_t *got,
+			    struct ob_err *err);
+/* Longer ones than the agreed maximum are split. */
 int ob_client_mig_write(struct ob_client *client, const void *buf, size_t len,
 			struct ob_err *err);
 /* Bytes that STOP_COPY would have to send now, an estimate. */
@@ -297,6 +305,7 @@ int ob_client_mig_precopy(struct ob_client *client, uint64_t *initial,
  * ORs into bitmap, bit n for the page at iova + n * page, and takes what it
  * tells out of the log; page is any power of two, bitmap has one bit for
  * each begun page, in whole 64-bit words.  Long ranges take several messages.
+ * After a failed report some bits may be lost: take every page as dirty.
  */
 struct ob_client_range {
 	uint64_t iova, length;

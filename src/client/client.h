@@ -53,6 +53,7 @@ struct ob_client {
 	unsigned served_sending;	/* of them, since all was sent */
 
 	struct ob_client_version version;
+	bool precopy_info, error_text;	/* what Outboard's servers add */
 	char *json;
 	struct client_region *regions[OB_CLIENT_MAX_REGIONS];
 
@@ -95,6 +96,22 @@ int client_command(struct ob_client *client, uint16_t cmd, const void *payload,
 /* A question of len bytes whose answer is as long and takes their place. */
 int client_query(struct ob_client *client, uint16_t cmd, void *bytes,
 		 size_t len, struct ob_err *err);
+
+/*
+ * migration.c: DEVICE_FEATURE.  flags: the feature with GET, SET or PROBE;
+ * room: payload that the answer may have behind struct ob_feature.  min_reply
+ * and *reply as for client_call, min_reply without struct ob_feature; with 0
+ * the answer may be empty.
+ */
+int client_feature(struct ob_client *client, uint32_t flags, const void *data,
+		   size_t len, size_t room, size_t min_reply,
+		   struct ob_msg *reply, struct ob_err *err);
+/* After reply was an error: adds the server's own words to err. */
+void client_add_error_text(struct ob_client *client,
+			   const struct ob_msg *reply, struct ob_err *err);
+/* Is the feature there?  No answer but an error is an error here. */
+int client_probe(struct ob_client *client, uint32_t feature, bool *there,
+		 struct ob_err *err);
 
 /* wait.c: sends what is kept; or waits until want has arrived. */
 int client_wait_sent(struct ob_client *client, struct ob_err *err);

@@ -109,6 +109,8 @@ static int take_answer(struct ob_client *client, struct ob_msg *reply,
 		return ob_fail(err, ENOMEM, "out of memory");
 	client->version.json = client->json;
 	agree(&client->version, &answer, &caps, max_xfer);
+	client->precopy_info = caps.precopy_info;
+	client->error_text = caps.error_text;
 	return twin && caps.twin_socket ? take_twin(client, &caps, reply, err)
 					: 0;
 }

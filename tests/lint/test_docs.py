@@ -38,3 +38,8 @@ def test_named_files_exist():
             if not (tree.TOP / path).exists():
                 problems.append(f"{tree.name(page)}: {path}")
     tree.report(problems)
+
+
+def test_the_embedding_example_is_the_one_that_is_tested():
+    code = (tree.TOP / "tests/unit/client/embedding_example.c").read_text().split("\n\n", 1)[1]
+    assert f"```c\n{code}```" in (tree.TOP / "docs/embedding.md").read_text()

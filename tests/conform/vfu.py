@@ -366,10 +366,10 @@ class Client:
                 return out
         raise AssertionError("no end after %d bytes" % len(out))
 
-    def saved(self):
+    def saved(self, size=65536):
         """The stream of a device, which is left in STOP_COPY."""
         self.set_state(STOP_COPY)
-        return self.stream()
+        return self.stream(size)
 
     def mig_write(self, data, size=65536):
         """In messages of size bytes, many at a time; False if one failed."""

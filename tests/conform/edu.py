@@ -34,9 +34,11 @@ def fetch(client, source, count):
 
 
 def store(client, dest, count):
-    """The buffer to guest memory."""
-    start(client, BUFFER, dest, count, RUN | TO_GUEST)
-    done(client)
+    """The buffer to guest memory, again and again if that is longer."""
+    for at in range(0, count, 4096):
+        start(client, BUFFER, dest + at, min(4096, count - at),
+              RUN | TO_GUEST)
+        done(client)
 
 
 def copy(client, source, dest, count):

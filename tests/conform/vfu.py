@@ -137,8 +137,7 @@ def log_start(page=4096, ranges=(), count=None, flags=FEATURE_SET,
     """ranges: (iova, length); none are all that is mapped"""
     data = struct.pack("<QII", page, len(ranges) if count is None else count,
                        0)
-    for iova, length in ranges:
-        data += struct.pack("<QQ", iova, length)
+    data += b"".join(struct.pack("<QQ", *one) for one in ranges)
     return feature(LOG_START, flags, data, argsz)
 
 
@@ -399,9 +398,10 @@ class Client:
         assert struct.unpack_from("<IIQQQ", got.payload) == (
             32 + size, LOG_REPORT | FEATURE_GET, iova, length, page)
         assert len(got.payload) == 32 + size
-        bits = int.from_bytes(got.payload[32:], "little")
-        assert bits >> ((length + page - 1) // page) == 0, "bits behind it"
-        return {n for n in range(bits.bit_length()) if bits >> n & 1}
+        bits = {8 * at + n for at, byte in enumerate(got.payload[32:]) if byte
+                for n in range(8) if byte >> n & 1}
+        assert not bits or max(bits) < (length + page - 1) // page
+        return bits
 
     def alive(self):
         """A barrier, and a check that the stream is in order."""

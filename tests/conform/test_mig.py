@@ -158,8 +158,7 @@ def test_many_times(mig):
 def test_read_where_nothing_is_read(mig, where, error_size):
     enter(mig, where)
     for size in (0, 1, 8, 4096, 1 << 20, 0xffffffff):
-        error_size(mig.request(vfu.MIG_READ, vfu.mig(
-            size, argsz=min(8 + size, 0xffffffff))), 8)
+        error_size(mig.request(vfu.MIG_READ, vfu.mig(size)), 8)
     assert mig.state() == where
 
 
@@ -173,9 +172,9 @@ def test_read_in_pieces(mig, size):
     mig.set_state(STOP, STOP_COPY)
     if size == 1:           # many at a time, or it takes long
         got = b""
-        for _ in range(0, len(want) + 1000, 1000):
+        for _ in range(0, len(want) + vfu.BATCH, vfu.BATCH):
             idents = [mig.post(vfu.MIG_READ, vfu.mig(1))
-                      for _ in range(1000)]
+                      for _ in range(vfu.BATCH)]
             for ident in idents:
                 reply = mig.reply()
                 vfu.check_echo(reply, vfu.MIG_READ, ident)
@@ -218,8 +217,7 @@ def test_r2_read_sizes(mig, error_size):
     mig.set_state(STOP, STOP_COPY)
     most = mig.caps.get("max_data_xfer_size", 1 << 20)
     for size in (most + 1, most * 2, 1 << 31, 0xfffffff8, 0xffffffff):
-        error_size(mig.request(vfu.MIG_READ, vfu.mig(
-            size, argsz=min(8 + size, 0xffffffff))), 8)
+        error_size(mig.request(vfu.MIG_READ, vfu.mig(size)), 8)
     assert mig.stream(most) == want
 
 
@@ -233,9 +231,10 @@ def test_r2_read_sizes_of_a_small_client(mig, connect, most):
     client.set_state(STOP_COPY)
     got = client.request(vfu.MIG_READ, vfu.mig(most + 1))
     assert got.flags & vfu.ERROR or len(got.payload) <= 8 + most
-    client.set_state(STOP)
-    client.set_state(STOP_COPY)
-    assert len(client.mig_read(most)) == most
+    client.set_state(STOP, STOP_COPY)
+    whole = client.stream(most)
+    assert whole
+    client.load(whole, most)
 
 
 def test_r2_read_argsz(mig, error_size):
@@ -462,11 +461,18 @@ def test_r25_pieces_lost_repeated_and_swapped(mig):
 
 def test_r25_bits(mig):
     """A bit that is wrong is noticed, or it made no difference: then the
-    device saves what the right stream makes it save."""
+    device saves what the right stream makes it save, unless it has a clock
+    and never saves the same."""
     want = marks.leave(mig, 11)
     whole = mig.saved()
-    mig.load(whole)
-    again = mig.saved()
+
+    def saved_again():
+        mig.ok(vfu.RESET)
+        mig.load(whole)
+        return mig.saved()
+
+    again = saved_again()
+    steady = again == saved_again()
     rng = random.Random(3)
     places = [*range(0, min(48, len(whole)))]
     places += [rng.randrange(len(whole)) for _ in range(100)]
@@ -480,7 +486,7 @@ def test_r25_bits(mig):
             assert mig.state() in (FAILED, RESUMING)
         else:
             assert marks.found(mig) == want
-            assert mig.saved() == again, "byte %d" % at
+            assert mig.saved() == again or not steady, "byte %d" % at
     mig.ok(vfu.RESET)
     marks.works(mig)
 

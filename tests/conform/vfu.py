@@ -51,6 +51,10 @@ STATES = ["ERROR", "STOP", "RUNNING", "STOP_COPY", "RESUMING", "RUNNING_P2P",
 # A reply that does not come within this many seconds does not come.
 PATIENCE = 20
 
+# So many small requests and replies fit into the sockets' buffers: a server
+# may stop reading while its replies are not read.
+BATCH = 64
+
 QEMU_CAPS = {
     "pgsizes": 4096,
     "max_msg_fds": 16,
@@ -158,8 +162,9 @@ def log_report(iova, length, page=4096, argsz=None, flags=FEATURE_GET):
 
 
 def mig(size, data=b"", argsz=None):
-    return struct.pack("<II", 8 + size if argsz is None else argsz,
-                       size) + data
+    if argsz is None:
+        argsz = min(8 + size, 0xffffffff)
+    return struct.pack("<II", argsz, size) + data
 
 
 def message(cmd, payload=b"", ident=0, flags=0, size=None):
@@ -373,7 +378,7 @@ class Client:
     def mig_write(self, data, size=65536):
         """In messages of size bytes, many at a time; False if one failed."""
         pieces = [data[at:at + size] for at in range(0, len(data), size)]
-        batch = max(1, 65536 // (size + 24))
+        batch = max(1, min(BATCH, 65536 // (size + 24)))
         for at in range(0, len(pieces), batch):
             some = pieces[at:at + batch]
             idents = [self.post(MIG_WRITE, mig(len(p), p)) for p in some]

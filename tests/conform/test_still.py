@@ -327,11 +327,17 @@ SLOW = "delay:%d:mem:16M"
 
 
 @pytest.fixture
-def serve(request, tmp_path):
+def serve(request, tmp_path, servers):
     """serve(options, ...): our server of NVMe disks; a client of each."""
     option = request.config.getoption
     if option("--socket") or option("--server-cmd"):
         pytest.skip("needs a server with drives of its own")
+    usual = servers("nvme")
+    usual.start()
+    with vfu.Client(usual.path) as client:
+        client.negotiate()
+        if not client.offers():
+            pytest.skip("the device offers no migration")
     ended = []
 
     def make(*devices):
@@ -354,8 +360,6 @@ def serve(request, tmp_path):
             clients.append(vfu.Client(path))
             clients[-1].negotiate()
             clients[-1].flags = clients[-1].offers()
-            if not clients[-1].flags:
-                pytest.skip("the device offers no migration")
         return clients
 
     yield make

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A device that stands still answers everything and does nothing (D8)."""
 
+import mmap
 import os
 import select
 import subprocess
@@ -541,6 +542,69 @@ def test_r26_commands_that_were_not_fetched(serve, memory):
     assert sorted(two.completion() for _ in cids) == [(c, 0) for c in cids]
 
 
+def doorbells(client):
+    """The page of doorbells, as a client maps it."""
+    fields, got = client.region(0, 4096)
+    if not got.fds:
+        pytest.skip("doorbells cannot be mapped")
+    return mmap.mmap(got.fds[0], 4096, offset=fields[5] + nvme.DOORBELLS)
+
+
+def rung(one, source, lba, when):
+    """A command whose doorbell is written in memory, which no message tells
+    of, just before the device stands still or just after."""
+    if when == "after":
+        source.set_state(STOP)
+    cid = one.read_block(lba, 0x110000)
+    source.set_state(STOP)
+    assert when == "before" or one.nothing_completed()
+    return cid
+
+
+before_and_after = pytest.mark.parametrize("when", ["before", "after"])
+
+
+@before_and_after
+def test_r29_doorbells_in_mapped_memory(serve, memory, when):
+    """Seen when the device runs again, here as well as elsewhere."""
+    source, = serve("drive=mem:16M,doorbells=mapped")
+    target, = serve("drive=mem:16M,doorbells=mapped")
+    guest = memory(2 * MIB)
+    for client in (source, target):
+        client.ok(vfu.DMA_MAP, vfu.dma_map(0, 2 * MIB), [guest.fd])
+    one = nvme.Disk(source, guest.view)
+    one.use_mapped(doorbells(source))
+    for lba in range(40):
+        cid = rung(one, source, lba, when)
+        source.set_state(RUNNING)
+        assert one.completion_of(cid) == 0
+    cid = rung(one, source, 2, when)
+    two = moved(source, target, one)
+    target.set_state(RUNNING)
+    two.use_mapped(doorbells(target))
+    assert two.completion_of(cid) == 0
+    assert two.completion_of(two.read_block(3, 0x110000)) == 0
+
+
+@before_and_after
+def test_r29_doorbells_in_the_guests_memory(serve, memory, when):
+    """Shadow doorbells."""
+    source, target, one, _ = pair(serve, memory, "drive=mem:16M")
+    one.use_shadow()
+    assert one.completion_of(one.read_block(0, 0x110000)) == 0
+    one.tell = False
+    for lba in range(40):
+        cid = rung(one, source, lba, when)
+        source.set_state(RUNNING)
+        assert one.completion_of(cid) == 0
+    cid = rung(one, source, 1, when)
+    two = moved(source, target, one)
+    target.set_state(RUNNING)
+    assert two.completion_of(cid) == 0
+    two.tell = True
+    assert two.completion_of(two.read_block(2, 0x110000)) == 0
+
+
 def test_r28_commands_of_a_cancelled_move(serve, memory):
     """The source goes on with what it had in flight, each once."""
     source, _, one, view = pair(
@@ -622,13 +686,12 @@ def test_content_that_changes_during_precopy(serve, memory):
         assert view[0x110000:0x111000] == data
 
 
-@pytest.mark.parametrize("turns", [12])
-def test_r28_a_disk_to_and_fro(serve, memory, turns):
+def test_r28_a_disk_to_and_fro(serve, memory):
     """With writes in flight at each hop, and all of them there at the end."""
     source, target, disk, view = pair(
         serve, memory, "drive=delay:20000:mem:16M,drain=0")
     want = {}
-    for turn in range(turns):
+    for turn in range(12):
         want[8 * turn] = os.urandom(4096)
         at = 0x100000 + 4096 * turn
         view[at:at + 4096] = want[8 * turn]
@@ -641,3 +704,70 @@ def test_r28_a_disk_to_and_fro(serve, memory, turns):
     for lba, data in want.items():
         assert disk.completion_of(disk.read_block(lba, 0x180000, 8)) == 0
         assert view[0x180000:0x181000] == data
+
+
+# Every page that a disk writes is in the log, whichever way it takes.
+
+@pytest.fixture(params=["mem", "file", "delay", "file_slow"])
+def drive(request, tmp_path):
+    image = tmp_path / "image"
+    image.write_bytes(os.urandom(16 * MIB))
+    return {"mem": "mem:16M", "file": "file:%s" % image,
+            "delay": SLOW % 20000,
+            "file_slow": "delay:20000:file:%s" % image}[request.param]
+
+
+def changed(before, after):
+    return {at // 4096 for at in range(0, len(before), 4096)
+            if before[at:at + 4096] != after[at:at + 4096]}
+
+
+@pytest.mark.parametrize("shadow", [False, True],
+                         ids=["doorbells", "shadow_doorbells"])
+def test_log_of_a_disk(serve, memory, drive, shadow):
+    """What differs and was not written by us was written by the device."""
+    client, = serve("drive=" + drive)
+    if not client.logs():
+        pytest.skip("the device offers no dirty log")
+    one = disk(client, memory)
+    if shadow:
+        one.use_shadow()
+    client.ok(vfu.FEATURE, vfu.log_start())
+    ours = {at // 4096 for at in (nvme.RINGS[0][0], nvme.RINGS[1][0],
+                                  nvme.LIST, nvme.SHADOW)}
+    for lba, address, blocks in ((0, 0x100000, 8), (9, 0x110200, 1),
+                                 (100, 0x120e00, 16), (1000, 0x130000, 256),
+                                 (5, 0x15f800, 100)):
+        one.memory[0x100000:] = os.urandom(MIB)
+        before = bytes(one.memory)
+        assert one.completion_of(one.read_block(lba, address, blocks)) == 0
+        one.admin(nvme.IDENTIFY, 0x1f0000, 0, 1)
+        after = bytes(one.memory)
+        assert changed(before[MIB:], after[MIB:])
+        got = client.report(0, 2 * MIB)
+        assert changed(before, after) - ours <= got
+        pages = set(range(address // 4096,
+                          (address + blocks * 512 - 1) // 4096 + 1))
+        assert pages <= got
+        assert len(got) <= len(pages) + 8, "much that is clean"
+
+
+def test_log_of_a_disk_that_stops(serve, memory):
+    """With reads under way, in rounds, to the last report after the stop."""
+    client, = serve("drive=delay:5000:mem:16M,drain=900")
+    if not client.logs():
+        pytest.skip("the device offers no dirty log")
+    one = disk(client, memory)
+    client.ok(vfu.FEATURE, vfu.log_start())
+    one.memory[0x100000:] = os.urandom(MIB)
+    before, seen = bytes(one.memory), set()
+    for i in range(20):
+        one.read_block(8 * i, 0x100000 + 8192 * i, 8)
+        seen |= client.report(0, 2 * MIB)
+    client.set_state(STOP)
+    after = bytes(one.memory)
+    seen |= client.report(0, 2 * MIB)
+    ours = {at // 4096 for at in (nvme.RINGS[1][0], nvme.LIST)}
+    assert changed(before, after) - ours <= seen
+    assert client.report(0, 2 * MIB) == set()
+    assert bytes(one.memory) == after

@@ -706,6 +706,65 @@ def test_r28_a_disk_to_and_fro(serve, memory):
         assert view[0x180000:0x181000] == data
 
 
+# An image that both have: one of them at a time.
+
+def shared(serve, memory, tmp_path, wrap=""):
+    """As pair, on one image file."""
+    image = tmp_path / "image"
+    image.write_bytes(bytes(16 * MIB))
+    source, = serve("drive=%sfile:%s,drain=0" % (wrap, image))
+    target, = serve("drive=file:%s,incoming=on" % image)
+    guest = memory(2 * MIB)
+    for client in (source, target):
+        client.ok(vfu.DMA_MAP, vfu.dma_map(0, 2 * MIB), [guest.fd])
+    return source, target, nvme.Disk(source, guest.view), guest.view
+
+
+@pytest.mark.parametrize("wrap", ["", "delay:50000:"],
+                         ids=["file", "slow_file"])
+def test_r26_an_image_changes_hands(serve, memory, tmp_path, wrap):
+    """With writes in flight; and the one that gave it away cannot run."""
+    source, target, one, view = shared(serve, memory, tmp_path, wrap)
+    view[0x100000:0x108000] = pattern = os.urandom(0x8000)
+    cids = [one.write_block(8 * i, 0x100000 + 4096 * i, 8) for i in range(8)]
+    two = moved(source, target, one)
+    target.set_state(RUNNING)
+    cids += [two.read_block(8 * i, 0x110000 + 4096 * i, 8) for i in range(8)]
+    assert sorted(two.completion() for _ in cids) == [(c, 0) for c in cids]
+    assert view[0x110000:0x118000] == pattern
+    assert source.try_state(RUNNING).flags & vfu.ERROR
+    assert source.state() == STOP
+    assert two.completion_of(two.write_block(64, 0x100000, 8)) == 0
+
+
+def test_r28_an_image_that_nobody_took(serve, memory, tmp_path):
+    """All of the stream was read, and the source goes on all the same; from
+    then on the other one cannot."""
+    source, target, one, view = shared(serve, memory, tmp_path)
+    view[0x100000:0x101000] = pattern = os.urandom(4096)
+    whole = source.saved(MIB)
+    target.load(whole, MIB)
+    source.set_state(RUNNING)
+    assert one.completion_of(one.write_block(0, 0x100000, 8)) == 0
+    assert target.try_state(RUNNING).flags & vfu.ERROR
+    assert target.state() == STOP
+    assert one.completion_of(one.read_block(0, 0x110000, 8)) == 0
+    assert view[0x110000:0x111000] == pattern
+
+
+def test_an_image_without_the_whole_stream(serve, memory, tmp_path):
+    """Who has not got the end has not got the image: the source holds it."""
+    source, target, one, _ = shared(serve, memory, tmp_path)
+    whole = source.saved(MIB)
+    source.set_state(STOP, STOP_COPY)
+    part = source.mig_read(len(whole) - 1)
+    target.set_state(RESUMING)
+    target.mig_write(part, MIB)
+    assert target.try_state(RUNNING).flags & vfu.ERROR
+    source.set_state(RUNNING)
+    assert one.completion_of(one.read_block(0, 0x110000)) == 0
+
+
 # Every page that a disk writes is in the log, whichever way it takes.
 
 @pytest.fixture(params=["mem", "file", "delay", "file_slow"])

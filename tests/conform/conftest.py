@@ -10,7 +10,9 @@ Tests that need more than the protocol (a device with a DMA engine; a server
 that we started) are skipped where that is missing.
 """
 
+import mmap
 import os
+import random
 import shlex
 import signal
 import subprocess
@@ -129,14 +131,16 @@ def make_server(kind, folder, config):
 
 @pytest.fixture(scope="session")
 def servers(request, tmp_path_factory):
-    """servers(kind): one of each kind for the whole run."""
+    """servers(kind): one of each kind for the whole run, and another one
+    for another role."""
     made = {}
 
-    def get(kind):
-        if kind not in made:
-            made[kind] = make_server(kind, tmp_path_factory.mktemp(kind),
-                                     request.config)
-        return made[kind]
+    def get(kind, role=""):
+        key = kind + role
+        if key not in made:
+            made[key] = make_server(kind, tmp_path_factory.mktemp(key),
+                                    request.config)
+        return made[key]
 
     yield get
     for server in made.values():
@@ -146,7 +150,10 @@ def servers(request, tmp_path_factory):
 @pytest.fixture
 def server(request, servers):
     """Alive before and after, with as many open fds as when it began (R1)."""
-    one = servers(request.param)
+    yield from watched(servers(request.param))
+
+
+def watched(one):
     one.start()
     yield one
     if not one.process:
@@ -159,13 +166,19 @@ def server(request, servers):
 
 
 @pytest.fixture
-def connect(server):
-    """connect(): a new connection; connect.no_more() closes all of them, as
-    the end of the test does."""
+def twin_server(request, server, servers):
+    """A second one of the same kind, watched like the first."""
+    if not server.process:
+        pytest.skip("needs a second server")
+    yield from watched(servers(request.node.callspec.params["server"],
+                               "-twin"))
+
+
+def connector(path):
     clients = []
 
     def make(where=None):
-        clients.append(vfu.Client(where or server.path))
+        clients.append(vfu.Client(where or path))
         return clients[-1]
 
     def no_more():
@@ -178,6 +191,13 @@ def connect(server):
 
 
 @pytest.fixture
+def connect(server):
+    """connect(): a new connection; connect.no_more() closes all of them, as
+    the end of the test does."""
+    yield from connector(server.path)
+
+
+@pytest.fixture
 def client(connect):
     """A client that has agreed on a version with the server."""
     made = connect()
@@ -185,14 +205,104 @@ def client(connect):
     return made
 
 
+def is_edu(client):
+    return client.read(vfu.CONFIG, 0, 4) == b"\x34\x12\xe8\x11"
+
+
 @pytest.fixture
 def edu(client):
     """A client whose device is edu, which has registers that DMA."""
-    if client.read(vfu.CONFIG, 0, 4) != b"\x34\x12\xe8\x11":
+    if not is_edu(client):
         pytest.skip("needs the edu device")
     client.ok(vfu.RESET)
     client.write_int(vfu.CONFIG, 4, 6, 2)
     yield client
+
+
+def migrating(client):
+    """As after a reset; skips without migration."""
+    client.flags = client.offers()
+    if not client.flags:
+        pytest.skip("the device offers no migration")
+    client.ok(vfu.RESET)
+    client.write_int(vfu.CONFIG, 4, 6, 2)
+    return client
+
+
+@pytest.fixture
+def mig(client):
+    """A client whose device offers migration, in RUNNING.  client.flags:
+    what of it."""
+    return migrating(client)
+
+
+@pytest.fixture
+def twin(mig, twin_server):
+    """Another device like it."""
+    for connect in connector(twin_server.path):
+        made = connect()
+        made.negotiate()
+        yield migrating(made)
+
+
+@pytest.fixture
+def edu_mig(mig):
+    if not is_edu(mig):
+        pytest.skip("needs the edu device")
+    return mig
+
+
+@pytest.fixture
+def log(client):
+    """A client whose device offers a dirty log."""
+    if not client.logs():
+        pytest.skip("the device offers no dirty log")
+    return client
+
+
+@pytest.fixture
+def edu_log(log, edu):
+    return edu
+
+
+@pytest.fixture
+def eventfd():
+    made = []
+
+    def make():
+        made.append(os.eventfd(0, os.EFD_NONBLOCK))
+        return made[-1]
+
+    yield make
+    for fd in made:
+        os.close(fd)
+
+
+class Memory:
+    """A memfd, and our view of it."""
+
+    def __init__(self, size=1 << 20, seed=0):
+        self.fd = os.memfd_create("guest")
+        os.ftruncate(self.fd, size)
+        self.view = mmap.mmap(self.fd, size)
+        self.view[:] = random.Random(seed).randbytes(size)
+
+    def close(self):
+        self.view.close()
+        os.close(self.fd)
+
+
+@pytest.fixture
+def memory():
+    made = []
+
+    def make(size=1 << 20, seed=0):
+        made.append(Memory(size, seed))
+        return made[-1]
+
+    yield make
+    for m in made:
+        m.close()
 
 
 @pytest.fixture

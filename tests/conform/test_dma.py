@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Guest memory: the map, and a device that uses it."""
 
-import mmap
 import os
 import random
 import struct
@@ -9,40 +8,10 @@ import struct
 import pytest
 
 import vfu
+from edu import (BUFFER, COMMAND, COUNT, DEST, RUN, SOURCE, TO_GUEST, copy,
+                 idle, start)
 
 MIB = 1 << 20
-
-# edu: registers in BAR0, and the buffer that they name by this address
-SOURCE, DEST, COUNT, COMMAND = 0x80, 0x88, 0x90, 0x98
-RUN, TO_GUEST, WITH_IRQ = 1, 2, 4
-BUFFER = 0x40000
-
-
-class Memory:
-    """A memfd, and our view of it."""
-
-    def __init__(self, size=MIB, seed=0):
-        self.fd = os.memfd_create("guest")
-        os.ftruncate(self.fd, size)
-        self.view = mmap.mmap(self.fd, size)
-        self.view[:] = random.Random(seed).randbytes(size)
-
-    def close(self):
-        self.view.close()
-        os.close(self.fd)
-
-
-@pytest.fixture
-def memory():
-    made = []
-
-    def make(size=MIB, seed=0):
-        made.append(Memory(size, seed))
-        return made[-1]
-
-    yield make
-    for m in made:
-        m.close()
 
 
 def refused(client, cmd, payload, fds=()):
@@ -180,25 +149,6 @@ def test_shadow_ram_storm(client, memory):
 
 
 # With a device that does DMA
-
-def start(client, source, dest, count, command):
-    client.write_int(0, SOURCE, source, 8)
-    client.write_int(0, DEST, dest, 8)
-    client.write_int(0, COUNT, count, 8)
-    client.write_int(0, COMMAND, command, 4)
-
-
-def idle(client):
-    return not client.read_int(0, COMMAND) & RUN
-
-
-def copy(client, source, dest, count):
-    """Guest memory to guest memory, through edu's buffer."""
-    start(client, source, BUFFER, count, RUN)
-    assert vfu.wait_until(lambda: idle(client))
-    start(client, BUFFER, dest, count, RUN | TO_GUEST)
-    assert vfu.wait_until(lambda: idle(client))
-
 
 def test_dma_through_a_mapping(edu, memory):
     m = memory()

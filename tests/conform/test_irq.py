@@ -15,19 +15,6 @@ FIRE = vfu.DATA_NONE | vfu.TRIGGER
 FULL = (1 << 64) - 2
 
 
-@pytest.fixture
-def eventfd():
-    made = []
-
-    def make():
-        made.append(os.eventfd(0, os.EFD_NONBLOCK))
-        return made[-1]
-
-    yield make
-    for fd in made:
-        os.close(fd)
-
-
 def signalled(fd):
     return bool(select.select([fd], [], [], vfu.PATIENCE)[0])
 

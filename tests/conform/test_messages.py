@@ -31,7 +31,7 @@ def test_r2_short(client, which, error_size):
     """Every truncation of the fixed part, and of the data behind it."""
     for length in range(which.fixed):
         got = client.request(which.cmd, which.payload[:length])
-        error_size(got, 16 if which.cmd == vfu.REGION_READ else which.reply)
+        error_size(got, 16 if which.cmd == vfu.REGION_READ else which.error)
         client.alive()
 
 
@@ -53,7 +53,7 @@ def test_long(client, which, extra):
 def test_r2_r37_bad(client, which, what, error_size):
     """Wrong values are refused with a reply as long as the right one's."""
     catalog.prepare(client, which)
-    error_size(client.request(which.cmd, which.bad[what]), which.reply)
+    error_size(client.request(which.cmd, which.bad[what]), which.error)
     client.alive()
 
 
@@ -123,20 +123,20 @@ def test_r5_byte_at_a_time(client, which):
 def test_r5_pipelined(client):
     """All commands in one send, twice; replies in the order of requests."""
     sequence = []
-    for which in catalog.CASES * 2:
-        if which.before:
-            sequence.append(which.before + (0,))
+    for which in [c for c in catalog.CASES * 2
+                  if catalog.possible(client, c)]:
+        for request in which.before:
+            sequence.append(request + (None,))
         sequence.append((which.cmd, which.payload, which.reply))
-        if which.cmd == vfu.DMA_MAP:
-            sequence.append((vfu.DMA_UNMAP,
-                             vfu.dma_unmap(catalog.PAGE, 4096), 24))
+        for request in which.after:
+            sequence.append(request + (None,))
     client.send(b"".join(vfu.message(cmd, payload, ident)
                          for ident, (cmd, payload, _) in enumerate(sequence)))
     for ident, (cmd, _, size) in enumerate(sequence):
         got = client.reply()
         vfu.check_echo(got, cmd, ident)
         assert not got.flags & vfu.ERROR
-        assert len(got.payload) == size
+        assert size is None or len(got.payload) == size
 
 
 @pytest.mark.parametrize("piece", [1, 7, 15, 17, 100])

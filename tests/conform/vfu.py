@@ -39,8 +39,21 @@ MASK, UNMASK, TRIGGER = 8, 16, 32
 FEATURE_GET, FEATURE_SET, FEATURE_PROBE = 1 << 16, 1 << 17, 1 << 18
 REGION_MMAP, REGION_CAPS = 4, 8
 
+# DEVICE_FEATURE: numbers, flags of MIGRATION, states
+(MIGRATION, MIG_STATE, LOG_START, LOG_STOP, LOG_REPORT,
+ MIG_DATA_SIZE) = 1, 2, 6, 7, 8, 9
+HAS_STOP_COPY, HAS_P2P, HAS_PRE_COPY = 1, 2, 4
+(FAILED, STOP, RUNNING, STOP_COPY, RESUMING, RUNNING_P2P, PRE_COPY,
+ PRE_COPY_P2P) = range(8)
+STATES = ["ERROR", "STOP", "RUNNING", "STOP_COPY", "RESUMING", "RUNNING_P2P",
+          "PRE_COPY", "PRE_COPY_P2P"]
+
 # A reply that does not come within this many seconds does not come.
 PATIENCE = 20
+
+# So many small requests and replies fit into the sockets' buffers: a server
+# may stop reading while its replies are not read.
+BATCH = 64
 
 QEMU_CAPS = {
     "pgsizes": 4096,
@@ -118,9 +131,40 @@ def feature(number, flags, data=b"", argsz=None):
     return struct.pack("<II", argsz, number | flags) + data
 
 
+def state(value, data_fd=0, flags=FEATURE_SET, argsz=None):
+    return feature(MIG_STATE, flags,
+                   struct.pack("<II", value, data_fd & 0xffffffff), argsz)
+
+
+def log_start(page=4096, ranges=(), count=None, flags=FEATURE_SET,
+              argsz=None):
+    """ranges: (iova, length); none are all that is mapped"""
+    data = struct.pack("<QII", page, len(ranges) if count is None else count,
+                       0)
+    data += b"".join(struct.pack("<QQ", *one) for one in ranges)
+    return feature(LOG_START, flags, data, argsz)
+
+
+def log_stop(flags=FEATURE_SET):
+    return feature(LOG_STOP, flags)
+
+
+def bitmap_size(length, page):
+    """Bytes: a bit for each begun page, in words of 64."""
+    return ((length + page - 1) // page + 63) // 64 * 8
+
+
+def log_report(iova, length, page=4096, argsz=None, flags=FEATURE_GET):
+    if argsz is None:
+        argsz = min(32 + bitmap_size(length, page or 1), 0xffffffff)
+    return feature(LOG_REPORT, flags, struct.pack("<QQQ", iova, length, page),
+                   argsz)
+
+
 def mig(size, data=b"", argsz=None):
-    return struct.pack("<II", 8 + size if argsz is None else argsz,
-                       size) + data
+    if argsz is None:
+        argsz = min(8 + size, 0xffffffff)
+    return struct.pack("<II", argsz, size) + data
 
 
 def message(cmd, payload=b"", ident=0, flags=0, size=None):
@@ -273,6 +317,96 @@ class Client:
     def irq_count(self, index):
         got = self.ok(GET_IRQ_INFO, irq_info(index))
         return struct.unpack("<IIII", got.payload)[3]
+
+    def offers(self):
+        """Flags of the MIGRATION feature; 0 of a device without it."""
+        got = self.request(FEATURE, feature(MIGRATION, FEATURE_GET, argsz=16))
+        if got.flags & ERROR:
+            return 0
+        assert len(got.payload) == 16
+        return struct.unpack_from("<Q", got.payload, 8)[0]
+
+    def logs(self):
+        """Is a dirty log offered?"""
+        return not any(
+            self.request(FEATURE, feature(number, op | FEATURE_PROBE)).flags
+            & ERROR for number, op in ((LOG_START, FEATURE_SET),
+                                       (LOG_STOP, FEATURE_SET),
+                                       (LOG_REPORT, FEATURE_GET)))
+
+    def state(self):
+        got = self.ok(FEATURE, feature(MIG_STATE, FEATURE_GET, argsz=16))
+        assert len(got.payload) == 16
+        return struct.unpack_from("<I", got.payload, 8)[0]
+
+    def try_state(self, value):
+        """Asks for a state; returns the reply, whatever it says."""
+        return self.request(FEATURE, state(value))
+
+    def set_state(self, *values):
+        for value in values:
+            got = self.try_state(value)
+            assert not got.flags & ERROR, "%s -> %s: error %s" % (
+                STATES[self.state()], STATES[value],
+                errno.errorcode.get(got.error, got.error))
+        assert self.state() == values[-1]
+
+    def mig_read(self, size):
+        """Up to size bytes of the stream."""
+        got = self.ok(MIG_READ, mig(size))
+        argsz, count = struct.unpack_from("<II", got.payload)
+        assert count <= size
+        assert len(got.payload) >= 8 + count
+        assert argsz == 8 + count
+        return got.payload[8:8 + count]
+
+    def stream(self, size=65536, limit=1 << 28):
+        """All of it, to the read that gives less than was asked for."""
+        out = b""
+        while len(out) < limit:
+            part = self.mig_read(size)
+            out += part
+            if len(part) < size:
+                return out
+        raise AssertionError("no end after %d bytes" % len(out))
+
+    def saved(self, size=65536):
+        """The stream of a device, which is left in STOP_COPY."""
+        self.set_state(STOP_COPY)
+        return self.stream(size)
+
+    def mig_write(self, data, size=65536):
+        """In messages of size bytes, many at a time; False if one failed."""
+        pieces = [data[at:at + size] for at in range(0, len(data), size)]
+        batch = max(1, min(BATCH, 65536 // (size + 24)))
+        for at in range(0, len(pieces), batch):
+            some = pieces[at:at + batch]
+            idents = [self.post(MIG_WRITE, mig(len(p), p)) for p in some]
+            got = [self.reply() for _ in idents]
+            for ident, one in zip(idents, got):
+                check_echo(one, MIG_WRITE, ident)
+                assert not one.payload
+            if any(one.flags & ERROR for one in got):
+                return False
+        return True
+
+    def load(self, data, size=65536):
+        """A whole stream: from any state to STOP."""
+        self.set_state(RESUMING)
+        assert self.mig_write(data, size)
+        self.set_state(STOP)
+
+    def report(self, iova, length, page=4096):
+        """The numbers of the dirty pages, which are taken out of the log."""
+        got = self.ok(FEATURE, log_report(iova, length, page))
+        size = bitmap_size(length, page)
+        assert struct.unpack_from("<IIQQQ", got.payload) == (
+            32 + size, LOG_REPORT | FEATURE_GET, iova, length, page)
+        assert len(got.payload) == 32 + size
+        bits = {8 * at + n for at, byte in enumerate(got.payload[32:]) if byte
+                for n in range(8) if byte >> n & 1}
+        assert not bits or max(bits) < (length + page - 1) // page
+        return bits
 
     def alive(self):
         """A barrier, and a check that the stream is in order."""

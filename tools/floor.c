@@ -14,7 +14,8 @@
 
 #include "floor.h"
 
-#define ECHO_BUFFER (64u << 10)
+/* Room for a large message and the beginning of the next. */
+#define ECHO_BUFFER (2 * FLOOR_MAX_MESSAGE)
 
 enum { WANTS_REPLY = 1, POSTED = 2 };
 
@@ -80,6 +81,9 @@ int floor_start(struct floor *floor, size_t request, size_t reply, bool spin,
 {
 	int pair[2];
 
+	if (request > FLOOR_MAX_MESSAGE || reply > FLOOR_MAX_MESSAGE)
+		return ob_fail(err, EINVAL, "messages of at most %u bytes",
+			       FLOOR_MAX_MESSAGE);
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
 		return ob_fail(err, errno, "socketpair: %s", strerror(errno));
 	*floor = (struct floor){
@@ -112,11 +116,10 @@ void floor_stop(struct floor *floor)
 
 int floor_exchange(struct floor *floor)
 {
-	char buf[ECHO_BUFFER];
+	static char buf[ECHO_BUFFER];
 	size_t have = 0;
 	int r;
 
-	memset(buf, 0, floor->request);
 	buf[0] = WANTS_REPLY;
 	r = send_all(floor->fd, buf, floor->request, floor->spin);
 	while (!r && have < floor->reply) {

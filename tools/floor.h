@@ -14,6 +14,8 @@
 
 #include <outboard/error.h>
 
+#define FLOOR_MAX_MESSAGE ((1u << 20) + 64u)
+
 struct floor {
 	int fd;
 	pid_t pid;

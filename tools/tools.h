@@ -46,13 +46,15 @@ void tool_devices_help(FILE *out);
 int tool_state(int argc, char **argv);
 void tool_state_help(FILE *out);
 
-/* inspect.c, bench.c, bench_mmio.c: clients of a served device */
+/* inspect.c, bench.c, bench_mmio.c, bench_move.c: clients of served devices */
 int tool_inspect(int argc, char **argv);
 void tool_inspect_help(FILE *out);
 int tool_bench(int argc, char **argv);
 void tool_bench_help(FILE *out);
 int tool_bench_mmio(int argc, char **argv);
 void tool_bench_mmio_help(FILE *out);
+int tool_bench_move(int argc, char **argv);
+void tool_bench_move_help(FILE *out);
 
 /* migrate.c, save.c, load.c: a device that moves */
 int tool_migrate(int argc, char **argv);

@@ -354,11 +354,18 @@ static void adopt_queues(struct nvme *n)
 	}
 }
 
-/* The register page is this process's: it begins with what is known. */
+/*
+ * A register page that came with the state is newer than the cursors.  One
+ * that is all zeros did not come: it begins with what is known, since zeros
+ * would be doorbells.
+ */
 void nvme_doorbells_adopt(struct nvme *n)
 {
 	uint32_t *page = register_page(n);
 
+	for (unsigned i = 0; page && i < 2 * NVME_QIDS; i++)
+		if (load(&page[i]))
+			return;
 	for (unsigned i = 0; page && i < NVME_QIDS; i++) {
 		__atomic_store_n(&page[2 * i], n->hot->sqs[i].tail,
 				 __ATOMIC_RELEASE);
@@ -387,7 +394,7 @@ static void look_at_all(struct nvme *n)
 	}
 }
 
-/* The register page does not travel, so what is in it does. */
+/* The register page may stay behind, so what is in it goes on record. */
 void nvme_doorbells_halt(struct nvme *n)
 {
 	if (n->st->csts & NVME_CSTS_RDY)

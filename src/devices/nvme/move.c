@@ -201,7 +201,8 @@ void nvme_move_run(struct ob_device *dev)
 
 /* -- loaded ------------------------------------------------------------ */
 
-/* check has accepted the state, and a reset has emptied the runtime. */
+/* check has accepted the state, and a reset has emptied the runtime.  Memory
+ * behind the BAR is in place, if it came. */
 void nvme_move_loaded(struct ob_device *dev)
 {
 	struct nvme *n = ob_dev_runtime(dev);

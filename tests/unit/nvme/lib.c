@@ -491,6 +491,8 @@ int lib_load(struct ob_device *to, struct ob_device *from,
 		assert_int_equal(to->cls->in_flight(to), 0);
 		memcpy(to->state, plain, to->cls->state->size);
 		memcpy(to->hot, hot, to->cls->hot->size);
+		if (!from->bar_stays)
+			memcpy(to->bar, from->bar, NVME_BAR_SIZE);
 		to->cls->loaded(to);
 	}
 	free(plain);

@@ -35,6 +35,7 @@ struct ob_device {
 	struct ob_pci pci;
 	void *state, *hot, *runtime;
 	uint8_t *bar;			/* memory behind BAR0 */
+	bool bar_stays;			/* ... does not move with the state */
 	int entered;
 
 	bool connected, master, incoming;

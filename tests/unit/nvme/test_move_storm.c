@@ -215,9 +215,11 @@ static void wait_for_all(struct storm *s)
 /* Between halt and run: the guest rings, consumes, reads registers. */
 static void live_on(struct storm *s)
 {
-	if (random_below(2) && !s->g->page)
+	bool rings = !s->g->page || !s->g->dev->bar_stays;
+
+	if (random_below(2) && rings)
 		submit_some(s);
-	if (random_below(2))
+	if (random_below(2) && rings)
 		collect(s);
 	assert_true(guest_reg(s->g, NVME_REG_CSTS) & NVME_CSTS_RDY);
 	guest_nap(s->g, random_below(300));
@@ -243,6 +245,7 @@ static void move(struct storm *s)
 	if (random_below(2))
 		lib_drain(old, random_below(1000));
 	old->hold_answers = random_below(2);
+	old->bar_stays = random_below(2);
 	lib_halt(old);
 	live_on(s);
 	old->hold_answers = false;

@@ -56,7 +56,7 @@ static void go_on(struct ob_device *dev)
 
 	if (!mig->stopping && !mig->halted)
 		return;
-	mig->stopping = mig->stopped = mig->halted = false;
+	mig->stopping = mig->stopped = mig->halted = mig->given = false;
 	ob_mig_drives_used(dev);
 	ob_poll_update(dev);
 	ob_irqs_deliver(dev);
@@ -174,6 +174,8 @@ static int do_commit(struct ob_session *s)
 	ob_mig_load_end(s->dev);
 	if (r)
 		set_state(s->dev, OB_MIG_ERROR);
+	else
+		s->dev->mig.given = false;
 	return r;
 }
 
@@ -345,8 +347,18 @@ void ob_mig_interrupt(struct ob_device *dev)
 	mig->arc = NULL;
 }
 
+/*
+ * Who has read END may have the device run elsewhere.  A client that then goes
+ * without taking it back has moved it, and what is left here is not to go on
+ * with queues in the memory of whoever connects next.
+ */
 void ob_mig_disconnected(struct ob_device *dev)
 {
+	if (dev->mig.given) {
+		ob_log(&dev->log, OB_LOG_INFO,
+		       "it was given away; what is here begins anew");
+		ob_device_reset(dev, OB_RESET_DEVICE);
+	}
 	ob_mig_reset(dev);
 }
 

@@ -38,6 +38,7 @@ struct ob_mig {
 	bool stopping;			/* from the model's stop on, until run */
 	bool stopped;			/* nothing is left that ends by itself */
 	bool halted;			/* no DMA, no interrupt */
+	bool given;			/* END left: others may run it now */
 
 	ob_mig_try held;		/* what the client waits for, or NULL */
 	struct ob_timer timer;		/* the next try */
@@ -63,7 +64,10 @@ bool ob_mig_is_late(struct ob_device *dev, unsigned ms);
 int ob_mig_request(struct ob_session *s, uint32_t state);
 /* The device runs whatever it did before; sessions end (DEVICE_RESET). */
 void ob_mig_reset(struct ob_device *dev);
-/* The client has gone: forget what it waited for, then go on as after reset. */
+/*
+ * The client has gone: forget what it waited for, then go on; from a reset if
+ * the whole of the device was given away.
+ */
 void ob_mig_interrupt(struct ob_device *dev);
 void ob_mig_disconnected(struct ob_device *dev);
 /* Of our own, like a class's in_flight. */

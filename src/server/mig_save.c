@@ -293,6 +293,7 @@ static int collect(struct ob_device *dev, size_t size, struct ob_err *err)
 		if (r)
 			return r;
 		ob_saver_allow_end(save->saver);
+		dev->mig.given = true;
 	}
 	return 0;
 }

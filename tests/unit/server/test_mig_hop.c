@@ -45,12 +45,15 @@ static bool chance(unsigned *seed, unsigned in)
 	return (unsigned)rand_r(seed) % in == 0;
 }
 
-/* Calls it off, by going back or by hanging up. */
-static bool called_off(struct side *from, unsigned *seed)
+/*
+ * Calls it off, by going back or by hanging up.  Who has it whole and hangs up
+ * has moved it, so then only the former is left.
+ */
+static bool called_off(struct side *from, bool whole, unsigned *seed)
 {
 	if (!chance(seed, 8))
 		return false;
-	if (chance(seed, 2)) {
+	if (whole || chance(seed, 2)) {
 		assert_int_equal(rig_mig_set(from->rig, S_RUNNING), 0);
 		return true;
 	}
@@ -67,15 +70,15 @@ static bool take_out(struct side *from, struct stream *stream, unsigned *seed)
 	if (chance(seed, 2)) {
 		assert_int_equal(rig_mig_set(from->rig, S_PRE), 0);
 		rig_read_all(from->rig, stream, 512 + rand_r(seed) % 9000);
-		if (called_off(from, seed))
+		if (called_off(from, false, seed))
 			return false;
 	}
 	assert_int_equal(rig_mig_set(from->rig, S_COPY), 0);
-	if (called_off(from, seed))
+	if (called_off(from, false, seed))
 		return false;
 	rig_read_all(from->rig, stream, 512 + rand_r(seed) % 9000);
 	assert_false(from->disk.active);
-	return !called_off(from, seed);
+	return !called_off(from, true, seed);
 }
 
 /* False: the stream was damaged, or the other side refuses to take it. */

@@ -378,17 +378,24 @@ static json_t *times(const struct hist *hist)
 			 (double)hist->max / 1e3);
 }
 
+static json_t *describe_pause(const struct bench *b)
+{
+	return json_pack("{s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o}", "moves",
+			 (json_int_t)b->opt.moves, "in flight",
+			 (json_int_t)b->in_flight_most, "bytes",
+			 (json_int_t)b->bytes, "whole us", times(&b->pause),
+			 "stop us", times(&b->stop), "data us",
+			 times(&b->data), "load us", times(&b->load),
+			 "run us", times(&b->run));
+}
+
 static json_t *describe(struct bench *b, struct series series[2])
 {
 	unsigned n = (unsigned)b->opt.rounds;
-	json_t *tree = json_pack(
-		"{s:{s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o}}", "pause",
-		"moves", (json_int_t)b->opt.moves, "in flight",
-		(json_int_t)b->in_flight_most, "bytes", (json_int_t)b->bytes,
-		"whole us", times(&b->pause), "stop us", times(&b->stop),
-		"data us", times(&b->data), "load us", times(&b->load),
-		"run us", times(&b->run));
+	json_t *tree = json_object();
 
+	if (b->opt.moves)
+		json_object_set_new(tree, "pause", describe_pause(b));
 	for (unsigned i = 0; i < 2 && n; i++)
 		json_object_set_new(tree, i ? "write" : "read", json_pack(
 			"{s:I, s:o, s:o, s:o}", "bytes", (json_int_t)b->kept,

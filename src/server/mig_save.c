@@ -14,6 +14,11 @@
  * good in STOP_COPY.  Hence a read that meets END waits until the drives are
  * free, with what it has got so far kept aside (`kept`): if they do not come
  * free, the read fails, nothing is lost, and the next one begins with that.
+ *
+ * While the client takes an answer out of the socket the next one is made
+ * (`ahead`), checksums included, in the hope that it will ask for as much
+ * again.  Only at a standstill, when nothing changes any more; and there it
+ * counts, since the guest waits.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -37,7 +42,13 @@ struct ob_mig_save {
 	uint8_t *kept;			/* read, and not yet given out */
 	size_t kept_at, kept_len, kept_room;
 	struct iovec iov[OB_REPLY_MORE];
+	struct ob_device *dev;
+	struct ob_deferred look_ahead;
+	size_t ahead;			/* bytes in iov that wait to be asked for */
+	unsigned ahead_pieces;
 };
+
+static void look_ahead(struct ob_deferred *deferred);
 
 static bool take_drive(void *arg, uint64_t max, struct ob_content_run *run)
 {
@@ -121,6 +132,7 @@ static void save_destroy(struct ob_mig_save *save)
 {
 	if (!save)
 		return;
+	ob_defer_cancel(save->dev->loop, &save->look_ahead);
 	ob_saver_destroy(save->saver);
 	free(save->contents);
 	free(save->kept);
@@ -140,6 +152,8 @@ static struct ob_mig_save *save_create(struct ob_device *dev, bool tracked)
 		free(save);
 		return NULL;
 	}
+	save->dev = dev;
+	save->look_ahead.run = look_ahead;
 	save->plan = (struct ob_save_plan){
 		.model = dev->cls->name, .id = dev->id,
 		.parts = save->parts, .contents = save->contents,
@@ -217,7 +231,7 @@ uint64_t ob_mig_save_size(struct ob_device *dev)
 
 	if (save)
 		return ob_saver_left(save->saver) + save->kept_len -
-		       save->kept_at;
+		       save->kept_at + save->ahead;
 	save = save_create(dev, false);
 	size = save ? ob_save_size(&save->plan) : 0;
 	save_destroy(save);
@@ -298,22 +312,57 @@ static int collect(struct ob_device *dev, size_t size, struct ob_err *err)
 	return 0;
 }
 
+/*
+ * Exactly `size` bytes more as pieces in iov, none of them copied; false: there
+ * were fewer, which are kept.
+ */
+static bool fetch(struct ob_mig_save *save, size_t size, unsigned *count)
+{
+	size_t n;
+
+	*count = OB_REPLY_MORE;
+	n = ob_saver_read(save->saver, size, save->iov, count);
+	if (n < size)
+		keep(save, *count);
+	return n == size;
+}
+
+/* As much as was asked for last; room to keep it in is there (keep_room). */
+static void look_ahead(struct ob_deferred *deferred)
+{
+	struct ob_mig_save *save = container_of(deferred, struct ob_mig_save,
+						look_ahead);
+	size_t size = save->dev->mig.read_size;
+
+	if (!save->kept_len && fetch(save, size, &save->ahead_pieces))
+		save->ahead = size;
+}
+
+/* It asks for another size than was expected. */
+static int keep_ahead(struct ob_mig_save *save)
+{
+	int r = keep_room(save, save->ahead);
+
+	if (r)
+		return r;
+	keep(save, save->ahead_pieces);
+	save->ahead = 0;
+	return 0;
+}
+
 /* All that was asked for, and none of it copied; else false, and it is kept. */
 static bool read_in_place(struct ob_mig_save *save, struct ob_reply *reply,
 			  size_t size)
 {
-	unsigned count = OB_REPLY_MORE;
-	size_t n;
+	unsigned count = save->ahead_pieces;
 
-	if (save->kept_len)
+	if (save->kept_len || (!save->ahead && !fetch(save, size, &count)))
 		return false;
-	n = ob_saver_read(save->saver, size, save->iov, &count);
-	if (n < size) {
-		keep(save, count);
-		return false;
-	}
+	save->ahead = 0;
 	reply->more = save->iov;
 	reply->nr_more = count;
+	if (save->dev->mig.halted)
+		ob_defer(save->dev->loop, &save->look_ahead);
 	return true;
 }
 
@@ -382,10 +431,13 @@ int ob_do_mig_read(struct ob_session *s, const struct ob_request *req,
 		size = 0;	/* what it takes away would be lost */
 	if (r == 0 && size == 0)
 		return put_answer(&s->reply, 0);
-	if (r || (r = keep_room(mig->save, size)))
+	if (r || (mig->save->ahead && mig->save->ahead != size &&
+		  (r = keep_ahead(mig->save))))
 		return r;
+	if ((r = keep_room(mig->save, size)))
+		return r;
+	mig->read_size = size;
 	if (read_in_place(mig->save, &s->reply, size))
 		return put_answer(&s->reply, size);
-	mig->read_size = size;
 	return ob_mig_hold(s, read_kept, OB_MIG_FREE_MS);
 }

@@ -11,6 +11,7 @@ help:
 	@echo 'make run      serve a disk, drive it with the built-in client, explain'
 	@echo 'make vm       the same disk in a real VM, a shell on the console'
 	@echo 'make check    everything tested; scripts/check STEP... for a part'
+	@echo 'make soak     move a guest to and fro, and call it back, for long'
 	@echo 'make bench    measure, against the floor and against fio'
 	@echo 'make install  with PREFIX (/usr/local) and DESTDIR'
 	@echo 'make clean    remove what was built; disks in ./run stay'
@@ -25,6 +26,12 @@ run vm bench: all
 	@scripts/install-deps $@
 	@scripts/$@ $(BUILD)/outboard
 
+soak:
+	@scripts/install-deps build check
+	@meson setup --prefix $(PREFIX) --reconfigure -Dtests=enabled $(BUILD)
+	@ninja -C $(BUILD)
+	@scripts/soak
+
 check:
 	@scripts/install-deps build check vm
 	@scripts/check
@@ -36,4 +43,4 @@ install: all
 clean:
 	rm -rf $(BUILD) $(BUILD)-sanitize $(BUILD)-fuzz
 
-.PHONY: all help run vm bench check install clean
+.PHONY: all help run vm bench soak check install clean

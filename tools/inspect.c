@@ -151,6 +151,30 @@ static int describe_config(struct ob_client *client, json_t *tree,
 	return 0;
 }
 
+/* What another server would be sent now, and where the device is. */
+static int describe_migration(struct ob_client *client, json_t *tree,
+			      struct ob_err *err)
+{
+	enum ob_client_mig_state state;
+	struct ob_client_mig mig;
+	uint64_t bytes;
+	int r;
+
+	if ((r = ob_client_mig_info(client, &mig, err)) || !mig.stop_copy ||
+	    (r = ob_client_mig_get(client, &state, err)))
+		return r;
+	/* The size is not in every specification. */
+	if (ob_client_mig_size(client, &bytes, NULL))
+		bytes = 0;
+	json_object_set_new(tree, "migration",
+		json_pack("{s:s, s:I, s:b, s:b, s:b, s:b}", "state",
+			  ob_client_mig_state_name(state), "size",
+			  (json_int_t)bytes, "stop-copy", mig.stop_copy,
+			  "p2p", mig.p2p, "pre-copy", mig.pre_copy,
+			  "dirty log", mig.logging));
+	return 0;
+}
+
 static int describe(struct ob_client *client, json_t *tree,
 		    struct ob_err *err)
 {
@@ -169,7 +193,8 @@ static int describe(struct ob_client *client, json_t *tree,
 			  (json_int_t)info.nr_regions, "irqs",
 			  (json_int_t)info.nr_irqs));
 	if ((r = describe_regions(client, info.nr_regions, regions, err)) ||
-	    (r = describe_irqs(client, info.nr_irqs, irqs, err)))
+	    (r = describe_irqs(client, info.nr_irqs, irqs, err)) ||
+	    (r = describe_migration(client, tree, err)))
 		return r;
 	return info.pci ? describe_config(client, tree, err) : 0;
 }

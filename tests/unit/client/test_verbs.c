@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-/* inspect, bench and bench-mmio as a user runs them. */
+/* inspect, bench, bench-mmio and bench-move as a user runs them. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -66,8 +66,11 @@ static void inspect(void **state)
 	says("BAR0: index=0 size=16 KiB");
 	says("MSI-X");
 	says("PCI Express");
+	says("migration: state=RUNNING size=");
 	assert_int_equal(run("inspect", &server, "--json"), 0);
 	tree = parse();
+	/* Its content, and its registers beside it. */
+	assert_true(number(tree, "migration", "size") > 1 << 20);
 	assert_true(json_array_size(json_object_get(tree, "interrupts")) > 2);
 	json_decref(tree);
 
@@ -114,6 +117,31 @@ static void good_disk(void **state)
 	assert_int_equal(run("bench", &server, "--nsid 9"), 1);
 	assert_int_equal(run("bench", &server, "--rw sideways"), 2);
 	assert_int_equal(run("bench", &server, "--qd 0"), 2);
+	forked_stop(&server);
+}
+
+static void moving_disk(void **state)
+{
+	struct forked server, other;
+	char words[160];
+	json_t *tree;
+
+	(void)state;
+	forked_start(&server, &ob_nvme_class, "nvme,drive=mem:4M");
+	forked_start(&other, &ob_nvme_class, "nvme,drive=mem:4M,incoming=on");
+	snprintf(words, sizeof(words), "%s --moves 6 --rounds 2 --json",
+		 other.path);
+	assert_int_equal(run("bench-move", &server, words), 0);
+	tree = parse();
+	assert_int_equal(number(tree, "pause", "moves"), 6);
+	assert_int_equal(number(tree, "pause", "in flight"), 128);
+	assert_true(number(tree, "read", "bytes") > 1000);
+	json_decref(tree);
+	assert_int_equal(run("bench-move", &server, ""), 2);
+	says("two sockets");
+	forked_stop(&other);
+	assert_int_equal(run("bench-move", &server, other.path), 1);
+	says("No such file");
 	forked_stop(&server);
 }
 
@@ -171,6 +199,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(inspect),
 		cmocka_unit_test(good_disk),
+		cmocka_unit_test(moving_disk),
 		cmocka_unit_test(bad_disks),
 		cmocka_unit_test(registers),
 	};

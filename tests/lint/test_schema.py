@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """docs/schema has the tables of every model, so that a change of what travels
 shows in a review."""
+import importlib.machinery
+import importlib.util
 import json
 import os
 import pathlib
 import subprocess
+import sys
 
 import tree
 
@@ -42,3 +45,12 @@ def test_tags_are_named_once():
     for model, schema in schemas().items():
         rows = sum("tag" in row for table in schema["tables"] for row in table["fields"])
         assert len(tags(schema)) == rows, f"{model}: a tag or a table's name is there twice"
+
+
+def test_the_page_is_made_of_the_schemas():
+    path = str(tree.TOP / "scripts" / "state-page")
+    loader = importlib.machinery.SourceFileLoader("state_page", path)
+    page = importlib.util.module_from_spec(importlib.util.spec_from_loader("state_page", loader))
+    sys.dont_write_bytecode = True
+    loader.exec_module(page)
+    assert (tree.TOP / "docs/state-tables.md").read_text() == page.page(), "run scripts/state-page"

@@ -300,6 +300,13 @@ int ob_mig_hold(struct ob_session *s, ob_mig_try what, uint64_t patience_ms)
 	return attempt(s);
 }
 
+/* Nobody waits yet inside of the first try: it sees for itself. */
+void ob_mig_wake(struct ob_device *dev)
+{
+	if (dev->mig.timer.pprev)
+		ob_defer(dev->loop, &dev->mig.wake);
+}
+
 void ob_dev_stopped(struct ob_device *dev)
 {
 	struct ob_mig *mig = &dev->mig;
@@ -307,9 +314,7 @@ void ob_dev_stopped(struct ob_device *dev)
 	if (!mig->stopping || mig->stopped || mig->halted)
 		return;
 	mig->stopped = true;
-	/* From inside stop nobody waits yet: the deed sees it next. */
-	if (mig->timer.pprev)
-		ob_defer(dev->loop, &mig->wake);
+	ob_mig_wake(dev);
 }
 
 bool ob_dev_is_halted(const struct ob_device *dev)

@@ -58,6 +58,8 @@ int ob_mig_init(struct ob_device *dev, struct ob_err *err);
 void ob_mig_finish(struct ob_device *dev);
 /* Calls what, and goes on calling it while the client's request is held. */
 int ob_mig_hold(struct ob_session *s, ob_mig_try what, uint64_t patience_ms);
+/* Something of what is waited for has come: the next try is now. */
+void ob_mig_wake(struct ob_device *dev);
 /* Has the patience of the try in hand ended?  If not, it waits for ms. */
 bool ob_mig_is_late(struct ob_device *dev, unsigned ms);
 /* SET of MIG_DEVICE_STATE. */

@@ -25,6 +25,7 @@
 struct flush;
 
 struct ob_mig_drive {
+	struct ob_device *dev;
 	struct ob_drive *drive;
 	struct flush *flush;
 	bool flushing, clean;
@@ -45,6 +46,7 @@ static void flushed(struct ob_block_request *req, int rc)
 	d->flushing = false;
 	d->rc = rc;
 	d->clean = rc == 0 && d->alone;
+	ob_mig_wake(d->dev);
 }
 
 /* One that is under way already was begun too early to count. */
@@ -62,8 +64,10 @@ static void begin_flush(struct ob_mig_drive *d)
 	ob_drive_submit(d->drive, &d->flush->req);
 }
 
-static int add(struct ob_mig_drive *d, struct ob_drive *drive)
+static int add(struct ob_device *dev, struct ob_mig_drive *d,
+	       struct ob_drive *drive)
 {
+	d->dev = dev;
 	d->drive = drive;
 	d->flush = calloc(1, offsetof(struct flush, req) +
 			     ob_drive_request_size(drive));
@@ -96,7 +100,7 @@ int ob_mig_drives_init(struct ob_device *dev, struct ob_err *err)
 		return ob_fail(err, ENOMEM, "out of memory");
 	mig->nr_drives = n;
 	for (i = 0; i < n && !r; i++)
-		r = add(&mig->drives[i], dev->cls->drive(dev, i));
+		r = add(dev, &mig->drives[i], dev->cls->drive(dev, i));
 	return r ? ob_fail(err, -r, "out of memory") : 0;
 }
 

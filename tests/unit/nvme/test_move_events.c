@@ -317,6 +317,28 @@ static void test_r29_memory_comes_later(void **state)
 	guest_end(g);
 }
 
+/* A client that finds the device as another left it, and stops it first. */
+static void test_r29_memory_comes_while_it_stands_still(void **state)
+{
+	struct guest *g = guest_ready("drive=mem:1M");
+
+	(void)state;
+	guest_hang_up(g);
+	stop_at_once(g);
+	guest_connect(g);
+	lib_run(g->dev);
+	assert_int_equal(guest_io(g, flush), 0);
+	/* Nor can it be looked at while the device may make no DMA. */
+	guest_hang_up(g);
+	stop_at_once(g);
+	guest_master(g, false);
+	guest_connect(g);
+	lib_run(g->dev);
+	guest_master(g, true);
+	assert_int_equal(guest_io(g, flush), 0);
+	guest_end(g);
+}
+
 /* -- the same disk ----------------------------------------------------- */
 
 static void test_identity_goes_with_it(void **state)
@@ -395,6 +417,7 @@ int main(void)
 		cmocka_unit_test(test_r29_shutdown_under_way),
 		cmocka_unit_test(test_r29_deletion_under_way),
 		cmocka_unit_test(test_r29_memory_comes_later),
+		cmocka_unit_test(test_r29_memory_comes_while_it_stands_still),
 		cmocka_unit_test(test_identity_goes_with_it),
 		cmocka_unit_test(test_timestamp_goes_with_it),
 		cmocka_unit_test(test_r31_enable_without_the_drives_fails),

@@ -105,14 +105,14 @@ static int do_halt(struct ob_session *s)
 	return 0;
 }
 
+/* To name who has a drive takes a search of all processes: once, at the end. */
 static int acquire(struct ob_session *s)
 {
-	int r = ob_dev_acquire_drives(s->dev, &s->err);
+	int r = ob_dev_acquire_drives(s->dev, NULL);
 
-	if (r != -EBUSY || ob_mig_is_late(s->dev, ACQUIRE_EVERY_MS))
-		return r;
-	s->err.msg[0] = 0;
-	return -EINPROGRESS;
+	if (r == -EBUSY && !ob_mig_is_late(s->dev, ACQUIRE_EVERY_MS))
+		return -EINPROGRESS;
+	return r ? ob_dev_acquire_drives(s->dev, &s->err) : 0;
 }
 
 static int do_run(struct ob_session *s)

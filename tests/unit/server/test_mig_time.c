@@ -445,6 +445,7 @@ static void a_lock_is_tried_for_until_it_is_free(void **arg)
 	disk.refusals = 5;
 	assert_int_equal(rig_mig_set(rig, S_RUNNING), 0);
 	assert_int_equal(disk.acquires, 1);
+	assert_int_equal(disk.searches, 0);
 	assert_string_equal(rig_seen(rig)->calls, "rshr");
 	end(rig);
 }
@@ -460,6 +461,8 @@ static void without_the_lock_the_device_stays_stopped(void **arg)
 	disk.refusals = 100000;
 	assert_int_equal(rig_mig_set(rig, S_RUNNING), EBUSY);
 	assert_non_null(strstr(rig_why(rig), "fake: locked"));
+	/* To find out who has it takes all others' time, so it is done once. */
+	assert_int_equal(disk.searches, 1);
 	assert_int_equal(rig_mig_get(rig), S_STOP);
 	assert_true(ob_dev_is_halted(rig->dev));
 	assert_string_equal(rig_seen(rig)->calls, "rsh");

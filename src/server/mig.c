@@ -345,8 +345,14 @@ void ob_mig_interrupt(struct ob_device *dev)
 	mig->arc = NULL;
 }
 
+/*
+ * Usually the device waits for its client to come back.  One that was given
+ * away is somebody else's: it must not go on in the next client's memory.
+ */
 void ob_mig_disconnected(struct ob_device *dev)
 {
+	if (!ob_mig_drives_are_ours(dev))
+		ob_device_reset(dev, OB_RESET_DEVICE);
 	ob_mig_reset(dev);
 }
 

@@ -45,15 +45,21 @@ static bool chance(unsigned *seed, unsigned in)
 	return (unsigned)rand_r(seed) % in == 0;
 }
 
-/* Calls it off, by going back or by hanging up. */
-static bool called_off(struct side *from, unsigned *seed)
+static bool called_back(struct side *from, unsigned *seed)
 {
 	if (!chance(seed, 8))
 		return false;
-	if (chance(seed, 2)) {
-		assert_int_equal(rig_mig_set(from->rig, S_RUNNING), 0);
-		return true;
-	}
+	assert_int_equal(rig_mig_set(from->rig, S_RUNNING), 0);
+	return true;
+}
+
+/* Calls it off, by going back or by hanging up. */
+static bool called_off(struct side *from, unsigned *seed)
+{
+	if (chance(seed, 2))
+		return called_back(from, seed);
+	if (!chance(seed, 8))
+		return false;
 	rig_hang_up(from->rig);
 	rig_connect(from->rig);
 	assert_int_equal(rig_version(from->rig, NULL), 0);
@@ -75,7 +81,8 @@ static bool take_out(struct side *from, struct stream *stream, unsigned *seed)
 		return false;
 	rig_read_all(from->rig, stream, 512 + rand_r(seed) % 9000);
 	assert_false(from->disk.active);
-	return !called_off(from, seed);
+	/* Who hangs up now has given it away. */
+	return !called_back(from, seed);
 }
 
 /* False: the stream was damaged, or the other side refuses to take it. */

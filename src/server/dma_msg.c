@@ -212,6 +212,15 @@ static struct ob_dma_msg *take_sent(struct ob_dma_queue *q,
 	return NULL;
 }
 
+/* Of an error reply.  -ECANCELED is ours: such a transfer is begun again. */
+static int take_error(uint32_t error)
+{
+	if (!error || error >= 4096 || error == ECANCELED ||
+	    error == EINPROGRESS)
+		return -EIO;
+	return -(int)error;
+}
+
 /* Does it answer what was asked?  A write's answer may be the header alone. */
 static int take_answer(const struct ob_dma_msg *m, const struct ob_msg *msg)
 {
@@ -219,8 +228,7 @@ static int take_answer(const struct ob_dma_msg *m, const struct ob_msg *msg)
 	struct ob_reader rd;
 
 	if (msg->hdr.flags & OB_HDR_ERROR)
-		return msg->hdr.error && msg->hdr.error < 4096 ?
-			-(int)msg->hdr.error : -EIO;
+		return take_error(msg->hdr.error);
 	ob_reader_init(&rd, msg->payload, msg->len);
 	if (m->write && msg->len < OB_DMA_ACCESS_SIZE)
 		return 0;

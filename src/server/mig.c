@@ -105,14 +105,14 @@ static int do_halt(struct ob_session *s)
 	return 0;
 }
 
+/* To name who has a drive takes a search of all processes: once, at the end. */
 static int acquire(struct ob_session *s)
 {
-	int r = ob_dev_acquire_drives(s->dev, &s->err);
+	int r = ob_dev_acquire_drives(s->dev, NULL);
 
-	if (r != -EBUSY || ob_mig_is_late(s->dev, ACQUIRE_EVERY_MS))
-		return r;
-	s->err.msg[0] = 0;
-	return -EINPROGRESS;
+	if (r == -EBUSY && !ob_mig_is_late(s->dev, ACQUIRE_EVERY_MS))
+		return -EINPROGRESS;
+	return r ? ob_dev_acquire_drives(s->dev, &s->err) : 0;
 }
 
 static int do_run(struct ob_session *s)
@@ -355,15 +355,16 @@ void ob_mig_interrupt(struct ob_device *dev)
 /*
  * Who has read END may have the device run elsewhere.  A client that then goes
  * without taking it back has moved it, and what is left here is not to go on
- * with queues in the memory of whoever connects next.
+ * with queues in the memory of whoever connects next.  Nor is what was loaded
+ * and not run: the source may take its drives back.
  */
 void ob_mig_disconnected(struct ob_device *dev)
 {
-	if (dev->mig.given) {
+	if (dev->mig.given)
 		ob_log(&dev->log, OB_LOG_INFO,
 		       "it was given away; what is here begins anew");
+	if (dev->mig.given || !ob_mig_drives_are_ours(dev))
 		ob_device_reset(dev, OB_RESET_DEVICE);
-	}
 	ob_mig_reset(dev);
 }
 

@@ -88,6 +88,8 @@ int ob_mig_drives_release(struct ob_device *dev, struct ob_err *err);
 /* Says which one is not free. */
 int ob_mig_drives_late(struct ob_device *dev, struct ob_err *err);
 unsigned ob_mig_drives_in_flight(const struct ob_device *dev);
+/* False: one is handed over, or was never taken. */
+bool ob_mig_drives_are_ours(const struct ob_device *dev);
 
 /* mig_save.c */
 /* The parts of its state, where they are; how many. */

@@ -207,6 +207,16 @@ unsigned ob_mig_drives_in_flight(const struct ob_device *dev)
 	return n;
 }
 
+bool ob_mig_drives_are_ours(const struct ob_device *dev)
+{
+	unsigned i;
+
+	for (i = 0; i < dev->mig.nr_drives; i++)
+		if (!ob_drive_is_active(ob_mig_drive(dev, i)))
+			return false;
+	return true;
+}
+
 /* Those that were taken just now; nobody has used them yet. */
 static void undo(struct ob_device *dev, const bool *taken, unsigned n)
 {

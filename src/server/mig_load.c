@@ -252,6 +252,8 @@ int ob_mig_load_commit(struct ob_device *dev, struct ob_err *err)
 	struct ob_mig_load *load = dev->mig.load;
 	int r;
 
+	/* A shared image may have grown under its owner since we looked. */
+	ob_device_refresh(dev);
 	if ((r = judge(dev, load, err)) || (r = commit_drives(dev, err)))
 		return r;
 	commit(dev, load);

@@ -228,12 +228,20 @@ void nvme_cqs_revive(struct nvme *n)
 			nvme_cq_queue(n, &n->cqs[i]);
 }
 
+/* From now on the order of those that have ended is that of their ends. */
+static void record_order(struct nvme *n, const struct nvme_cq *cq)
+{
+	for (struct nvme_cmd *c = cq->done.first; c; c = c->next)
+		c->slot->order = n->order++;
+}
+
 /*
  * Entries that have left by message are the guest's, although we have not
  * heard so yet: the client writes them before it sees the answer to whatever
  * made us stand still.  dma.rc says if something of them did not leave; then
- * all are posted again, at the same places.  All that is not consumed will be
- * told again, so nothing waits for an interrupt.
+ * all are posted again, at the same places: also elsewhere, for which their
+ * order goes on record.  All that is not consumed will be told again, so
+ * nothing waits for an interrupt.
  */
 void nvme_cqs_halt(struct nvme *n)
 {
@@ -241,10 +249,11 @@ void nvme_cqs_halt(struct nvme *n)
 		struct nvme_cq *cq = &n->cqs[i];
 
 		cq->waiting = 0;
-		if (!cq->posting || cq->stale || cq->dma.rc)
-			continue;
-		cq->stale = true;
-		advance(n, i, cq->posting);
+		if (cq->posting && !cq->stale && !cq->dma.rc) {
+			cq->stale = true;
+			advance(n, i, cq->posting);
+		}
+		record_order(n, cq);
 	}
 }
 

@@ -189,9 +189,9 @@ void nvme_move_run(struct ob_device *dev)
 	resume_shutdown(n);
 	if (!(n->st->csts & NVME_CSTS_RDY))
 		return;
-	/* The client may bring the memory later (memory_changed). */
-	if (n->master && !nvme_queues_mapped(n))
-		n->frozen = true;
+	/* The client may have brought the memory, or bring it later. */
+	if (n->master)
+		n->frozen = !nvme_queues_mapped(n);
 	gather_owed(n);
 	nvme_doorbells_resume(n);
 	nvme_irq_resume(n);

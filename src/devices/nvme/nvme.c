@@ -254,6 +254,7 @@ static void nvme_bus_master(struct ob_device *dev, bool on)
 	n->master = on;
 	if (!on)
 		return;
+	nvme_memory_changed(dev);	/* it could not be looked at before */
 	nvme_cqs_revive(n);
 	nvme_kick(n);
 }

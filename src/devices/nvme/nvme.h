@@ -163,7 +163,7 @@ enum nvme_slot_stage {
  */
 struct nvme_slot {
 	struct nvme_sqe sqe;
-	uint64_t order;		/* of fetching; unique among those in use */
+	uint64_t order;		/* of fetching, DONE: of ending; unique */
 	uint32_t result;
 	uint32_t generation;
 	uint16_t sqid;

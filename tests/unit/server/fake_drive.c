@@ -89,6 +89,7 @@ int ob_drive_acquire(struct ob_drive *drive, struct ob_err *err)
 		return ob_fail(err, drive->fail_acquire, "fake: acquire");
 	if (drive->refusals) {
 		drive->refusals--;
+		drive->searches += err != NULL;
 		return ob_fail(err, EBUSY, "fake: locked");
 	}
 	drive->acquires++;

@@ -22,6 +22,7 @@ struct ob_drive {
 	/* What fails, with which error; 0: nothing. */
 	int fail_track, fail_release, fail_acquire, fail_stage, fail_flush;
 	unsigned refusals;	/* acquire fails so many times */
+	unsigned searches;	/* ... and says who has it, so many times */
 	bool hang;		/* requests stay until fake_let_go */
 	unsigned others;	/* of the model's, under way */
 	unsigned flushes, releases, acquires;

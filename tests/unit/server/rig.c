@@ -170,6 +170,14 @@ static int model_check(struct ob_device *dev, const void *plain,
 	return seen->refuse ? ob_fail(err, seen->refuse, "regs: refused") : 0;
 }
 
+static void model_refresh(struct ob_device *dev)
+{
+	struct test_seen *seen = ob_dev_runtime(dev);
+
+	if (seen->grown)
+		seen->refuse = 0;
+}
+
 static void model_loaded(struct ob_device *dev)
 {
 	assert_true(ob_dev_is_halted(dev));
@@ -194,6 +202,7 @@ static const struct ob_device_class test_class = {
 	.in_flight = model_in_flight,
 	.run = model_run, .stop = model_stop, .halt = model_halt,
 	.check = model_check, .loaded = model_loaded, .drive = model_drive,
+	.refresh = model_refresh,
 };
 
 static struct rig *start(const char *options, const struct ob_pci *pci,

@@ -51,6 +51,7 @@ struct test_seen {
 	char calls[32];		/* run, stop, halt, check, loaded: "rshcl" */
 	bool slow;		/* stop does not say that it has stopped */
 	int refuse;		/* what check returns */
+	bool grown;		/* ... until refresh has looked */
 };
 
 /* The model's cursors. */

@@ -737,6 +737,8 @@ static void error_and_nonsense_answers_fail_the_transfer(void **arg)
 {
 	static const struct { uint32_t error; size_t len; int rc; } answers[] = {
 		{ 19, 0, -ENODEV }, { 0x80000000, 0, -EIO }, { 0, 0, -EPROTO },
+		/* What only we say: that one was called off, or goes on. */
+		{ ECANCELED, 0, -EIO }, { EINPROGRESS, 0, -EIO },
 		{ 0, 23, -EPROTO }, { 0, 16, -EPROTO },
 	};
 	struct ob_seg seg = { 0x1000, 8 };

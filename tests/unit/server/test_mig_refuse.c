@@ -333,6 +333,22 @@ static void a_stream_can_be_judged_without_loading(void **arg)
 	end(b);
 }
 
+/* An image that grew while it moved: the source has told its guest already. */
+static void test_r29_drives_are_looked_at_before_a_load_is_judged(void **arg)
+{
+	struct rig *rig = start(&from_disk, "");
+	struct stream stream = { 0 };
+
+	(void)arg;
+	rig_save(rig, &stream);
+	rig_load(rig, &stream);
+	rig_seen(rig)->refuse = EINVAL;
+	rig_seen(rig)->grown = true;
+	assert_int_equal(rig_mig_set(rig, S_RUNNING), 0);
+	stream_free(&stream);
+	end(rig);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -347,6 +363,8 @@ int main(void)
 		cmocka_unit_test(a_drive_of_another_size_is_refused_early),
 		cmocka_unit_test(a_load_waits_for_operations_of_the_old_life),
 		cmocka_unit_test(a_stream_can_be_judged_without_loading),
+		cmocka_unit_test(
+			test_r29_drives_are_looked_at_before_a_load_is_judged),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

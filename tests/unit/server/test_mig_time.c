@@ -412,6 +412,37 @@ static void a_client_that_hangs_up_at_the_end_is_not_waited_for(void **arg)
 	end(rig);
 }
 
+/*
+ * Its commands run elsewhere: here they would write to the memory of whoever
+ * comes next, who may be about to load this very device again.
+ */
+static void what_was_given_away_does_not_run_for_the_next_client(void **arg)
+{
+	struct rig *rig = start("");
+	struct stream stream = { 0 };
+	unsigned resets = rig_state(rig)->resets;
+
+	(void)arg;
+	assert_int_equal(rig_mig_set(rig, S_COPY), 0);
+	rig_hang_up(rig);
+	assert_int_equal(rig_state(rig)->resets, resets);
+	rig_connect(rig);
+	assert_int_equal(rig_version(rig, NULL), 0);
+	rig_save(rig, &stream);
+	rig_master(rig, true);
+	assert_false(disk.active);
+	rig_hang_up(rig);
+	assert_int_equal(rig_state(rig)->resets, resets + 1);
+	assert_string_equal(rig_seen(rig)->calls, "rshrshr");
+	rig_connect(rig);
+	assert_int_equal(rig_version(rig, NULL), 0);
+	assert_int_equal(rig_mig_get(rig), S_RUNNING);
+	assert_int_equal(rig_config(rig, 4, 2) & 4, 0);
+	assert_false(disk.active);
+	stream_free(&stream);
+	end(rig);
+}
+
 static void note_gone(void *arg)
 {
 	*(bool *)arg = true;
@@ -445,6 +476,7 @@ static void a_lock_is_tried_for_until_it_is_free(void **arg)
 	disk.refusals = 5;
 	assert_int_equal(rig_mig_set(rig, S_RUNNING), 0);
 	assert_int_equal(disk.acquires, 1);
+	assert_int_equal(disk.searches, 0);
 	assert_string_equal(rig_seen(rig)->calls, "rshr");
 	end(rig);
 }
@@ -460,6 +492,8 @@ static void without_the_lock_the_device_stays_stopped(void **arg)
 	disk.refusals = 100000;
 	assert_int_equal(rig_mig_set(rig, S_RUNNING), EBUSY);
 	assert_non_null(strstr(rig_why(rig), "fake: locked"));
+	/* To find out who has it takes all others' time, so it is done once. */
+	assert_int_equal(disk.searches, 1);
 	assert_int_equal(rig_mig_get(rig), S_STOP);
 	assert_true(ob_dev_is_halted(rig->dev));
 	assert_string_equal(rig_seen(rig)->calls, "rsh");
@@ -583,6 +617,8 @@ int main(void)
 		cmocka_unit_test(test_r8_the_waits_of_one_answer_end_together),
 		cmocka_unit_test(
 			a_client_that_hangs_up_at_the_end_is_not_waited_for),
+		cmocka_unit_test(
+			what_was_given_away_does_not_run_for_the_next_client),
 		cmocka_unit_test(a_device_ends_after_its_flush),
 		cmocka_unit_test(a_lock_is_tried_for_until_it_is_free),
 		cmocka_unit_test(without_the_lock_the_device_stays_stopped),

@@ -4,13 +4,15 @@
 
     make_seeds.py DIRECTORY
 
-makes DIRECTORY/TARGET/NAME for message, stream, caps, stream_load and schema.
-The messages are those that real clients send: their sizes, flags and
-capabilities, not their contents.
+makes DIRECTORY/TARGET/NAME for message, stream, caps, stream_load, schema and
+model_load.  The messages are those that real clients send: their sizes, flags
+and capabilities, not their contents.  model_load begins with the streams of
+tests/golden.
 """
 
 import json
 import os
+import pathlib
 import struct
 import sys
 
@@ -116,6 +118,32 @@ def streams():
     yield "crowded", pieces(data, 16, 100)
 
 
+# In the order of model_rig.h.
+MODELS = [
+    "null",
+    "edu",
+    "nvme,serial=GOLDEN,queues=4,drive=mem:1M",
+    "nvme,serial=GOLDEN,queues=4,drive=mem:1M,doorbells=mapped",
+    "nvme,serial=GOLDEN,queues=4,lba=512,drive=mem:64K,drive=mem:1M,msi=off",
+]
+PATCHES, MEND = 8, 16
+
+
+def model_loads():
+    """Streams with a few actions, and a state with a command under way."""
+    actions = struct.pack("<BBHQ", 3, 0, 2, 5) + struct.pack("<BBHQ", 2, 0, 0x1c, 0)
+    golden = pathlib.Path(__file__).resolve().parents[1] / "golden"
+    for path in sorted(golden.glob("*/*.stream")):
+        device = path.with_suffix(".device").read_text().strip()
+        head = bytes([MODELS.index(device) | MEND, 2]) + actions
+        yield f"{path.parent.name}-{path.stem}", head + path.read_bytes()
+    read = struct.pack("<BBHIQQQQ6I", 2, 0, 9, 1, 0, 0, 0x10000, 0, 0, 0, 7, 0, 0, 0)
+    for which in range(len(MODELS)):
+        slot = bytes([0, 2, 33, 1, 1, 0, 0, 0]) + read
+        bits = bytes([1, 1, 0, 0, 0, 0, 7, 0]) + bytes(64)
+        yield f"patch-{which}", bytes([which | PATCHES, 2]) + actions + slot + bits
+
+
 def write_seeds(directory, seeds):
     os.makedirs(directory, exist_ok=True)
     for name, data in seeds:
@@ -130,6 +158,7 @@ def main():
     write_seeds(os.path.join(top, "caps"), CAPS.items())
     write_seeds(os.path.join(top, "stream_load"), state_seeds.stream_seeds())
     write_seeds(os.path.join(top, "schema"), state_seeds.schema_seeds())
+    write_seeds(os.path.join(top, "model_load"), model_loads())
 
 
 if __name__ == "__main__":

@@ -205,41 +205,67 @@ static const struct ob_device_class test_class = {
 	.refresh = model_refresh,
 };
 
-static struct rig *start(const char *options, const struct ob_pci *pci,
-			 bool busy, struct rig *host)
+static struct rig *prepare(bool busy, struct rig *host)
 {
-	const struct ob_option *const tables[] = {
-		ob_device_common_options, NULL
-	};
 	struct ob_loop_params params = {
 		.busy_poll = busy,
 		.engine = getenv("OB_TEST_POOL") ? OB_LOOP_POOL : OB_LOOP_AUTO,
 	};
 	struct rig *rig = calloc(1, sizeof(*rig));
 	struct ob_err err = { "" };
-	struct ob_options *opts;
-	char text[512];
 
 	assert_non_null(rig);
 	rig->fd = -1;
 	rig->reply = malloc(REPLY_MAX);
 	assert_non_null(rig->reply);
-	rig->cls = test_class;
-	if (pci)
-		rig->cls.pci = pci;
 	strcpy(rig->dir, "/tmp/ob-server-XXXXXX");
 	assert_non_null(mkdtemp(rig->dir));
 	snprintf(rig->path, sizeof(rig->path), "%s/s", rig->dir);
-	snprintf(text, sizeof(text), "test,socket=%s%s", rig->path, options);
 	rig->is_guest = host;
 	if (host)
 		rig->loop = host->loop;
 	else
 		assert_int_equal(ob_loop_create(&params, &rig->loop, &err), 0);
+	return rig;
+}
+
+/* The socket's path goes between words and options. */
+static void serve(struct rig *rig, const struct ob_device_class *cls,
+		  const char *words, const char *options)
+{
+	const struct ob_option *const tables[] = {
+		ob_device_common_options, cls->options, NULL
+	};
+	struct ob_err err = { "" };
+	struct ob_options *opts;
+	char text[512];
+
+	snprintf(text, sizeof(text), "%s,socket=%s%s", words, rig->path,
+		 options);
 	assert_int_equal(ob_options_parse(text, tables, &opts, &err), 0);
-	if (ob_device_create(rig->loop, &rig->cls, opts, &rig->dev, &err) ||
+	if (ob_device_create(rig->loop, cls, opts, &rig->dev, &err) ||
 	    ob_device_listen(rig->dev, &err))
 		fail_msg("%s", err.msg);
+}
+
+static struct rig *start(const char *options, const struct ob_pci *pci,
+			 bool busy, struct rig *host)
+{
+	struct rig *rig = prepare(busy, host);
+
+	rig->cls = test_class;
+	if (pci)
+		rig->cls.pci = pci;
+	serve(rig, &rig->cls, "test", options);
+	return rig;
+}
+
+struct rig *rig_start_model(const struct ob_device_class *cls,
+			    const char *words)
+{
+	struct rig *rig = prepare(false, NULL);
+
+	serve(rig, cls, words, "");
 	return rig;
 }
 

@@ -86,6 +86,9 @@ struct rig *rig_start(const char *options, const struct ob_pci *pci);
 struct rig *rig_start_busy(const char *options);
 /* Another device on the loop of one that ends later. */
 struct rig *rig_start_beside(struct rig *host);
+/* A model of this build, as "MODEL,KEY=VALUE,..." says. */
+struct rig *rig_start_model(const struct ob_device_class *cls,
+			    const char *words);
 /* Connected and negotiated. */
 struct rig *rig_ready(void);
 void rig_end(struct rig *rig);

@@ -4,15 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define EXTENSIONS "{\"capabilities\":{\"outboard_precopy_info\":true," \
-	"\"outboard_error_text\":true}}"
-
 struct rig *rig_mig_start(const char *options)
 {
 	struct rig *rig = rig_start(options, NULL);
 
 	rig_connect(rig);
-	assert_int_equal(rig_version(rig, EXTENSIONS), 0);
+	assert_int_equal(rig_version(rig, RIG_EXTENSIONS), 0);
 	return rig;
 }
 

@@ -39,6 +39,10 @@ void rig_save(struct rig *rig, struct stream *stream);
 void rig_load(struct rig *rig, const struct stream *stream);
 void stream_free(struct stream *stream);
 
+/* VERSION's text that agrees on all extensions. */
+#define RIG_EXTENSIONS "{\"capabilities\":{\"outboard_precopy_info\":true," \
+	"\"outboard_error_text\":true}}"
+
 /* Starts with the extensions agreed. */
 struct rig *rig_mig_start(const char *options);
 

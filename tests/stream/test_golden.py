@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Streams that releases wrote, each in tests/golden/RELEASE: this build shows
+them as they were shown then, and would load them (R30)."""
+import gzip
+import json
+import pathlib
+import sys
+
+import pytest
+
+GOLDEN = pathlib.Path(__file__).resolve().parents[1] / "golden"
+sys.path.insert(0, str(GOLDEN))
+
+import golden       # noqa: E402
+
+STREAMS = sorted(GOLDEN.glob("*/*.stream"))
+each = pytest.mark.parametrize(
+    "stream", STREAMS, ids=lambda path: f"{path.parent.name}/{path.stem}")
+
+
+def device_of(stream):
+    return stream.with_suffix(".device").read_text().strip()
+
+
+def qemu_of(stream, folder):
+    path = folder / "golden.qemu"
+    path.write_bytes(gzip.decompress(stream.with_suffix(".qemu.gz").read_bytes()))
+    return path
+
+
+def test_there_is_a_folder_for_every_release_with_streams():
+    """0.2 is the first; what a folder has, it has four times."""
+    assert (GOLDEN / "0.2").is_dir()
+    for folder in {path.parent for path in STREAMS}:
+        names = {path.stem for path in folder.glob("*.stream")}
+        want = {name + end for name in names
+                for end in (".stream", ".qemu.gz", ".json", ".device")}
+        assert {path.name for path in folder.iterdir()} == want
+
+
+@each
+def test_r30_would_be_loaded(outboard, stream, tmp_path):
+    for path in (stream, qemu_of(stream, tmp_path)):
+        outboard.ok("state", "check", path, "--device", device_of(stream))
+
+
+@each
+def test_r30_is_shown_as_it_was(outboard, stream, tmp_path):
+    want = json.loads(stream.with_suffix(".json").read_text())
+    for path in (stream, qemu_of(stream, tmp_path)):
+        got = golden.fold(outboard.show(path))
+        assert got["parts"] == want["parts"]
+        assert {name: got[name] for name in want if name != "content"} == {
+            name: want[name] for name in want if name != "content"}
+        assert [one["size"] for one in got["content"]] == [
+            one["size"] for one in want["content"]]
+
+
+@each
+def test_r30_both_forms_are_the_same(outboard, stream, tmp_path):
+    assert outboard.ok("state", "diff", stream, qemu_of(stream, tmp_path)) == b""
+
+
+@each
+def test_r30_there_and_back(outboard, stream, tmp_path):
+    there, back = tmp_path / "there", tmp_path / "back"
+    outboard.ok("state", "convert", "--to", "qemu", stream, there)
+    outboard.ok("state", "convert", "--to", "native", there, back)
+    assert outboard.ok("state", "diff", stream, back) == b""
+
+
+@pytest.mark.parametrize("name, device, why", [
+    ("nvme-busy", "nvme,serial=GOLDEN,queues=3,drive=mem:1M", "(MSI-X): 0x4 in the stream"),
+    ("nvme-busy", "nvme,serial=OTHER,queues=4,drive=mem:1M", "serial"),
+    ("nvme-busy", "nvme,serial=GOLDEN,queues=4,drive=mem:2M", "drive 0 has 2 MiB here"),
+    ("nvme-two", "nvme,serial=GOLDEN,queues=4,drive=mem:64K", "drive 1"),
+    ("nvme-mapped", "nvme,serial=GOLDEN,queues=4,drive=mem:1M", "BAR 0"),
+    ("edu-busy", "null", "edu"),
+])
+def test_another_device_refuses_it_by_name(outboard, name, device, why):
+    said = outboard.fails("state", "check", GOLDEN / "0.2" / (name + ".stream"),
+                          "--device", device)
+    assert why in said

@@ -11,6 +11,7 @@
 
 #include <outboard/client.h>
 
+#include "connect.h"
 #include "pci_decode.h"
 #include "report.h"
 #include "socket_args.h"
@@ -179,7 +180,7 @@ static int inspect(const char *path, bool as_json)
 	struct ob_client *client = NULL;
 	struct ob_err err = { 0 };
 	json_t *tree = json_pack("{s:s}", "socket", path);
-	int r = ob_client_connect(path, NULL, &client, &err);
+	int r = tool_connect(path, &client, &err);
 
 	if (!r)
 		r = describe(client, tree, &err);

@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "connect.h"
 #include "move.h"
 #include "report.h"
 #include "socket_args.h"
@@ -90,7 +91,7 @@ static int load(const char *path, const char *socket)
 	if (fd < 0)
 		r = ob_fail(&err, errno, "%s: %s", path, strerror(errno));
 	if (!r)
-		r = ob_client_connect(socket, NULL, &client, &err);
+		r = tool_connect(socket, &client, &err);
 	r = r ? tool_failed("load", &err) : load_from(fd, client);
 	ob_client_destroy(client);
 	if (!standard && fd >= 0)

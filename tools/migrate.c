@@ -9,6 +9,7 @@
 
 #include <outboard/option.h>
 
+#include "connect.h"
 #include "move.h"
 #include "report.h"
 #include "socket_args.h"
@@ -88,9 +89,9 @@ void tool_migrate_help(FILE *out)
 static int connect_both(const char *const paths[2],
 			struct ob_client *clients[2], struct ob_err *err)
 {
-	int r = ob_client_connect(paths[0], NULL, &clients[0], err);
+	int r = tool_connect(paths[0], &clients[0], err);
 
-	return r ? r : ob_client_connect(paths[1], NULL, &clients[1], err);
+	return r ? r : tool_connect(paths[1], &clients[1], err);
 }
 
 static int print(const struct options *opt, const char *const paths[2],
@@ -194,10 +195,16 @@ static int migrate(const struct options *opt, const char *const paths[2])
 int tool_migrate(int argc, char **argv)
 {
 	struct options opt = { 0 };
+	struct ob_err err = { 0 };
 	const char *paths[2];
 
 	if (tool_words_args(args, &opt, argc, argv,
 			    "SOCKET-FROM and SOCKET-TO are", 2, paths))
 		return TOOL_USAGE;
+	if (tool_same_socket(paths[0], paths[1])) {
+		ob_fail(&err, EINVAL, "%s and %s are the same socket", paths[0],
+			paths[1]);
+		return tool_misused("migrate", &err);
+	}
 	return migrate(&opt, paths);
 }

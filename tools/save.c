@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "connect.h"
 #include "move.h"
 #include "report.h"
 #include "socket_args.h"
@@ -172,7 +173,7 @@ static int save(const char *socket, const char *path)
 	struct ob_client *client = NULL;
 	struct target t = { .fd = -1 };
 	struct ob_err err = { 0 };
-	int r = ob_client_connect(socket, NULL, &client, &err);
+	int r = tool_connect(socket, &client, &err);
 
 	if (!r)
 		r = open_target(&t, path, &err);

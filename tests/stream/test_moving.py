@@ -1,10 +1,80 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """outboard migrate, save and load, as somebody at a shell meets them."""
+import os
+import resource
+import signal
 import socket
 import struct
+import subprocess
 import threading
+import time
 
 import pytest
+
+NVME = "nvme,drive=mem:8M"
+
+
+def only(folder, *names):
+    """No file is left beside what belongs there."""
+    left = {path.name for path in folder.iterdir() if not path.name.endswith(".sock")}
+    assert left == set(names)
+
+
+def drain(path, into):
+    with open(path, "rb") as pipe:
+        into.append(pipe.read())
+
+
+# --- files that appear when they are whole ----------------------------------
+
+@pytest.mark.parametrize("verb", ["save", "convert"])
+def test_fifo_is_written_to_not_replaced(outboard, serve, make_stream, tmp_path, verb):
+    fifo, got = tmp_path / "fifo", []
+    os.mkfifo(fifo)
+    reader = threading.Thread(target=drain, args=(fifo, got))
+    reader.start()
+    if verb == "save":
+        outboard.ok("save", serve("a", "null"), fifo)
+    else:
+        outboard.ok("state", "convert", "--to", "qemu", make_stream("s"), fifo)
+    reader.join(20)
+    assert fifo.is_fifo() and len(got[0]) > 100
+
+
+def limit_file_size():
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+
+
+@pytest.mark.parametrize("verb", ["save", "convert"])
+def test_limit_of_file_size_is_an_error_and_leaves_no_file(outboard, serve, make_stream,
+                                                           tmp_path, verb):
+    stream, words = make_stream("s", "--device", NVME), ["state", "convert", "--to", "qemu"]
+    words = ["save", serve("a", "null")] if verb == "save" else [*words, stream]
+    said = outboard.fails(*words, tmp_path / "out", preexec_fn=limit_file_size)
+    assert "out: File too large" in said
+    only(tmp_path, "s")
+
+
+def test_interrupted_conversion_leaves_no_file(outboard, make_stream, tmp_path):
+    data = make_stream("s", "--device", NVME).read_bytes()
+    with subprocess.Popen([outboard.path, "state", "convert", "--to", "qemu", "-",
+                           tmp_path / "out"], stdin=subprocess.PIPE,
+                          stderr=subprocess.PIPE) as made:
+        made.stdin.write(data[:-1])
+        made.stdin.flush()
+        deadline = time.monotonic() + 20
+        while len(list(tmp_path.iterdir())) < 2 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        made.send_signal(signal.SIGINT)
+        assert made.wait(20) == 1
+        assert b"nterrupted" in made.stderr.read()
+    only(tmp_path, "s")
+
+
+def test_converted_state_is_as_private_as_saved_state(outboard, make_stream, tmp_path):
+    outboard.ok("state", "convert", "--to", "qemu", make_stream("s"), tmp_path / "out")
+    assert (tmp_path / "out").stat().st_mode & 0o777 == 0o600
+
 
 # --- clients that come and go -----------------------------------------------
 

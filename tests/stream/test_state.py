@@ -258,3 +258,10 @@ def test_help(outboard):
     said = outboard.ok("help", "state").decode()
     for verb in ("show", "diff", "check", "convert", "schema"):
         assert f"outboard state {verb} " in said
+
+
+@pytest.mark.parametrize("bytes_", [b"", b"OUT", b"\0" * 4096])
+def test_convert_to_native_does_not_take_anything_for_native(outboard, tmp_path, bytes_):
+    said = outboard.fails("state", "convert", "--to", "native", "-", tmp_path / "out",
+                          input=bytes_)
+    assert "no stream of a device's state" in said

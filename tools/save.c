@@ -26,11 +26,16 @@ static void tell(const char *socket, const char *path,
 {
 	char size[REPORT_SIZE_MAX];
 
-	fprintf(stderr, "outboard save: %s; the device stands still, its drive "
-		"is free.\n", report_size(result->device_bytes, size));
-	if (out_file_is_regular(path))
-		fprintf(stderr, "outboard save: to go on: outboard load %s "
-			"SOCKET (here: %s)\n", path, socket);
+	fprintf(stderr, "outboard save: %s; the device has been stopped and "
+		"its drives are free.\n",
+		report_size(result->device_bytes, size));
+	if (!out_file_is_regular(path))
+		return;
+	fprintf(stderr, "outboard save: to go on: outboard load %s SOCKET "
+		"(here: %s)\n", path, socket);
+	fprintf(stderr, "outboard save: or without it: the next client of %s "
+		"has the device as it was; %s is of no use then\n", socket,
+		path);
 }
 
 static int save_to(struct ob_client *client, struct out_file *file,

@@ -111,3 +111,50 @@ def test_move_to_itself_is_misuse(outboard, serve, tmp_path):
     (tmp_path / "b.sock").symlink_to(path)
     said = outboard.fails("migrate", path, tmp_path / "b.sock", code=2)
     assert "same socket" in said
+
+
+# --- load -------------------------------------------------------------------
+
+def test_directory_is_refused_before_the_device_is_touched(outboard, serve, tmp_path):
+    said = outboard.fails("load", tmp_path, serve("a", "null"))
+    assert f"{tmp_path}: Is a directory" in said and "reset" not in said
+
+
+@pytest.mark.parametrize("options, reason", [
+    ("queues=2", "shape.queues: 2 here, 16 in the stream (option queues)"),
+    ("doorbells=trapped", "(option doorbells)"), ("lba=4096", "(option lba)"),
+    ("serial=X", '"X" here'), ("msix=off", "in this device, which has other options"),
+])
+def test_refused_load_names_file_field_and_option(outboard, serve, make_stream, tmp_path,
+                                                  options, reason):
+    outboard.ok("save", serve("a", f"{NVME},serial=A"), tmp_path / "s")
+    said = outboard.fails("load", tmp_path / "s", serve("b", f"{NVME},{options}"))
+    assert f"{tmp_path}/s: destination" in said and reason in said
+    assert said.rstrip().endswith("; the device is reset")
+
+
+def test_load_of_another_model_names_both(outboard, serve, tmp_path):
+    outboard.ok("save", serve("a", NVME), tmp_path / "s")
+    said = outboard.fails("load", tmp_path / "s", serve("b", "null"))
+    assert "of model null here, of model nvme in the stream" in said
+
+
+# --- save -------------------------------------------------------------------
+
+def test_what_save_says_to_do_next_is_true(outboard, serve, tmp_path):
+    image = tmp_path / "image"
+    image.write_bytes(bytes(8 << 20))
+    a = serve("a", f"nvme,drive=file:{image}")
+    said = outboard.run("save", a, tmp_path / "s").stderr.decode()
+    assert f"outboard load {tmp_path}/s SOCKET (here: {a})" in said
+    assert f"the next client of {a} has the device as it was" in said
+    # Without it: the guest of the next client enables it, and has its drive.
+    outboard.ok("bench", a, "--rw", "randread", "--time", "0.1")
+    outboard.ok("save", a, tmp_path / "s")
+    # With it, elsewhere; here it has no drive any more.
+    b = serve("b", f"nvme,drive=file:{image},incoming=on")
+    outboard.ok("load", tmp_path / "s", b)
+    outboard.ok("bench", b, "--rw", "randread", "--time", "0.1")
+    assert "fatal" in outboard.fails("bench", a, "--rw", "randread", "--time", "0.1")
+    said = outboard.fails("save", a, tmp_path / "s")
+    assert f"image: in use by pid" in said

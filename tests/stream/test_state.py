@@ -161,7 +161,9 @@ def test_check_with_a_device_says_what_does_not_fit(outboard, make_stream):
     assert "drive 0 has content in the stream, not here" in outboard.fails(
         "state", "check", content, *device)
     wild = make_stream("wild", *device, "--fill", 8)
-    assert "core.config" in outboard.fails("state", "check", wild, *device)
+    assert "serial: not a printable text" in outboard.fails("state", "check", wild, *device)
+    other = make_stream("other", "--device", "null,msix=off")
+    assert "core.config" in outboard.fails("state", "check", other, "--device", "null")
     good = make_stream("good", *device)
     assert "of model edu here, of model nvme in the stream" in outboard.fails(
         "state", "check", good, "--device", "edu")

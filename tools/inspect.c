@@ -152,6 +152,21 @@ static int describe_config(struct ob_client *client, json_t *tree,
 	return 0;
 }
 
+static int describe_migration(struct ob_client *client, json_t *tree,
+			      struct ob_err *err)
+{
+	struct ob_client_mig mig;
+	int r = ob_client_mig_info(client, &mig, err);
+
+	if (r)
+		return r;
+	json_object_set_new(tree, "migration",
+		json_pack("{s:b, s:b, s:b, s:b}", "stop_copy", mig.stop_copy,
+			  "p2p", mig.p2p, "pre_copy", mig.pre_copy,
+			  "dirty_log", mig.logging));
+	return 0;
+}
+
 static int describe(struct ob_client *client, json_t *tree,
 		    struct ob_err *err)
 {
@@ -169,7 +184,8 @@ static int describe(struct ob_client *client, json_t *tree,
 			  info.resettable, "regions",
 			  (json_int_t)info.nr_regions, "irqs",
 			  (json_int_t)info.nr_irqs));
-	if ((r = describe_regions(client, info.nr_regions, regions, err)) ||
+	if ((r = describe_migration(client, tree, err)) ||
+	    (r = describe_regions(client, info.nr_regions, regions, err)) ||
 	    (r = describe_irqs(client, info.nr_irqs, irqs, err)))
 		return r;
 	return info.pci ? describe_config(client, tree, err) : 0;

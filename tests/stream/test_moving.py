@@ -158,3 +158,20 @@ def test_what_save_says_to_do_next_is_true(outboard, serve, tmp_path):
     assert "fatal" in outboard.fails("bench", a, "--rw", "randread", "--time", "0.1")
     said = outboard.fails("save", a, tmp_path / "s")
     assert f"image: in use by pid" in said
+
+
+# --- what is told after a move ----------------------------------------------
+
+@pytest.mark.parametrize("words", [[], ["--json"], ["--plot", "/dev/full"]])
+def test_device_that_moved_is_said_to_have_moved(outboard, serve, words):
+    a, b = serve("a", "null"), serve("b", "null,incoming=on")
+    out = subprocess.PIPE if "--plot" in words else open("/dev/full", "wb")
+    made = subprocess.run([outboard.path, "migrate", a, b, *words], stdout=out,
+                          stderr=subprocess.PIPE, timeout=60)
+    assert made.returncode == 1
+    assert b"outboard migrate: the device has moved: " in made.stderr
+
+
+def test_inspect_tells_whether_a_device_moves(outboard, serve):
+    said = outboard.ok("inspect", serve("a", "null")).decode()
+    assert "migration: stop_copy+ p2p+ pre_copy+ dirty_log+" in said

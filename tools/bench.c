@@ -13,6 +13,7 @@
 #include <outboard/option.h>
 
 #include "bench.h"
+#include "connect.h"
 #include "report.h"
 #include "socket_args.h"
 #include "tools.h"
@@ -197,7 +198,7 @@ static int prepare(struct bench *b, const char *path)
 		.shadow = !b->opt.no_shadow,
 		.interrupts = b->opt.interrupts,
 	};
-	int r = ob_client_connect(path, NULL, &b->client, &b->err);
+	int r = tool_connect(path, &b->client, &b->err);
 
 	if (!r)
 		r = nvme_user_open(b->client, &params, &b->nvme, &b->err);

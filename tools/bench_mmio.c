@@ -18,6 +18,7 @@
 #include <outboard/client.h>
 #include <outboard/option.h>
 
+#include "connect.h"
 #include "floor.h"
 #include "hist.h"
 #include "report.h"
@@ -555,7 +556,7 @@ int tool_bench_mmio(int argc, char **argv)
 		free(b);
 		return TOOL_USAGE;
 	}
-	r = ob_client_connect(path, NULL, &b->client, &b->err);
+	r = tool_connect(path, &b->client, &b->err);
 	if (!r)
 		r = prepare(b);
 	if (!r)

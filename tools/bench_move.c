@@ -18,6 +18,7 @@
 
 #include <outboard/client.h>
 
+#include "connect.h"
 #include "floor.h"
 #include "hist.h"
 #include "nvme_user.h"
@@ -77,7 +78,7 @@ static int set(struct bench *b, struct side *side,
 
 static int connect_side(struct bench *b, struct side *side)
 {
-	return ob_client_connect(side->path, NULL, &side->client, &b->err);
+	return tool_connect(side->path, &side->client, &b->err);
 }
 
 static void disconnect(struct side *side)

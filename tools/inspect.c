@@ -11,6 +11,7 @@
 
 #include <outboard/client.h>
 
+#include "connect.h"
 #include "pci_decode.h"
 #include "report.h"
 #include "socket_args.h"
@@ -169,9 +170,9 @@ static int describe_migration(struct ob_client *client, json_t *tree,
 	json_object_set_new(tree, "migration",
 		json_pack("{s:s, s:I, s:b, s:b, s:b, s:b}", "state",
 			  ob_client_mig_state_name(state), "size",
-			  (json_int_t)bytes, "stop-copy", mig.stop_copy,
-			  "p2p", mig.p2p, "pre-copy", mig.pre_copy,
-			  "dirty log", mig.logging));
+			  (json_int_t)bytes, "stop_copy", mig.stop_copy,
+			  "p2p", mig.p2p, "pre_copy", mig.pre_copy,
+			  "dirty_log", mig.logging));
 	return 0;
 }
 
@@ -204,7 +205,7 @@ static int inspect(const char *path, bool as_json)
 	struct ob_client *client = NULL;
 	struct ob_err err = { 0 };
 	json_t *tree = json_pack("{s:s}", "socket", path);
-	int r = ob_client_connect(path, NULL, &client, &err);
+	int r = tool_connect(path, &client, &err);
 
 	if (!r)
 		r = describe(client, tree, &err);

@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "connect.h"
 #include "move.h"
 #include "report.h"
 #include "socket_args.h"
@@ -50,7 +51,22 @@ static int load_all(struct ob_client *client, int fd,
 	return r;
 }
 
-static int load_from(int fd, struct ob_client *client)
+/* What has become of the device, and what else failed on the way. */
+static int failed(const struct ob_migrate_result *result,
+		  const struct ob_err *err)
+{
+	bool reset = result->steps[OB_MIGRATE_RESET].count &&
+		     !result->note[0];
+
+	fprintf(stderr, "outboard load: %s%s\n",
+		move_interrupted() ? "interrupted" : err->msg,
+		reset ? "; the device is reset" : "");
+	if (result->note[0])
+		fprintf(stderr, "outboard load: then: %s\n", result->note);
+	return TOOL_FAILED;
+}
+
+static int load_from(int fd, const char *path, struct ob_client *client)
 {
 	static struct ob_migrate_result result;
 	static struct move_view view;
@@ -67,31 +83,39 @@ static int load_from(int fd, struct ob_client *client)
 	r = load_all(client, fd, &params, &result, &err);
 	move_view_end(&view);
 	if (r) {
-		fprintf(stderr, "outboard load: %s; the device is reset\n",
-			move_interrupted() ? "interrupted" : err.msg);
-		if (result.note[0])
-			fprintf(stderr, "outboard load: then: %s\n",
-				result.note);
-		return TOOL_FAILED;
+		ob_err_prefix(&err, "%.80s", path);
+		return failed(&result, &err);
 	}
 	fprintf(stderr, "outboard load: %s; the device goes on.\n",
 		report_size(result.device_bytes, size));
 	return TOOL_OK;
 }
 
+/* What cannot be read is known before the device is touched. */
+static int open_file(const char *path, int *fd, struct ob_err *err)
+{
+	struct stat st;
+
+	*fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (*fd >= 0 && !fstat(*fd, &st) && S_ISDIR(st.st_mode))
+		return ob_fail(err, EISDIR, "%s: %s", path, strerror(EISDIR));
+	return *fd < 0 ? ob_fail(err, errno, "%s: %s", path, strerror(errno))
+		       : 0;
+}
+
 static int load(const char *path, const char *socket)
 {
 	bool standard = !strcmp(path, "-");
-	int fd = standard ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
+	const char *name = standard ? "standard input" : path;
 	struct ob_client *client = NULL;
 	struct ob_err err = { 0 };
-	int r = 0;
+	int fd = -1, r;
 
-	if (fd < 0)
-		r = ob_fail(&err, errno, "%s: %s", path, strerror(errno));
+	r = standard ? 0 : open_file(path, &fd, &err);
 	if (!r)
-		r = ob_client_connect(socket, NULL, &client, &err);
-	r = r ? tool_failed("load", &err) : load_from(fd, client);
+		r = tool_connect(socket, &client, &err);
+	r = r ? tool_failed("load", &err)
+	      : load_from(standard ? STDIN_FILENO : fd, name, client);
 	ob_client_destroy(client);
 	if (!standard && fd >= 0)
 		close(fd);

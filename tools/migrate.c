@@ -6,10 +6,13 @@
  */
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <outboard/option.h>
 
+#include "connect.h"
 #include "move.h"
+#include "out_file.h"
 #include "report.h"
 #include "socket_args.h"
 #include "tools.h"
@@ -88,9 +91,9 @@ void tool_migrate_help(FILE *out)
 static int connect_both(const char *const paths[2],
 			struct ob_client *clients[2], struct ob_err *err)
 {
-	int r = ob_client_connect(paths[0], NULL, &clients[0], err);
+	int r = tool_connect(paths[0], &clients[0], err);
 
-	return r ? r : ob_client_connect(paths[1], NULL, &clients[1], err);
+	return r ? r : tool_connect(paths[1], &clients[1], err);
 }
 
 static int print(const struct options *opt, const char *const paths[2],
@@ -125,6 +128,15 @@ static int failed(const struct options *opt, const char *const paths[2],
 	return move_failed("migrate", result, err);
 }
 
+/* Who reads that something failed must not start the source again. */
+static int not_told(const struct ob_migrate_result *result,
+		    struct ob_err *err)
+{
+	if (result->outcome == OB_MIGRATE_MOVED)
+		ob_err_prefix(err, "the device has moved");
+	return tool_failed("migrate", err);
+}
+
 static int move(const struct options *opt, const char *const paths[2],
 		struct ob_client *const clients[2], struct move_view *view,
 		struct ob_migrate_result *result)
@@ -142,11 +154,12 @@ static int move(const struct options *opt, const char *const paths[2],
 	if (r)
 		return failed(opt, paths, result, &err);
 	r = print(opt, paths, result, NULL, &err);
-	return r ? tool_failed("migrate", &err) : TOOL_OK;
+	return r ? not_told(result, &err) : TOOL_OK;
 }
 
 /* A picture of what did not move may be just what is wanted. */
-static int draw(FILE *plot, const struct ob_migrate_result *result,
+static int draw(FILE *plot, const char *path,
+		const struct ob_migrate_result *result,
 		const struct move_view *view, int status)
 {
 	struct ob_err err = { 0 };
@@ -156,8 +169,13 @@ static int draw(FILE *plot, const struct ob_migrate_result *result,
 		return status;
 	r = move_plot(plot, result, view, &err);
 	if (fclose(plot) && !r)
-		r = ob_fail(&err, errno, "the plot: %s", strerror(errno));
-	return r ? tool_failed("migrate", &err) : status;
+		r = ob_fail(&err, errno, "cannot write the plot");
+	if (!r)
+		return status;
+	ob_err_prefix(&err, "%s", path);
+	if (out_file_is_regular(path))
+		unlink(path);
+	return not_told(result, &err);
 }
 
 static int open_plot(const char *path, FILE **plot, struct ob_err *err)
@@ -184,7 +202,7 @@ static int migrate(const struct options *opt, const char *const paths[2])
 	} else {
 		move_view_init(&view, "migrate");
 		r = move(opt, paths, clients, &view, &result);
-		r = draw(plot, &result, &view, r);
+		r = draw(plot, opt->plot, &result, &view, r);
 	}
 	ob_client_destroy(clients[0]);
 	ob_client_destroy(clients[1]);
@@ -194,10 +212,16 @@ static int migrate(const struct options *opt, const char *const paths[2])
 int tool_migrate(int argc, char **argv)
 {
 	struct options opt = { 0 };
+	struct ob_err err = { 0 };
 	const char *paths[2];
 
 	if (tool_words_args(args, &opt, argc, argv,
 			    "SOCKET-FROM and SOCKET-TO are", 2, paths))
 		return TOOL_USAGE;
+	if (tool_same_socket(paths[0], paths[1])) {
+		ob_fail(&err, EINVAL, "%s and %s are the same socket", paths[0],
+			paths[1]);
+		return tool_misused("migrate", &err);
+	}
 	return migrate(&opt, paths);
 }

@@ -44,7 +44,7 @@ void move_view_end(struct move_view *view);
 
 /*
  * SIGINT, SIGTERM and SIGHUP end the move at the next step, as an error
- * -EINTR; SIGPIPE becomes an error of write(2).
+ * -EINTR; SIGPIPE and SIGXFSZ become errors of write(2).
  */
 void move_catch_signals(void);
 bool move_interrupted(void);

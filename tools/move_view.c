@@ -34,6 +34,7 @@ void move_catch_signals(void)
 	sigaction(SIGHUP, &action, NULL);
 	action.sa_handler = SIG_IGN;
 	sigaction(SIGPIPE, &action, NULL);
+	sigaction(SIGXFSZ, &action, NULL);
 }
 
 bool move_interrupted(void)
@@ -75,6 +76,7 @@ static const struct {
 	{ OB_MIGRATE_RESTORE, "load" },
 	{ OB_MIGRATE_STOP, "stop the source" },
 	{ OB_MIGRATE_DONE, "run" },
+	{ OB_MIGRATE_RESET, "reset the destination" },
 	{ OB_MIGRATE_NR_STEPS, "go back" },
 };
 

@@ -130,6 +130,15 @@ static int told(const struct verb *v, int code, struct ob_err *err)
 				  : tool_failed("state", err);
 }
 
+/* What was printed has arrived. */
+static int printed(int code, struct ob_err *err)
+{
+	if (code != TOOL_OK || (!fflush(stdout) && !ferror(stdout)))
+		return code;
+	ob_fail(err, EIO, "cannot write to standard output");
+	return TOOL_FAILED;
+}
+
 static int run(const struct verb *v, struct state_options *opts,
 	       struct ob_err *err)
 {
@@ -137,7 +146,7 @@ static int run(const struct verb *v, struct state_options *opts,
 	int r = ob_models_open(opts->loads, opts->nr_loads, &models, err);
 
 	opts->models = models;
-	r = r ? TOOL_FAILED : v->run(opts, err);
+	r = r ? TOOL_FAILED : printed(v->run(opts, err), err);
 	ob_models_close(models);
 	return r;
 }
@@ -156,6 +165,10 @@ int tool_state(int argc, char **argv)
 	v = find(argv[1], &err);
 	if (!v)
 		return tool_misused("state", &err);
+	if (argc > 2 && !strcmp(argv[2], "--help")) {
+		tool_print_help(tool_find("state"), stdout);
+		return TOOL_OK;
+	}
 	first = ob_args_parse(v->options, &opts, argc - 1, argv + 1, &err);
 	if (first < 0)
 		return told(v, TOOL_USAGE, &err);

@@ -7,12 +7,10 @@
  * under its name when it is whole.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
+#include "out_file.h"
 #include "state.h"
 #include "state/content.h"
 #include "state/qemu.h"
@@ -20,15 +18,9 @@
 
 #define CHUNK (256u << 10)
 
-struct output {
-	const char *path;
-	char *temporary;		/* NULL: standard output */
-	int fd;
-};
-
 struct conversion {
 	struct state_load load;		/* first: what callbacks get */
-	struct output out;
+	struct out_file out;
 	enum ob_qemu_form form;
 	struct ob_qemu_device device;
 	struct ob_qemu_writer *writer;
@@ -38,65 +30,12 @@ struct conversion {
 	uint8_t *data;
 };
 
-/* The file */
-
-static int output_open(struct output *out, struct ob_err *err)
-{
-	out->fd = STDOUT_FILENO;
-	if (!strcmp(out->path, "-"))
-		return 0;
-	if (asprintf(&out->temporary, "%s.XXXXXX", out->path) < 0) {
-		out->temporary = NULL;
-		return ob_fail(err, ENOMEM, "out of memory");
-	}
-	out->fd = mkostemp(out->temporary, O_CLOEXEC);
-	if (out->fd >= 0)
-		return 0;
-	free(out->temporary);
-	out->temporary = NULL;
-	return ob_fail(err, errno, "%.80s: %s", out->path, strerror(errno));
-}
-
+/* What went wrong is told by the conversion, not by who writes for it. */
 static int output_put(void *arg, const void *bytes, size_t len)
 {
-	const struct output *out = arg;
-	const uint8_t *at = bytes;
-	ssize_t n;
+	struct conversion *c = arg;
 
-	for (; len; len -= (size_t)n, at += n) {
-		n = write(out->fd, at, len);
-		if (n < 0 && errno == EINTR)
-			n = 0;
-		else if (n <= 0)
-			return n ? -errno : -ENOSPC;
-	}
-	return 0;
-}
-
-/* mkostemp made it for its owner alone; the umask decides. */
-static int give_name(const struct output *out)
-{
-	mode_t mask = umask(0);
-
-	umask(mask);
-	if (fchmod(out->fd, 0666 & ~mask) || fsync(out->fd) ||
-	    rename(out->temporary, out->path))
-		return -errno;
-	return 0;
-}
-
-/* r: what came before; the file stays only if that is 0. */
-static int output_close(struct output *out, int r, struct ob_err *err)
-{
-	if (!out->temporary)
-		return r;
-	if (!r && (r = give_name(out)))
-		ob_fail(err, -r, "%.80s: %s", out->path, strerror(-r));
-	close(out->fd);
-	if (r)
-		unlink(out->temporary);
-	free(out->temporary);
-	return r;
+	return out_file_put(&c->out, bytes, len, &c->why);
 }
 
 /* To the QEMU profile */
@@ -121,7 +60,7 @@ static int begin(struct state_load *load, struct ob_err *err)
 	c->device = (struct ob_qemu_device){
 		load->model, load->id, load->parts, load->nr_parts
 	};
-	r = ob_qemu_writer_create(c->form, &c->device, output_put, &c->out,
+	r = ob_qemu_writer_create(c->form, &c->device, output_put, c,
 				  &c->writer, err);
 	for (i = 0; i < load->nr_ids && !r; i++) {
 		struct ob_qemu_content empty = { .id = load->ids[i] };
@@ -199,39 +138,50 @@ static int to_qemu(struct conversion *c, struct state_source *src,
 
 /* To the native form */
 
-static int to_native(struct output *out, struct state_source *src,
+static int to_native(struct out_file *out, struct state_source *src,
 		     struct ob_err *err)
 {
 	uint8_t *buf = malloc(CHUNK);
-	int n = 0, r = buf ? 0 : -ENOMEM;
+	int n = 0, r = buf ? 0 : ob_fail(err, ENOMEM, "out of memory");
 
 	while (!r && (n = state_source_read(src, buf, CHUNK)) > 0)
-		r = output_put(out, buf, (size_t)n);
+		r = out_file_put(out, buf, (size_t)n, err);
 	free(buf);
-	r = r ? r : n;
-	return r ? ob_fail(err, -r, "%s", strerror(-r)) : 0;
+	return r || !n ? r : ob_fail(err, -n, "%s", strerror(-n));
 }
 
-static int convert(struct conversion *c, struct state_source *src, bool native,
-		   struct ob_err *err)
+static int check_form(struct state_source *src, bool native,
+		      struct ob_err *err)
 {
-	int r;
+	const char *name = state_source_name(src);
 
-	if (native == !state_source_qemu(src))
-		return ob_fail(err, EINVAL, "%.80s: is in this form already",
-			       state_source_name(src));
-	r = output_open(&c->out, err);
-	if (r)
+	if (native == (state_source_qemu(src) != NULL))
+		return 0;
+	if (native && !state_source_is_native(src))
+		return ob_fail(err, EINVAL, "%.80s: this is no stream of a "
+			       "device's state", name);
+	return ob_fail(err, EINVAL, "%.80s: is in this form already", name);
+}
+
+static int convert(struct conversion *c, const char *path,
+		   struct state_source *src, bool native, struct ob_err *err)
+{
+	int r = check_form(src, native, err);
+
+	if (r || (r = out_file_open(&c->out, path, err)))
 		return r;
 	r = native ? to_native(&c->out, src, err) : to_qemu(c, src, err);
-	return output_close(&c->out, r, err);
+	if (!r)
+		r = out_file_keep(&c->out, err);
+	out_file_drop(&c->out);
+	return r;
 }
 
 int state_convert(const struct state_options *opts, struct ob_err *err)
 {
 	struct conversion c = {
 		.load = { .ops = &ops, .models = opts->models },
-		.out = { .path = opts->words[1] },
+		.out = OUT_FILE_NONE,
 	};
 	const char *to = opts->to ? opts->to : "";
 	bool native = !strcmp(to, "native");
@@ -246,7 +196,7 @@ int state_convert(const struct state_options *opts, struct ob_err *err)
 	r = state_source_open(opts->words[0], opts->models, &src, err);
 	if (r)
 		return TOOL_FAILED;
-	r = convert(&c, src, native, err);
+	r = convert(&c, opts->words[1], src, native, err);
 	state_source_close(src);
 	return r ? TOOL_FAILED : TOOL_OK;
 }

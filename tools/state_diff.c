@@ -301,6 +301,10 @@ int state_diff(const struct state_options *opts, struct ob_err *err)
 	struct state_tree a = { 0 }, b = { 0 };
 	int r = TOOL_FAILED;
 
+	if (!strcmp(opts->words[0], "-") && !strcmp(opts->words[1], "-")) {
+		ob_fail(err, EINVAL, "only one of them can be standard input");
+		return TOOL_USAGE;
+	}
 	if (!read_one(opts, 0, &a, err) && !read_one(opts, 1, &b, err))
 		r = compare_trees(&a, &b, err);
 	state_tree_finish(&a);

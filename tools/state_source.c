@@ -7,9 +7,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "move.h"
 #include "state/qemu.h"
 #include "state/save.h"
 #include "state/table_io.h"
+#include "state/wire.h"
 #include "state_source.h"
 
 #define PEEK 8u
@@ -61,7 +63,7 @@ static ssize_t read_full(int fd, void *buf, size_t len)
 
 	while (got < len) {
 		n = read(fd, (uint8_t *)buf + got, len - got);
-		if (n < 0 && errno == EINTR)
+		if (n < 0 && errno == EINTR && !move_interrupted())
 			continue;
 		if (n < 0)
 			return -errno;
@@ -387,4 +389,10 @@ const struct ob_stream_identity *
 state_source_qemu(const struct state_source *src)
 {
 	return src->map ? &src->identity : NULL;
+}
+
+bool state_source_is_native(const struct state_source *src)
+{
+	return src->nr_peeked == PEEK &&
+	       ob_le_load(src->peeked, PEEK) == OB_STREAM_MAGIC;
 }

@@ -26,5 +26,7 @@ const char *state_source_name(const struct state_source *src);
 /* Its writer when it is in the QEMU profile; else NULL. */
 const struct ob_stream_identity *
 state_source_qemu(const struct state_source *src);
+/* Its first bytes are those of the native form. */
+bool state_source_is_native(const struct state_source *src);
 
 #endif

@@ -279,6 +279,8 @@ int ob_client_mig_set(struct ob_client *client,
 /*
  * The device's stream, of which len is at most version.max_data_xfer_size.
  * read: *got < len: nothing more, in PRE_COPY for now, in STOP_COPY for good.
+ * -EBUSY: the device's drives are not free yet, and nothing is lost; the next
+ * read goes on where this one stopped.
  */
 int ob_client_mig_read(struct ob_client *client, void *buf, size_t len,
 		       size_t *got, struct ob_err *err);

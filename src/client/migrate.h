@@ -41,6 +41,14 @@ void migrate_failed(struct migrate_run *run);
 int migrate_progress(struct migrate_run *run, struct ob_err *err);
 /* Sleeps in pieces, with progress between them. */
 int migrate_sleep(struct migrate_run *run, uint64_t ns, struct ob_err *err);
+/*
+ * Reads a device's stream.  A server that cannot free the drives within the
+ * second that an answer may take says EBUSY; it is asked again, for 10 s.
+ * cancel: progress may end the wait.
+ */
+int migrate_read(struct migrate_run *run, struct ob_client *client,
+		 size_t len, bool cancel, const void **data, size_t *got,
+		 struct ob_err *err);
 /* Appends to result->note. */
 void migrate_note(struct migrate_run *run, const struct ob_err *err);
 /* "source device 2: " before the message; one alone has no number. */

@@ -242,7 +242,7 @@ int ob_incoming_run(struct ob_incoming *in, struct ob_err *err)
  * has given away the whole of its state has given its drive away, so it is
  * asked for that; nobody wants the bytes.
  */
-static void free_drive(struct ob_client *client)
+static void free_drive(struct ob_incoming *in, struct ob_client *client)
 {
 	uint32_t most = ob_client_version(client)->max_data_xfer_size;
 	size_t got = most;
@@ -251,7 +251,7 @@ static void free_drive(struct ob_client *client)
 	if (ob_client_mig_set(client, OB_CLIENT_STOP_COPY, NULL))
 		return;
 	while (got == most &&
-	       !ob_client_mig_read_view(client, most, &data, &got, NULL))
+	       !migrate_read(in->run, client, most, false, &data, &got, NULL))
 		;
 }
 
@@ -265,7 +265,7 @@ static int reset(struct ob_incoming *in, unsigned i, struct ob_err *err)
 		return 0;
 	migrate_step(in->run, OB_MIGRATE_RESET, i, &why);
 	if (dev->may_run)
-		free_drive(dev->client);
+		free_drive(in, dev->client);
 	r = ob_client_reset(dev->client, &why);
 	if (!r)
 		return 0;

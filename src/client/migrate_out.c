@@ -152,7 +152,7 @@ int out_send_piece(struct ob_outgoing *out, unsigned i,
 	if (r)
 		return r;
 	len = most < len ? (size_t)most : len;
-	r = ob_client_mig_read_view(client, len, &data, &got, err);
+	r = migrate_read(out->run, client, len, true, &data, &got, err);
 	if (r) {
 		migrate_prefix(err, "source", i, out->count);
 		return r;

@@ -11,6 +11,7 @@
 #define NS_PER_S UINT64_C(1000000000)
 #define WINDOW_NS UINT64_C(250000000)
 #define NAP_NS UINT64_C(20000000)	/* a cancel is noticed as soon */
+#define BUSY_S 10u
 
 static const char *const step_names[OB_MIGRATE_NR_STEPS] = {
 	[OB_MIGRATE_CHECK] = "check",
@@ -184,6 +185,26 @@ int migrate_sleep(struct migrate_run *run, uint64_t ns, struct ob_err *err)
 		ns -= piece;
 		r = migrate_progress(run, err);
 	}
+	return r;
+}
+
+/* What was read goes on where it stopped, so asking again loses nothing. */
+int migrate_read(struct migrate_run *run, struct ob_client *client,
+		 size_t len, bool cancel, const void **data, size_t *got,
+		 struct ob_err *err)
+{
+	uint64_t late = migrate_now(run) + BUSY_S * NS_PER_S;
+	struct ob_err ignored = { 0 };
+	int r = ob_client_mig_read_view(client, len, data, got, err), ended;
+
+	while (r == -EBUSY && migrate_now(run) < late) {
+		ended = migrate_sleep(run, NAP_NS, cancel ? err : &ignored);
+		if (ended && cancel)
+			return ended;
+		r = ob_client_mig_read_view(client, len, data, got, err);
+	}
+	if (r == -EBUSY)
+		ob_err_prefix(err, "not ready after %u s", BUSY_S);
 	return r;
 }
 

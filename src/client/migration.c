@@ -106,7 +106,7 @@ void client_add_error_text(struct ob_client *client,
 {
 	char text[OB_ERROR_TEXT_SIZE + 1] = "";
 	struct ob_msg reply;
-	size_t used, len;
+	size_t len;
 
 	if (!err || !client->error_text || !failed->hdr.size ||
 	    !(failed->hdr.flags & OB_HDR_ERROR))
@@ -119,9 +119,9 @@ void client_add_error_text(struct ob_client *client,
 	}
 	finish(&reply);
 	make_printable(text);
-	used = strlen(err->msg);
+	/* They say more than the error's name, and there is little room. */
 	if (*text)
-		snprintf(err->msg + used, sizeof(err->msg) - used, ": %s",
+		snprintf(err->msg, sizeof(err->msg), "the server refuses: %s",
 			 text);
 }
 

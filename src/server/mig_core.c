@@ -85,7 +85,8 @@ static int check_config(const struct ob_device *dev, const uint8_t *config,
 		if ((config[i] ^ dev->cfg.initial[i]) &
 		    (uint8_t)~changeable(&dev->cfg, i))
 			return ob_fail(err, EINVAL, "core.config[%#x] (%s): "
-				       "%#x in the stream, %#x in this device",
+				       "%#x in the stream, %#x in this device, "
+				       "which has other options",
 				       i, register_name(dev, i), config[i],
 				       dev->cfg.initial[i]);
 	return 0;

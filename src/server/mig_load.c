@@ -185,16 +185,19 @@ static void *part(const struct ob_mig_load *load, const char *name)
 	return NULL;
 }
 
+/*
+ * The model first: it knows its options, whose other value config space would
+ * only show as a byte that differs.
+ */
 static int judge(struct ob_device *dev, struct ob_mig_load *load,
 		 struct ob_err *err)
 {
-	int r;
+	int r = ob_loader_finish(load->loader, err);
 
-	if ((r = ob_loader_finish(load->loader, err)) ||
-	    (r = ob_mig_core_check(dev, part(load, "core"), err)))
-		return r;
-	return dev->cls->check ? dev->cls->check(dev, part(load, "plain"),
-						 part(load, "hot"), err) : 0;
+	if (!r && dev->cls->check)
+		r = dev->cls->check(dev, part(load, "plain"),
+				    part(load, "hot"), err);
+	return r ? r : ob_mig_core_check(dev, part(load, "core"), err);
 }
 
 /* Nothing is under way, so that the only reason to fail is a mistake of ours. */

@@ -59,3 +59,23 @@ def make_stream(outboard, tmp_path):
             subprocess.run([program, *map(str, words)], stdout=out, check=True, timeout=60)
         return path
     return make
+
+
+@pytest.fixture
+def serve(outboard, tmp_path):
+    """serve("a", "null"): the path of the socket of a device served."""
+    servers = []
+
+    def start(name, device):
+        path = tmp_path / f"{name}.sock"
+        server = subprocess.Popen(
+            [outboard.path, "serve", "--device", f"{device},socket={path}"],
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        servers.append(server)
+        assert b"ready" in server.stdout.readline()
+        return path
+    yield start
+    for server in servers:
+        server.terminate()
+        assert server.wait(20) == 0
+        server.stdout.close()

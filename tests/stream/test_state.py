@@ -161,7 +161,9 @@ def test_check_with_a_device_says_what_does_not_fit(outboard, make_stream):
     assert "drive 0 has content in the stream, not here" in outboard.fails(
         "state", "check", content, *device)
     wild = make_stream("wild", *device, "--fill", 8)
-    assert "core.config" in outboard.fails("state", "check", wild, *device)
+    assert "serial: not a printable text" in outboard.fails("state", "check", wild, *device)
+    other = make_stream("other", "--device", "null,msix=off")
+    assert "core.config" in outboard.fails("state", "check", other, "--device", "null")
     good = make_stream("good", *device)
     assert "of model edu here, of model nvme in the stream" in outboard.fails(
         "state", "check", good, "--device", "edu")
@@ -258,3 +260,29 @@ def test_help(outboard):
     said = outboard.ok("help", "state").decode()
     for verb in ("show", "diff", "check", "convert", "schema"):
         assert f"outboard state {verb} " in said
+
+
+@pytest.mark.parametrize("bytes_", [b"", b"OUT", b"\0" * 4096])
+def test_convert_to_native_does_not_take_anything_for_native(outboard, tmp_path, bytes_):
+    said = outboard.fails("state", "convert", "--to", "native", "-", tmp_path / "out",
+                          input=bytes_)
+    assert "no stream of a device's state" in said
+
+
+@pytest.mark.parametrize("words", [["show"], ["show", "--json"], ["check"],
+                                   ["convert", "--to", "qemu"]])
+def test_full_output_is_a_failure_of_every_verb(outboard, make_stream, words):
+    more = ["-"] if "convert" in words else []
+    with open("/dev/full", "wb") as full:
+        made = subprocess.run([outboard.path, "state", *words, make_stream("s"), *more],
+                              stdout=full, stderr=subprocess.PIPE, timeout=60)
+    assert made.returncode == 1 and b"cannot write" in made.stderr
+
+
+def test_diff_of_standard_input_with_itself_is_misuse(outboard):
+    assert "only one" in outboard.fails("state", "diff", "-", "-", code=2, input=b"")
+
+
+@pytest.mark.parametrize("verb", ["show", "diff", "check", "convert", "schema"])
+def test_help_of_a_verb(outboard, verb):
+    assert f"outboard state {verb} " in outboard.ok("state", verb, "--help").decode()

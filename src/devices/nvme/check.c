@@ -56,8 +56,9 @@ static int check_text(const struct judge *j, const char *name,
 		return REFUSE(j, "%s: not a printable text", name);
 	if (given && (strlen(given) > size ||
 		      strncmp(given, (const char *)text, size)))
-		return REFUSE(j, "%s: \"%s\" here, \"%.*s\" in the stream",
-			      name, given, (int)size, (const char *)text);
+		return REFUSE(j, "%s: \"%s\" here, \"%.*s\" in the stream "
+			      "(option %s)", name, given, (int)size,
+			      (const char *)text, name);
 	return 0;
 }
 
@@ -93,13 +94,14 @@ static int check_options(const struct judge *j, const struct nvme_shape *here)
 		return REFUSE(j, "shape.nr_ns: %u namespaces here, %u in the "
 			      "stream", here->nr_ns, there->nr_ns);
 	if (there->queues != here->queues)
-		return REFUSE(j, "shape.queues: %u here, %u in the stream",
-			      here->queues, there->queues);
+		return REFUSE(j, "shape.queues: %u here, %u in the stream "
+			      "(option queues)", here->queues,
+			      there->queues);
 	if (there->doorbells > NVME_DB_MAPPED)
 		return REFUSE(j, "shape.doorbells: %u", there->doorbells);
 	if (there->doorbells != here->doorbells)
-		return REFUSE(j, "shape.doorbells: %s here, %s in the stream",
-			      doorbells[here->doorbells],
+		return REFUSE(j, "shape.doorbells: %s here, %s in the stream "
+			      "(option doorbells)", doorbells[here->doorbells],
 			      doorbells[there->doorbells]);
 	return 0;
 }

@@ -277,6 +277,17 @@ static bool next_byte(struct mig_peer *m, uint8_t *byte)
 	return true;
 }
 
+/* The end would be in it. */
+static bool is_busy(struct mig_peer *m, uint32_t asked)
+{
+	if (m->state != STOP_COPY || !m->end_left || !m->busy_reads ||
+	    m->live_left + m->rest_left + m->end_left > asked)
+		return false;
+	m->busy_reads--;
+	mig_trace("%s busy", m->name);
+	return true;
+}
+
 static void data_read(struct mig_peer *m)
 {
 	uint8_t bytes[8 + MIG_XFER] = { 0 };
@@ -286,6 +297,10 @@ static void data_read(struct mig_peer *m)
 	PEER_EXPECT(&m->peer, asked <= m->xfer && saves(m->state));
 	if (m->quirks & MIG_SHORT && m->state == PRE_COPY && asked > 1000)
 		asked = 1000;
+	if (is_busy(m, asked)) {
+		refuse(m, EBUSY);
+		return;
+	}
 	while (n < asked && next_byte(m, bytes + 8 + n))
 		n++;
 	memcpy(bytes, m->peer.payload, 4);

@@ -50,6 +50,7 @@ struct mig_peer {
 	unsigned quirks;
 	uint64_t live, again, rest;
 	uint32_t xfer;			/* 0: MIG_XFER */
+	unsigned busy_reads;		/* its drive is not free so often */
 
 	int fail_at, die_at;		/* call number, from 0; -1: none */
 	int calls;			/* behind VERSION */

@@ -274,6 +274,60 @@ static void halves_that_do_not(void **state)
 	assert_int_equal(to[0].state, OB_CLIENT_RUNNING);
 }
 
+/* Its flush takes longer than a server may keep us waiting. */
+static void a_drive_that_is_not_free_at_once(void **state)
+{
+	(void)state;
+	prepare(1);
+	from[0].busy_reads = 3;
+	moved(migrate());
+	assert_int_equal(from[0].busy_reads, 0);
+	assert_true(vmm.slept > 0);
+}
+
+static void a_drive_that_is_never_free(void **state)
+{
+	(void)state;
+	prepare(1);
+	from[0].busy_reads = UINT32_MAX;
+	stayed(migrate());
+	assert_non_null(strstr(err.msg, "10 s"));
+	assert_in_range(vmm.now, UINT64_C(10000000000),
+			UINT64_C(12000000000));
+}
+
+static int cancel_when_busy(void *arg, const struct ob_migrate_progress *now)
+{
+	(void)arg;
+	(void)now;
+	return mig_find("a busy", 0) < 0 ? 0 : -EINTR;
+}
+
+static void a_wait_for_a_drive_is_cancelled(void **state)
+{
+	struct ob_migrate_ops ops = vmm_ops;
+
+	(void)state;
+	prepare(1);
+	ops.progress = cancel_when_busy;
+	params.ops = &ops;
+	from[0].busy_reads = UINT32_MAX;
+	stayed(migrate());
+	assert_true(vmm.now < UINT64_C(1000000000));
+}
+
+/* It ran and has the drive, which the source needs back. */
+static void a_destination_that_frees_its_drive_late(void **state)
+{
+	(void)state;
+	prepare(1);
+	vmm.start_fails = true;
+	to[0].busy_reads = 2;
+	stayed(migrate());
+	assert_int_equal(to[0].busy_reads, 0);
+	assert_true(mig_find("A busy", 0) < mig_find("A reset", 0));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -286,6 +340,10 @@ int main(void)
 		cmocka_unit_test(short_answers),
 		cmocka_unit_test(halves_that_go_well),
 		cmocka_unit_test(halves_that_do_not),
+		cmocka_unit_test(a_drive_that_is_not_free_at_once),
+		cmocka_unit_test(a_drive_that_is_never_free),
+		cmocka_unit_test(a_wait_for_a_drive_is_cancelled),
+		cmocka_unit_test(a_destination_that_frees_its_drive_late),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -157,8 +157,7 @@ static void refusals_have_the_servers_words(void **state)
 			 0);
 	assert_int_equal(ob_client_mig_set(client, OB_CLIENT_STOP, &err),
 			 -EINVAL);
-	assert_string_equal(err.msg, "cannot enter STOP: the server refuses "
-			    "DEVICE_FEATURE: Invalid argument: "
+	assert_string_equal(err.msg, "cannot enter STOP: the server refuses: "
 			    "hot.sqs[3].head: no?such");
 	assert_int_equal(ob_client_mig_get(client, &now, NULL), 0);
 	assert_int_equal(now, OB_CLIENT_ERROR);

@@ -88,6 +88,36 @@ static void patch_bytes(const struct ob_part *part, uint8_t *base,
 	memcpy(base + offset, record + 8, n);
 }
 
+static unsigned count_rows(const struct ob_table *table)
+{
+	unsigned n = 0;
+
+	while (table->fields[n].type != OB_FIELD_END)
+		n++;
+	return n;
+}
+
+/* One integer, found by rows and elements; most often of the first ones. */
+static void patch_field(const struct ob_table *table, uint8_t *base,
+			const uint8_t *record)
+{
+	const uint8_t *way = record + 16;	/* row, element, row, ... */
+	const struct ob_field *f;
+	uint64_t value = ob_le_load(record + 8, 8);
+
+	for (;; way += 2, table = f->sub) {
+		f = &table->fields[way[0] % count_rows(table)];
+		base += f->offset + (size_t)f->size * (way[1] % f->count);
+		if (f->type != OB_FIELD_STRUCT)
+			break;
+	}
+	if (record[6] & 1)
+		value = ob_le_load(base, f->size) + (record[6] & 2 ? 1 : -1);
+	else if (record[6] & 2)
+		value = record[8] % 66;
+	ob_le_store(base, value, f->size);
+}
+
 /* A command that was under way: its entry was never in the guest's memory. */
 static void patch_slot(struct rig *rig, struct nvme_hot *hot,
 		       const uint8_t *record)
@@ -119,6 +149,8 @@ static size_t make_stream(struct rig *rig, const uint8_t *data, size_t size,
 		i = data[0] % rig->nr_parts;
 		if (data[1] & 2 && rig->dev->cls == &ob_nvme_class)
 			patch_slot(rig, bases[rig->nr_parts - 1], data);
+		else if (data[1] & 4)
+			patch_field(rig->parts[i].table, bases[i], data);
 		else
 			patch_bytes(&rig->parts[i], bases[i], data);
 	}

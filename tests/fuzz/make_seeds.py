@@ -137,11 +137,33 @@ def model_loads():
         device = path.with_suffix(".device").read_text().strip()
         head = bytes([MODELS.index(device) | MEND, 2]) + actions
         yield f"{path.parent.name}-{path.stem}", head + path.read_bytes()
-    read = struct.pack("<BBHIQQQQ6I", 2, 0, 9, 1, 0, 0, 0x10000, 0, 0, 0, 7, 0, 0, 0)
-    for which in range(len(MODELS)):
-        slot = bytes([0, 2, 33, 1, 1, 0, 0, 0]) + read
-        bits = bytes([1, 1, 0, 0, 0, 0, 7, 0]) + bytes(64)
-        yield f"patch-{which}", bytes([which | PATCHES, 2]) + actions + slot + bits
+    for which, device in enumerate(MODELS):
+        head = bytes([which | PATCHES, 2]) + actions
+        yield f"used-{which}", head
+        yield f"field-{which}", head + patch_field(1, 2, 1, 3, 0)
+        yield f"patch-{which}", head + patch_bytes(1, 12, b"\1\2\3\4")
+        if device.startswith("nvme"):
+            yield f"slots-{which}", head + b"".join(
+                patch_slot(32 + at, stage, nvme_entry(opcode))
+                for at, stage, opcode in ((0, 1, 2), (1, 2, 1), (2, 1, 0), (3, 1, 1), (31, 1, 9)))
+            yield f"admin-{which}", head + b"".join(
+                patch_slot(at, 1, nvme_entry(opcode)) for at, opcode in enumerate((12, 6, 2, 9)))
+
+
+def nvme_entry(opcode):
+    return struct.pack("<BBHIQQQQ6I", opcode, 0, 9, 1, 0, 0, 0x10000, 0, 0, 0, 7, 0, 0, 0)
+
+
+def patch_bytes(part, offset, data):
+    return struct.pack("<BBIBB", part, 0, offset, len(data) - 1, 0) + data.ljust(64, b"\0")
+
+
+def patch_field(part, how, value, *way):
+    return struct.pack("<BB4xBxQ", part, 4, how, value) + bytes(way).ljust(56, b"\0")
+
+
+def patch_slot(slot, stage, entry):
+    return bytes([0, 2, slot, slot, stage, 0, 0, 0]) + entry
 
 
 def write_seeds(directory, seeds):

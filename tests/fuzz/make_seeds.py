@@ -127,6 +127,15 @@ MODELS = [
     "nvme,serial=GOLDEN,queues=4,lba=512,drive=mem:64K,drive=mem:1M,msi=off",
 ]
 PATCHES, MEND = 8, 16
+# Fields that others depend on, with values that their rows allow: part,
+# value, then rows and elements (devices/nvme/state.c).
+BEYOND = {
+    "sq-head": (2, 4000, 0, 1, 0, 0), "sq-tail": (2, 4000, 0, 1, 1, 0),
+    "cq-head": (2, 4000, 1, 1, 0, 0), "cq-tail": (2, 4000, 1, 1, 1, 0),
+    "sq-entries": (1, 0, 18, 1, 1, 0), "sq-cqid": (1, 3, 18, 1, 2, 0),
+    "sq-created": (1, 1, 18, 5, 3, 0), "cq-vector": (1, 60000, 19, 1, 2, 0),
+    "cq-created": (1, 0, 19, 1, 3, 0), "generation": (1, 9, 8, 0),
+}
 
 
 def model_loads():
@@ -148,6 +157,10 @@ def model_loads():
                 for at, stage, opcode in ((0, 1, 2), (1, 2, 1), (2, 1, 0), (3, 1, 1), (31, 1, 9)))
             yield f"admin-{which}", head + b"".join(
                 patch_slot(at, 1, nvme_entry(opcode)) for at, opcode in enumerate((12, 6, 2, 9)))
+    for name, (part, value, *way) in BEYOND.items():
+        yield name, bytes([2 | PATCHES, 4]) + b"".join(
+            struct.pack("<BBHQ", 3, 0, doorbell, 5) for doorbell in range(4)) + patch_field(
+                part, 0, value, *way) + patch_slot(32, 1, nvme_entry(2))
 
 
 def nvme_entry(opcode):

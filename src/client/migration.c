@@ -17,6 +17,8 @@
 
 #include "client/client.h"
 
+#define LAST_WORDS 1024u	/* looks at the twin socket */
+
 _Static_assert((int)OB_CLIENT_NR_MIG_STATES == (int)OB_NR_MIG_STATES &&
 	       (int)OB_CLIENT_STOP_COPY == (int)OB_MIG_STOPPED_COPY &&
 	       (int)OB_CLIENT_PRE_COPY_P2P == (int)OB_MIG_PRECOPY_P2P,
@@ -228,6 +230,29 @@ static int be_patient(struct ob_client *client)
 	return before;
 }
 
+static bool stands_still(enum ob_client_mig_state state)
+{
+	return state == OB_CLIENT_STOP || state == OB_CLIENT_STOP_COPY ||
+	       state == OB_CLIENT_RESUMING;
+}
+
+/*
+ * What the device wrote by message before it stood still was sent before the
+ * answer, but not on the same socket: it has come, and is served now.
+ */
+static int empty_twin(struct ob_client *client, struct ob_err *err)
+{
+	struct ob_err why = { 0 };
+	unsigned i;
+	int r = client->twin != NULL;
+
+	for (i = 0; r > 0 && i < LAST_WORDS; i++)
+		r = ob_client_poll(client, 0, &why);
+	if (r > 0)
+		return ob_fail(err, EPROTO, "the server goes on asking for memory");
+	return r ? ob_fail(err, -r, "%s", why.msg) : 0;
+}
+
 int ob_client_mig_set(struct ob_client *client,
 		      enum ob_client_mig_state state, struct ob_err *err)
 {
@@ -242,6 +267,8 @@ int ob_client_mig_set(struct ob_client *client,
 		r = set_feature(client, OB_FEATURE_MIG_DEVICE_STATE, bytes,
 				sizeof(bytes), err);
 	client->timeout_ms = before;
+	if (!r && stands_still(state))
+		r = empty_twin(client, err);
 	if (r)
 		ob_err_prefix(err, "cannot enter %s",
 			      ob_client_mig_state_name(state));

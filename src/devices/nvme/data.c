@@ -253,6 +253,7 @@ static void data_moved(struct ob_dma_op *op, int rc)
 	struct nvme_cmd *c = cmd_of(op);
 
 	c->n->nr_busy_dma--;
+	nvme_io_data_moved(c);
 	if (!put_off(c, rc) && !parked(c, rc))
 		nvme_cmd_resume(c, nvme_dma_status(c->n, rc));
 }

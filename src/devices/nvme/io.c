@@ -214,6 +214,18 @@ static int step_memory_in(struct nvme_cmd *c)
 	return rc;
 }
 
+static const nvme_step write_memory[] = {
+	nvme_step_walk, step_memory_in, step_memory_wrote, step_count_write,
+	NULL
+};
+
+/* By message, straight into the drive; all of it, or a part. */
+void nvme_io_data_moved(struct nvme_cmd *c)
+{
+	if (c->steps == write_memory)
+		step_memory_wrote(c);
+}
+
 static int step_drive_read(struct nvme_cmd *c)
 {
 	return submit(c, OB_BLOCK_READ, 0, c->offset, c->span, c->buf.data);
@@ -245,10 +257,6 @@ static const nvme_step read_memory[] = {
 static const nvme_step write_drive[] = {
 	nvme_step_walk, nvme_step_buffer, nvme_step_data_in, step_drive_write,
 	step_count_write, NULL
-};
-static const nvme_step write_memory[] = {
-	nvme_step_walk, step_memory_in, step_memory_wrote, step_count_write,
-	NULL
 };
 
 static int step_read(struct nvme_cmd *c)

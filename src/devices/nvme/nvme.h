@@ -567,5 +567,7 @@ int nvme_step_page(struct nvme_cmd *c);	/* len is 4096 */
 /* io.c */
 int nvme_io_init(struct nvme *n, struct ob_err *err);
 struct ob_block_request *nvme_io_request(struct nvme *n, unsigned slot);
+/* Data has come from the guest by message, whatever becomes of its command. */
+void nvme_io_data_moved(struct nvme_cmd *c);
 
 #endif

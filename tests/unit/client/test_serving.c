@@ -245,13 +245,14 @@ static void polling_an_idle_server(void **state)
 	peer_end(&peer);
 }
 
-static void twin_script(struct peer *p)
+/* Agrees on it, and answers a map; returns our end. */
+static int twin_begin(struct peer *p)
 {
 	static const char json[] = "\0\0\1\0{\"capabilities\":{\"twin_socket\":"
 				   "{\"supported\":true,\"fd_index\":0}}}";
 	uint8_t bytes[16 + sizeof(json)];
-	struct peer_header hdr, reset;
-	int pair[2], main_fd = p->fd;
+	struct peer_header hdr;
+	int pair[2];
 
 	PEER_EXPECT(p, !socketpair(AF_UNIX, SOCK_STREAM, 0, pair));
 	peer_take(p);
@@ -265,15 +266,62 @@ static void twin_script(struct peer *p)
 	close(pair[1]);
 	peer_take(p);
 	peer_reply(p, NULL, 0);
+	return pair[0];
+}
+
+static void twin_script(struct peer *p)
+{
+	int twin = twin_begin(p), main_fd = p->fd;
+	struct peer_header reset;
+
 	peer_take(p);
 	reset = p->hdr;
-	p->fd = pair[0];
+	p->fd = twin;
 	use_memory(p);
 	p->fd = main_fd;
 	p->hdr = reset;
 	peer_reply(p, NULL, 0);
 	PEER_EXPECT(p, peer_take(p));
-	close(pair[0]);
+	close(twin);
+}
+
+/* Two writes leave, then the answer, before any of them is served. */
+static void twin_still_script(struct peer *p)
+{
+	int twin = twin_begin(p), main_fd = p->fd;
+	struct peer_header set;
+
+	peer_take(p);
+	set = p->hdr;
+	p->fd = twin;
+	ask(p, DMA_WRITE, MEM_ADDR, 4, "last", 4);
+	ask(p, DMA_WRITE, MEM_ADDR + 4, 5, "words", 5);
+	p->fd = main_fd;
+	p->hdr = set;
+	peer_reply(p, NULL, 0);
+	p->fd = twin;
+	expect_data(p, MEM_ADDR, 4, NULL);
+	expect_data(p, MEM_ADDR + 4, 5, NULL);
+	p->fd = main_fd;
+	PEER_EXPECT(p, peer_take(p));
+	close(twin);
+}
+
+/* What a device wrote before it stood still is there when the call returns. */
+static void twin_socket_at_a_standstill(void **state)
+{
+	static const struct ob_client_params params = { .twin_socket = true };
+	struct ob_client *client;
+
+	(void)state;
+	memset(memory, 0, 16);
+	peer_start(&peer, twin_still_script);
+	client = peer_attach(&peer, &params);
+	assert_int_equal(ob_client_dma_map(client, &map, NULL), 0);
+	assert_int_equal(ob_client_mig_set(client, OB_CLIENT_STOP, NULL), 0);
+	assert_memory_equal(memory, "lastwords", 9);
+	ob_client_destroy(client);
+	peer_end(&peer);
 }
 
 static void twin_socket(void **state)
@@ -358,6 +406,7 @@ int main(void)
 		cmocka_unit_test(callbacks_serve_the_rest),
 		cmocka_unit_test(polling_an_idle_server),
 		cmocka_unit_test(twin_socket),
+		cmocka_unit_test(twin_socket_at_a_standstill),
 		cmocka_unit_test(refused_maps),
 		cmocka_unit_test(asked_for_ever),
 	};

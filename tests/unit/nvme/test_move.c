@@ -362,6 +362,42 @@ static void test_r27_disowned_commands_stay_behind(void **state)
 	guest_end(g);
 }
 
+/* Data that came by message lies in the drive, however its command ends. */
+static void check_account(bool reset)
+{
+	struct guest *g = guest_start_as("drive=mem:1M", GUEST_MESSAGES);
+	uint64_t initial, dirty;
+	struct ob_drive *drive;
+	struct ob_drive_run run;
+	const uint8_t *bytes;
+
+	guest_enable(g);
+	assert_int_equal(guest_create_queue(g, 1, 64), 0);
+	drive = g->dev->cls->drive(g->dev, 0);
+	bytes = ob_drive_info(drive)->memory;
+	assert_int_equal(ob_drive_track(drive, true), 0);
+	assert_false(ob_drive_take(drive, 1 << 20, &run));
+	put(g, guest_rw(g, NVME_IO_WRITE, 0, 8, filled(g, 7)));
+	guest_ring(g, &g->io[1]);
+	while (!is_filled(bytes, 4096, 7))
+		guest_turn(g);
+	if (reset)
+		guest_disable(g);
+	else
+		stop_at_once(g);
+	guest_settle(g);
+	ob_drive_left(drive, &initial, &dirty);
+	assert_int_equal(dirty, 4096);
+	guest_end(g);
+}
+
+static void test_r27_content_of_a_write_that_did_not_end(void **state)
+{
+	(void)state;
+	check_account(false);
+	check_account(true);
+}
+
 /* -- R28: called off, there and back ----------------------------------- */
 
 static void test_r28_called_off(void **state)
@@ -466,6 +502,7 @@ int main(void)
 		cmocka_unit_test(test_r27_log_that_was_not_delivered),
 		cmocka_unit_test(test_r27_completions_by_message),
 		cmocka_unit_test(test_r27_disowned_commands_stay_behind),
+		cmocka_unit_test(test_r27_content_of_a_write_that_did_not_end),
 		cmocka_unit_test(test_r28_called_off),
 		cmocka_unit_test(test_r28_there_and_back),
 		cmocka_unit_test(test_r28_reset_while_it_stands_still),

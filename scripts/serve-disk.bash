@@ -31,12 +31,13 @@ make_image() {
 	[ -e "$image" ] || truncate -s "$size" "$image"
 }
 
-# Serves the image; returns when clients can connect.
+# start_server [KEYS]: serves the image on $socket, in a process of its own;
+# returns when clients can connect.
 start_server() {
 	local ready=$folder/ready
 	rm -f "$ready"
 	mkfifo "$ready"
-	"$outboard" serve --device "nvme,socket=$socket,drive=file:$image" \
+	"$outboard" serve --device "nvme,socket=$socket,drive=file:$image${1:+,$1}" \
 		>"$ready" 2>"$folder/serve.log" </dev/null &
 	server=$!
 	# One line when it is ready; end of file when it could not be.

@@ -9,6 +9,7 @@
 #include "report.h"
 #include "state.h"
 #include "state/content.h"
+#include "state/show.h"
 #include "state_tree.h"
 
 #define TEXT_MAX 66		/* 32 bytes in hexadecimal digits */
@@ -45,11 +46,11 @@ static json_t *contents(const struct state_tree *tree)
 
 		ob_content_name(&c->id, name, sizeof(name));
 		json_array_append_new(list,
-			json_pack("{s:s, s:I, s:I, s:I, s:I}", "name", name,
-				  "size", (json_int_t)c->id.size,
-				  "data", (json_int_t)c->data,
-				  "zeros", (json_int_t)c->zeros,
-				  "pieces", (json_int_t)c->pieces));
+			json_pack("{s:s, s:o, s:o, s:o, s:o}", "name", name,
+				  "size", ob_json_u64(c->id.size),
+				  "data", ob_json_u64(c->data),
+				  "zeros", ob_json_u64(c->zeros),
+				  "pieces", ob_json_u64(c->pieces)));
 	}
 	return list;
 }

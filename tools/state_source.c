@@ -194,7 +194,8 @@ static bool take_run(void *arg, uint64_t max, struct ob_content_run *run)
 	if (!p)
 		return false;
 	run->length = p->content.length - p->taken;
-	if (run->length > max)
+	/* Zeros are a few bytes here and there: cut, they would be more. */
+	if (p->content.data && run->length > max)
 		run->length = max;
 	run->offset = p->content.offset + p->taken;
 	run->data = p->content.data ?
@@ -227,8 +228,8 @@ static int make_sources(struct state_source *src, struct ob_err *err)
 			if (is_of(&src->pieces[p], o))
 				o->left += src->pieces[p].content.length;
 		src->sources[i] = (struct ob_content_source){
-			.id = o->id, .take = take_run, .left = tell_left,
-			.arg = o,
+			.id = o->id, .knows_zeros = true, .take = take_run,
+			.left = tell_left, .arg = o,
 		};
 	}
 	return 0;

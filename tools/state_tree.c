@@ -11,15 +11,58 @@
 #include "state_tree.h"
 
 #define CHUNK (256u << 10)
-/* Of fields; as JSON they take some thirty times as much. */
+/* Of fields, and of values as JSON, which take some 40 bytes each. */
 #define FIELDS_MAX (16u << 20)
+#define VALUES_MAX (1u << 20)
+#define VALUES_OF_OBJECT 16u
+#define BYTES_OF_VALUE 16u
+
+/*
+ * What `times` such structures take from the values left; false: too much.  A
+ * few hundred bytes of schema can describe millions of structures of one byte.
+ */
+static bool afford(const struct ob_table *table, uint64_t times,
+		   uint64_t *left)
+{
+	const struct ob_field *f;
+	uint64_t n;
+
+	for (f = table->fields; f->type != OB_FIELD_END; f++) {
+		n = times * f->count;	/* of at most FIELDS_MAX bytes */
+		if (f->type == OB_FIELD_STRUCT)
+			n *= VALUES_OF_OBJECT;
+		else if (f->type == OB_FIELD_BYTES ||
+			 f->type == OB_FIELD_RESERVED)
+			n = times + n / BYTES_OF_VALUE;
+		if (n > *left)
+			return false;
+		*left -= n;
+		if (f->type == OB_FIELD_STRUCT &&
+		    !afford(f->sub, times * f->count, left))
+			return false;
+	}
+	return true;
+}
+
+static int check_root(const struct ob_schema_root *root, uint64_t *bytes,
+		      uint64_t *values, struct ob_err *err)
+{
+	if (root->table->size > *bytes)
+		return ob_fail(err, EFBIG, "schema: more than %u bytes of fields",
+			       FIELDS_MAX);
+	*bytes -= root->table->size;
+	return afford(root->table, 1, values) ? 0 :
+		ob_fail(err, EFBIG, "schema: %s has too many values to show",
+			root->name);
+}
 
 static int take_schema(void *arg, const struct ob_schema *schema,
 		       struct ob_err *err)
 {
 	struct state_tree *tree = arg;
 	unsigned i, count = ob_schema_count(schema);
-	uint64_t total = 0;
+	uint64_t bytes = FIELDS_MAX, values = VALUES_MAX;
+	int r;
 
 	if (count > STATE_ROOTS_MAX)
 		return ob_fail(err, E2BIG, "schema: %u parts", count);
@@ -27,10 +70,9 @@ static int take_schema(void *arg, const struct ob_schema *schema,
 	for (i = 0; i < count; i++) {
 		const struct ob_table *table = ob_schema_root(schema, i)->table;
 
-		total += table->size;
-		if (total > FIELDS_MAX)
-			return ob_fail(err, EFBIG, "schema: more than %u bytes of fields",
-				       FIELDS_MAX);
+		r = check_root(ob_schema_root(schema, i), &bytes, &values, err);
+		if (r)
+			return r;
 		tree->bases[i] = calloc(1, table->size);
 		if (!tree->bases[i])
 			return ob_fail(err, ENOMEM, "out of memory");

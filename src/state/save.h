@@ -24,6 +24,8 @@ struct ob_content_source {
 	struct ob_content_id id;
 	/* It may be sent while the device runs, and changes again then. */
 	bool live;
+	/* It need not look for zeros: runs of them are of any length. */
+	bool knows_zeros;
 	/*
 	 * The next run of at most max bytes (>= 4096), taken off the account;
 	 * the bytes stay valid and as they are until the loop runs again.

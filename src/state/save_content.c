@@ -125,7 +125,7 @@ int ob_saver_content(struct ob_saver *s, struct ob_saver_out *out)
 		source = take(s, max ? max : TAKE_MIN, &run);
 	if (source && !run.data) {
 		keep_zeros(s, &source->id, &run);
-		out->zeros += run.length;
+		out->zeros += source->knows_zeros ? 0 : run.length;
 	} else if (source) {
 		put_run(s, out, &source->id, &run, max != 0);
 	} else if (s->zeros_len) {

@@ -164,7 +164,9 @@ static int put(void *arg, uint64_t offset, const void *data, uint64_t length)
 
 struct ob_content_source sample_source(struct sample_content *c, bool live)
 {
-	return (struct ob_content_source){ c->id, live, take, left, c };
+	return (struct ob_content_source){
+		.id = c->id, .live = live, .take = take, .left = left, .arg = c,
+	};
 }
 
 struct ob_content_sink sample_sink(struct sample_content *c)

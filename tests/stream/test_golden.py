@@ -70,7 +70,7 @@ def test_r30_there_and_back(outboard, stream, tmp_path):
 
 
 @pytest.mark.parametrize("name, device, why", [
-    ("nvme-busy", "nvme,serial=GOLDEN,queues=3,drive=mem:1M", "(MSI-X): 0x4 in the stream"),
+    ("nvme-busy", "nvme,serial=GOLDEN,queues=3,drive=mem:1M", "shape.queues: 3 here, 4"),
     ("nvme-busy", "nvme,serial=OTHER,queues=4,drive=mem:1M", "serial"),
     ("nvme-busy", "nvme,serial=GOLDEN,queues=4,drive=mem:2M", "drive 0 has 2 MiB here"),
     ("nvme-two", "nvme,serial=GOLDEN,queues=4,drive=mem:64K", "drive 1"),

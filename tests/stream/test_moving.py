@@ -174,4 +174,5 @@ def test_device_that_moved_is_said_to_have_moved(outboard, serve, words):
 
 def test_inspect_tells_whether_a_device_moves(outboard, serve):
     said = outboard.ok("inspect", serve("a", "null")).decode()
-    assert "migration: stop_copy+ p2p+ pre_copy+ dirty_log+" in said
+    assert "migration: state=RUNNING " in said
+    assert " stop_copy+ p2p+ pre_copy+ dirty_log+" in said

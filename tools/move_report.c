@@ -136,6 +136,12 @@ static double ms(uint64_t ns)
 	return (double)ns / 1e6;
 }
 
+/* What a server claims has 64 bits, JSON's readers have 63. */
+static json_int_t bytes_of(uint64_t n)
+{
+	return n < INT64_MAX ? (json_int_t)n : INT64_MAX;
+}
+
 static json_t *describe_rounds(const struct ob_migrate_result *result)
 {
 	json_t *list = json_array();
@@ -147,9 +153,9 @@ static json_t *describe_rounds(const struct ob_migrate_result *result)
 			json_pack("{s:f, s:f, s:I, s:I, s:I, s:f}",
 				  "start_ms", ms(round->start_ns), "ms",
 				  ms(round->ns), "device_bytes",
-				  (json_int_t)round->device_bytes,
-				  "ram_bytes", (json_int_t)round->ram_bytes,
-				  "left_bytes", (json_int_t)round->left,
+				  bytes_of(round->device_bytes),
+				  "ram_bytes", bytes_of(round->ram_bytes),
+				  "left_bytes", bytes_of(round->left),
 				  "dirty_bytes_per_second",
 				  round->dirty_rate));
 	}
@@ -175,10 +181,10 @@ json_t *move_describe(const struct ob_migrate_result *result)
 		result->converged, "total_ms", ms(result->total_ns),
 		"downtime_ms", ms(result->downtime_ns), "blackout_at_ms",
 		ms(result->blackout_ns), "device_bytes",
-		(json_int_t)result->device_bytes, "ram_bytes",
-		(json_int_t)result->ram_bytes, "last_device_bytes",
-		(json_int_t)result->last_device_bytes, "last_ram_bytes",
-		(json_int_t)result->last_ram_bytes, "bytes_per_second",
+		bytes_of(result->device_bytes), "ram_bytes",
+		bytes_of(result->ram_bytes), "last_device_bytes",
+		bytes_of(result->last_device_bytes), "last_ram_bytes",
+		bytes_of(result->last_ram_bytes), "bytes_per_second",
 		result->rate, "phases_ms", describe_phases(result), "rounds",
 		describe_rounds(result));
 

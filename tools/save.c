@@ -39,7 +39,8 @@ static void tell(const char *socket, const char *path,
 }
 
 static int save_to(struct ob_client *client, struct out_file *file,
-		   struct move_view *view, struct ob_migrate_result *result,
+		   const char *path, struct move_view *view,
+		   struct ob_migrate_result *result,
 		   struct ob_err *err)
 {
 	struct ob_migrate_params params = { .ops = &move_ops, .arg = view };
@@ -50,8 +51,9 @@ static int save_to(struct ob_client *client, struct out_file *file,
 	if (r)
 		return r;
 	r = out_file_keep(file, err);
-	if (!r)
-		r = ob_outgoing_done(out, err);
+	if (!r && (r = ob_outgoing_done(out, err)))
+		/* A server that has died: it may be all there is. */
+		ob_err_prefix(err, "all is in %.80s, but", path);
 	ob_outgoing_destroy(out);
 	return r;
 }
@@ -72,7 +74,7 @@ static int save(const char *socket, const char *path)
 		return tool_failed("save", &err);
 	}
 	move_view_init(&view, "save");
-	r = save_to(client, &file, &view, &result, &err);
+	r = save_to(client, &file, path, &view, &result, &err);
 	move_view_end(&view);
 	out_file_drop(&file);
 	ob_client_destroy(client);

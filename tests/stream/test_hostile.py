@@ -9,11 +9,13 @@ import pytest
 
 from hostile import (CONTENT, MUST, PART, STRUCT, U8, ZEROS, Stream, record, row, run, schema,
                      sections, table)
+from liar import Liar
 
 HUGE = 1 << 44
 ONE = schema(table("one", 1, row(1, U8, "x", 0, 1, 1)))
 PLAIN = b"\1\0\0\0"
 MEMORY_KIB = 200 << 10
+SEEDS = int(os.environ.get("SEEDS", "25"))
 # Fields that are there so often that the file of 450 bytes would be gigabytes.
 TIMES = (16 << 20) - 128
 
@@ -108,3 +110,41 @@ def test_zeros_of_a_whole_drive_are_converted_and_loaded(outboard, serve, tmp_pa
     assert (tmp_path / "q").stat().st_size + (tmp_path / "n").stat().st_size < 1 << 20
     outboard.ok("load", many, serve("b", f"nvme,drive=mem:{size},incoming=on"))
     outboard.ok("load", tmp_path / "n", serve("c", f"nvme,drive=mem:{size},incoming=on"))
+
+
+# --- servers ----------------------------------------------------------------
+
+@pytest.fixture
+def lie(tmp_path):
+    """lie(seed): the socket of a server that nobody should believe."""
+    liars = []
+
+    def start(seed):
+        path = tmp_path / f"liar{len(liars)}.sock"
+        liars.append(Liar(path, seed))
+        return path
+    yield start
+    for liar in liars:
+        liar.close()
+
+
+@pytest.mark.parametrize("words", ["migrate LIAR REAL", "migrate LIAR REAL --precopy --json",
+                                   "migrate REAL LIAR --precopy", "migrate LIAR LIAR --precopy",
+                                   "save LIAR FILE", "load STREAM LIAR", "inspect LIAR",
+                                   "bench-move LIAR LIAR --moves 3"])
+def test_server_that_lies_ends_in_a_message(outboard, serve, lie, make_stream, tmp_path, words):
+    real, stream = serve("real", "edu"), make_stream("s", "--device", "edu")
+    for seed in range(SEEDS):
+        names = {"REAL": real, "STREAM": stream, "FILE": tmp_path / "out"}
+        line = [lie(seed) if word == "LIAR" else names.get(word, word)
+                for word in words.split()]
+        made = outboard.run(*line, stdin=subprocess.DEVNULL)
+        text = made.stderr.decode(errors="replace")
+        assert made.returncode in (0, 1), (seed, text)
+        assert made.returncode == 0 or "outboard" in text, seed
+        assert not set(text) & set(map(chr, range(32))) - {"\n"}, (seed, text)
+        if made.returncode and "FILE" in words:
+            assert not (tmp_path / "out").exists() or "all is in" in text
+        (tmp_path / "out").unlink(missing_ok=True)
+    # The one that does not lie has not suffered.
+    outboard.ok("migrate", real, serve("other", "edu,incoming=on"))

@@ -284,12 +284,13 @@ static int time_read(struct bench *b, double *rate)
 {
 	uint64_t start, bytes = 0;
 	size_t got = MIB;
+	const void *view;
 	int r = set(b, here(b), OB_CLIENT_STOP_COPY);
 
 	start = now_ns();
 	while (!r && got == MIB) {
-		r = ob_client_mig_read(here(b)->client, b->buf, MIB, &got,
-				       &b->err);
+		r = ob_client_mig_read_view(here(b)->client, MIB, &view, &got,
+					    &b->err);
 		bytes += got;
 	}
 	*rate = (double)bytes * 1e9 / (double)(now_ns() - start);

@@ -34,7 +34,7 @@ static void tell(const char *socket, const char *path,
 	fprintf(stderr, "outboard save: to go on: outboard load %s SOCKET "
 		"(here: %s)\n", path, socket);
 	fprintf(stderr, "outboard save: or without it: the next client of %s "
-		"has the device as it was; %s is of no use then\n", socket,
+		"begins with its drives as they are; %s is of no use then\n", socket,
 		path);
 }
 

@@ -147,7 +147,7 @@ def test_what_save_says_to_do_next_is_true(outboard, serve, tmp_path):
     a = serve("a", f"nvme,drive=file:{image}")
     said = outboard.run("save", a, tmp_path / "s").stderr.decode()
     assert f"outboard load {tmp_path}/s SOCKET (here: {a})" in said
-    assert f"the next client of {a} has the device as it was" in said
+    assert f"the next client of {a} begins with its drives as they are" in said
     # Without it: the guest of the next client enables it, and has its drive.
     outboard.ok("bench", a, "--rw", "randread", "--time", "0.1")
     outboard.ok("save", a, tmp_path / "s")

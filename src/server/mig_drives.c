@@ -5,10 +5,11 @@
  * A drive is given away when nothing of it is under way, everything that ended
  * is on the medium, and the lock is released, in this order; END of a stream
  * waits for that.  The flush is begun at the standstill, so that it overlaps
- * with the reading of the stream, and another one when a device that runs begins
- * to be saved, so that little is left for the former.  Only a flush that was begun with nothing else
- * under way counts: what was cancelled and ended after the flush would
- * otherwise be written back some time later, over the new owner's data.
+ * with the reading of the stream; another one is begun when a running device
+ * begins to be saved, so that little is left for the former.  Only a flush that
+ * was begun with nothing else under way counts: what was cancelled and ended
+ * after the flush would otherwise be written back some time later, over the new
+ * owner's data.
  *
  * It is taken back when the device is to run again, or to be saved again: while
  * another process has it, this device's state is an old one.

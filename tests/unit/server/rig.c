@@ -94,6 +94,7 @@ static void model_reset(struct ob_device *dev, enum ob_reset kind)
 	memset(state->regs, 0, sizeof(state->regs));
 	state->resets++;
 	state->kind = kind;
+	((struct test_seen *)ob_dev_runtime(dev))->resets++;
 }
 
 static void model_memory(struct ob_device *dev)

@@ -42,7 +42,7 @@ struct test_state {
 };
 
 struct test_seen {
-	unsigned memory, gone, irqs, masters, reads, writes, polls;
+	unsigned memory, gone, irqs, masters, reads, writes, polls, resets;
 	unsigned in_flight;
 	bool master_on;
 	uint64_t last_offset;

@@ -84,6 +84,7 @@ static void test_r24_a_loaded_device_is_the_saved_one(void **arg)
 	rig_load(b, &stream);
 	assert_int_equal(rig_mig_set(b, S_STOP), 0);
 	assert_string_equal(rig_seen(b)->calls, "rshcl");
+	assert_int_equal(rig_seen(b)->resets, 2);	/* the old life ended */
 	expect_same(a, b);
 	assert_true(rig_seen(b)->master_on);
 	assert_int_equal(ob_irq_mode(b->dev), OB_IRQ_INTX);

@@ -51,6 +51,13 @@ static void a_stop_is_answered_when_nothing_is_under_way(void **arg)
 	assert_int_equal(rig->len, 16);
 	assert_string_equal(rig_seen(rig)->calls, "rsh");
 	assert_int_equal(rig_mig_get(rig), S_STOP);
+
+	/* What the first one heard is not the second one's. */
+	assert_int_equal(rig_mig_set(rig, S_RUNNING), 0);
+	rig_mig_ask(rig, S_STOP);
+	assert_true(rig_silent(rig));
+	ob_dev_stopped(rig->dev);
+	assert_true(rig_receive(rig));
 	end(rig);
 }
 
@@ -209,6 +216,29 @@ static void test_r9_no_message_leaves_while_an_answer_is_due(void **arg)
 	assert_true(rig_receive(rig));
 	assert_int_equal(rig->hdr.cmd, FEATURE);
 	assert_int_equal(ob_dma_read(rig->dev, &seg, 1, buf, &late), -EACCES);
+	end(rig);
+}
+
+/* The device runs all the time; its messages wait for the answer too. */
+static void test_r9_a_running_device_waits_for_the_answer(void **arg)
+{
+	struct rig *rig = start("");
+	struct ob_dma_op op = { .done = dma_done };
+	struct ob_seg seg = { 0x10000, 64 };
+	uint8_t buf[64];
+
+	(void)arg;
+	assert_int_equal(rig_map(rig, 0x10000, 0x1000, 0, 3, -1), 0);
+	rig_master(rig, true);
+	disk.active = false;
+	disk.refusals = 5;
+	rig_mig_ask(rig, S_PRE);
+	rig_settle(rig);
+	assert_int_equal(ob_dma_read(rig->dev, &seg, 1, buf, &op), -EINPROGRESS);
+	assert_true(rig_receive(rig));
+	assert_int_equal(rig->hdr.cmd, FEATURE);
+	assert_true(rig_receive(rig));
+	assert_int_equal(rig->hdr.cmd, DMA_READ);
 	end(rig);
 }
 
@@ -604,6 +634,7 @@ int main(void)
 		cmocka_unit_test(the_next_client_is_taken_at_once),
 		cmocka_unit_test(
 			test_r9_no_message_leaves_while_an_answer_is_due),
+		cmocka_unit_test(test_r9_a_running_device_waits_for_the_answer),
 		cmocka_unit_test(
 			the_end_waits_until_the_drive_is_flushed_and_free),
 		cmocka_unit_test(

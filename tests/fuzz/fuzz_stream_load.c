@@ -119,7 +119,8 @@ static void travel_again(struct device *dev)
 	const struct ob_part part = { "plain", &table, dev };
 	bool taken = false;
 	const struct ob_content_source source = {
-		{ OB_CONTENT_DRIVE, 0, DRIVE }, false, take, left, &taken
+		.id = { OB_CONTENT_DRIVE, 0, DRIVE },
+		.take = take, .left = left, .arg = &taken,
 	};
 	const struct ob_save_plan plan = { "model", "id", &part, 1, &source, 1 };
 	static uint8_t stream[16384];

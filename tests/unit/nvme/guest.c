@@ -319,3 +319,17 @@ bool is_filled(const void *buf, size_t len, uint32_t seed)
 			return false;
 	return true;
 }
+
+void guest_settle(struct guest *g)
+{
+	for (int i = 0; i < 100; i++)
+		guest_turn(g);
+}
+
+void guest_nap(struct guest *g, unsigned us)
+{
+	uint64_t end = ob_loop_now(g->loop) + us * 1000ull;
+
+	while (ob_loop_now(g->loop) < end)
+		guest_turn(g);
+}

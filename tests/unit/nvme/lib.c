@@ -612,20 +612,6 @@ void guest_turn(struct guest *g)
 	poll(g->dev);
 }
 
-void guest_settle(struct guest *g)
-{
-	for (int i = 0; i < 100; i++)
-		guest_turn(g);
-}
-
-void guest_nap(struct guest *g, unsigned us)
-{
-	uint64_t end = ob_loop_now(g->loop) + us * 1000ull;
-
-	while (ob_loop_now(g->loop) < end)
-		guest_turn(g);
-}
-
 void guest_access(struct guest *g, bool write, unsigned region,
 		  uint64_t offset, void *buf, uint32_t len)
 {

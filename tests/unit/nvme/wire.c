@@ -153,20 +153,6 @@ void guest_turn(struct guest *g)
 	next_reply(g, &hdr);
 }
 
-void guest_settle(struct guest *g)
-{
-	for (int i = 0; i < 100; i++)
-		guest_turn(g);
-}
-
-void guest_nap(struct guest *g, unsigned us)
-{
-	uint64_t end = ob_loop_now(g->loop) + us * 1000ull;
-
-	while (ob_loop_now(g->loop) < end)
-		guest_turn(g);
-}
-
 int guest_call(struct guest *g, uint16_t cmd, const void *body, size_t len,
 	       const int *fds, unsigned nr_fds, void *reply, size_t room)
 {

@@ -93,6 +93,7 @@ struct ob_drive {
 	const struct ob_drive_type *type;
 	struct ob_loop *loop;
 	char *name;			/* the spec, for messages */
+	char *keep;			/* "nvme0/drive/0/", before open; NULL: none */
 	struct ob_drive_info info;
 	size_t request_size;
 	void (*resized)(void *arg);
@@ -123,6 +124,15 @@ void ob_drive_done(struct ob_drive *drive, struct ob_block_request *req,
 
 /* For refresh, or whenever a drive notices that its size is another one. */
 void ob_drive_resized(struct ob_drive *drive, uint64_t size);
+
+/*
+ * What a drive opened and must not lose: kept under a short word of its own
+ * ("image"), found by the open of the successor, the same open file with its
+ * locks (keep.h).  Without a keeper kept is -ENOENT and keep succeeds.  close
+ * drops nothing: the front does.
+ */
+int ob_drive_keep(struct ob_drive *drive, const char *word, int fd);
+int ob_drive_kept(struct ob_drive *drive, const char *word);
 
 /* ob_fail with the drive's name in front. */
 int ob_drive_fail(const struct ob_drive *drive, struct ob_err *err,

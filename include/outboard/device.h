@@ -26,6 +26,15 @@
  * device run on its loop's thread.  What a model has called by others (a
  * drive's done, a timer, a deferred) is a step between ob_dev_enter and
  * ob_dev_leave.
+ *
+ * Death.  The process may be killed at any instruction, and a successor goes
+ * on with the state (docs/crash-safety.md).  A step that began with a client's
+ * access changes the plain part as a whole or not at all; the author writes
+ * ordinary C.  Other steps ask for the same with ob_dev_protect before they
+ * change the plain part.  The hot part is changed in place: each change by one
+ * committing store, so that recovery (check, then loaded, then run, as after
+ * a migration) can tell from it what was done.  A model without a hot part has
+ * nothing to do about any of this.
  */
 #ifndef OUTBOARD_DEVICE_H
 #define OUTBOARD_DEVICE_H
@@ -46,7 +55,7 @@ extern "C" {
 #endif
 #pragma GCC visibility push(default)
 
-#define OB_DEVICE_ABI 2u
+#define OB_DEVICE_ABI 3u
 
 struct ob_device;
 
@@ -139,6 +148,14 @@ struct ob_device_class {
 			    uint64_t offset, void *buf, size_t len);
 	void (*region_write)(struct ob_device *dev, unsigned bar,
 			     uint64_t offset, const void *buf, size_t len);
+
+	/*
+	 * Is that access hot: does it read only, or change nothing but the hot
+	 * part by committing stores, so that doing it twice is as once?  Then
+	 * nothing is saved before it.  Default: none is.
+	 */
+	bool (*is_hot)(struct ob_device *dev, unsigned bar, uint64_t offset,
+		       bool write);
 
 	/*
 	 * Brings the state to its documented power-on values.  Operations in
@@ -234,6 +251,16 @@ struct ob_loop *ob_dev_loop(struct ob_device *dev);
 /* Brackets of a step; the library sets them around its own calls.  They nest. */
 void ob_dev_enter(struct ob_device *dev);
 void ob_dev_leave(struct ob_device *dev);
+/*
+ * Until the end of the step, or ob_dev_commit, changes to the plain part and
+ * to [hot, hot + len) of the hot part (NULL: nothing of it) happen as a whole
+ * or not at all.  Again in the same step: adds what is new.
+ */
+void ob_dev_protect(struct ob_device *dev, const void *hot, size_t len);
+void ob_dev_commit(struct ob_device *dev);
+/* A note for the flight recorder: what, b and c are the model's. */
+void ob_dev_record(struct ob_device *dev, uint16_t what, uint32_t b,
+		   uint64_t c);
 const struct ob_options *ob_dev_options(const struct ob_device *dev);
 
 /* See stop.  Harmless at other times. */

@@ -89,7 +89,7 @@ static char *make_id(const struct ob_device *dev)
 
 static int create_state(struct ob_device *dev, struct ob_err *err)
 {
-	const struct ob_table *const tables[OB_NR_SECTIONS] = {
+	const struct ob_table *const tables[OB_NR_TABLES] = {
 		[OB_SECTION_CORE] = &ob_core_table,
 		[OB_SECTION_PLAIN] = dev->cls->state,
 		[OB_SECTION_HOT] = dev->cls->hot,
@@ -189,7 +189,7 @@ static int setup(struct ob_device *dev, struct ob_err *err)
 	if ((r = create_state(dev, err)) || (r = init_model(dev, err)) ||
 	    (r = build(dev, err)) || (r = ob_mig_init(dev, err)))
 		return r;
-	ob_step_begin(&dev->mem);
+	ob_step_begin(&dev->mem, OB_STEP_WORK);
 	ob_device_reset(dev, OB_RESET_INIT);
 	if (dev->cls->run)
 		dev->cls->run(dev);
@@ -315,14 +315,27 @@ void ob_device_refresh(struct ob_device *dev)
 {
 	if (!dev->cls->refresh)
 		return;
-	ob_step_begin(&dev->mem);
+	ob_step_begin(&dev->mem, OB_STEP_WORK);
 	dev->cls->refresh(dev);
 	ob_step_end(&dev->mem);
 }
 
 void ob_dev_enter(struct ob_device *dev)
 {
-	ob_step_begin(&dev->mem);
+	ob_step_begin(&dev->mem, OB_STEP_WORK);
+}
+
+void ob_dev_protect(struct ob_device *dev, const void *hot, size_t len)
+{
+	if (dev->cls->state)
+		ob_undo_add(&dev->mem, dev->plain, dev->cls->state->size);
+	if (hot)
+		ob_undo_add(&dev->mem, hot, len);
+}
+
+void ob_dev_commit(struct ob_device *dev)
+{
+	ob_undo_commit(&dev->mem);
 }
 
 void ob_dev_leave(struct ob_device *dev)

@@ -327,7 +327,7 @@ static int run(struct ob_session *s, struct ob_request *req,
 
 	if ((msg->hdr.flags & OB_HDR_TYPE) != OB_HDR_COMMAND)
 		return -EINVAL;
-	ob_step_begin(&s->dev->mem);
+	ob_step_begin(&s->dev->mem, OB_STEP_MESSAGE);
 	r = execute(s, req, msg);
 	ob_step_end(&s->dev->mem);
 	return r;

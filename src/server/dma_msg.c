@@ -62,7 +62,7 @@ static void run_done(struct ob_deferred *deferred)
 	struct ob_dma_op *op = dev->dma_queue.done, *next;
 
 	reset_done(&dev->dma_queue);
-	ob_step_begin(&dev->mem);
+	ob_step_begin(&dev->mem, OB_STEP_WORK);
 	for (; op; op = next) {
 		next = op->next;
 		op->done(op, op->rc);

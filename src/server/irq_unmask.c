@@ -31,7 +31,7 @@ static void unmask_ready(struct ob_watch *watch, uint32_t events)
 		ob_irq_unmask_drop(dev);
 		return;
 	}
-	ob_step_begin(&dev->mem);
+	ob_step_begin(&dev->mem, OB_STEP_WORK);
 	ob_intx_mask(dev, false);
 	ob_step_end(&dev->mem);
 }

@@ -274,7 +274,7 @@ static void again(struct ob_device *dev)
 
 	ob_timer_cancel(dev->loop, &dev->mig.timer);
 	ob_defer_cancel(dev->loop, &dev->mig.wake);
-	ob_step_begin(&dev->mem);
+	ob_step_begin(&dev->mem, OB_STEP_WORK);
 	r = attempt(dev->session);
 	ob_step_end(&dev->mem);
 	if (r != -EINPROGRESS)

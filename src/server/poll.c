@@ -49,7 +49,7 @@ static bool dev_poll(struct ob_poller *poller)
 	bool worked = false;
 
 	if (model_polls(dev) && dev->cls->poll) {
-		ob_step_begin(&dev->mem);
+		ob_step_begin(&dev->mem, OB_STEP_POLL);
 		worked = dev->cls->poll(dev);
 		ob_step_end(&dev->mem);
 	}
@@ -67,7 +67,7 @@ static bool dev_sleep(struct ob_poller *poller)
 	bool may = true;
 
 	if (model_polls(dev) && dev->cls->sleep) {
-		ob_step_begin(&dev->mem);
+		ob_step_begin(&dev->mem, OB_STEP_POLL);
 		may = dev->cls->sleep(dev);
 		ob_step_end(&dev->mem);
 	}

@@ -136,7 +136,7 @@ void ob_session_destroy(struct ob_session *s, const char *why)
 	ob_fd_close(&s->twin_peer);
 	free(s);
 
-	ob_step_begin(&dev->mem);
+	ob_step_begin(&dev->mem, OB_STEP_WORK);
 	ob_dma_msg_fail_all(dev, -ECANCELED);
 	ob_irqs_drop(dev);
 	ob_dma_log_end(dev);

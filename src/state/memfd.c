@@ -26,6 +26,9 @@ static const struct ob_field header_rows[] = {
 	OB_U32(3, struct ob_state_header, nr_sections, "0.1"),
 	OB_U64(4, struct ob_state_header, generation, "0.1"),
 	OB_U64(5, struct ob_state_header, step, "0.1"),
+	OB_U32(9, struct ob_state_header, step_kind, "0.3"),
+	OB_U32(10, struct ob_state_header, deaths, "0.3"),
+	OB_U64(11, struct ob_state_header, died_at, "0.3"),
 	OB_BYTES(6, struct ob_state_header, release, "0.1"),
 	OB_BYTES(7, struct ob_state_header, model, "0.1"),
 	OB_STRUCTS(8, struct ob_state_header, sections, struct ob_state_extent,
@@ -46,23 +49,25 @@ static size_t page_up(size_t size)
 
 /* Fills the extents and returns the file's length. */
 static size_t lay_out(struct ob_state_header *hdr,
-		      const struct ob_table *const tables[])
+		      const struct ob_table *const tables[OB_NR_TABLES])
 {
 	size_t end = page_up(sizeof(*hdr));
 	unsigned i;
 
-	for (i = 0; i < OB_NR_SECTIONS; i++) {
+	for (i = 0; i < OB_NR_TABLES; i++) {
 		if (!tables[i])
 			continue;
 		hdr->sections[i].offset = end;
 		hdr->sections[i].size = tables[i]->size;
 		end += page_up(tables[i]->size);
 	}
-	return end;
+	hdr->sections[OB_SECTION_UNDO].offset = end;
+	hdr->sections[OB_SECTION_UNDO].size = sizeof(struct ob_undo);
+	return end + page_up(sizeof(struct ob_undo));
 }
 
 int ob_state_create(struct ob_state_mem *mem, const char *model,
-		    const struct ob_table *const tables[OB_NR_SECTIONS],
+		    const struct ob_table *const tables[OB_NR_TABLES],
 		    struct ob_err *err)
 {
 	struct ob_state_header hdr = {
@@ -88,6 +93,7 @@ int ob_state_create(struct ob_state_mem *mem, const char *model,
 			       mem->size, strerror(errno));
 	mem->base = base;
 	memcpy(mem->base, &hdr, sizeof(hdr));
+	mem->undo = ob_state_section(mem, OB_SECTION_UNDO);
 	return 0;
 }
 

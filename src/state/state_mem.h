@@ -2,11 +2,13 @@
 /*
  * One memfd holds everything of a device that must survive its process:
  *
- *	header | core | model's plain part | model's hot part | DMA table
+ *	header | core | plain part | hot part | DMA table | session |
+ *	the writer's schema | undo
  *
- * Every section begins on a page of its own and is described by a table, the
- * library's as well as the model's.  The file is sparse: a section costs what
- * of it was ever written.
+ * Every section begins on a page of its own; the first five are described by
+ * tables, the library's as well as the model's.  The file is sparse: a section
+ * costs what of it was ever written.  docs/crash-safety.md says who writes
+ * what when.
  */
 #ifndef OB_STATE_STATE_MEM_H
 #define OB_STATE_STATE_MEM_H
@@ -14,14 +16,24 @@
 #include <outboard/state.h>
 
 #define OB_STATE_MAGIC 0x315354534254554full	/* "OUTBSTS1" */
-#define OB_STATE_LAYOUT 1u
+#define OB_STATE_LAYOUT 2u
 
 enum ob_section {
 	OB_SECTION_CORE,	/* configuration space, interrupts */
 	OB_SECTION_PLAIN,	/* the model's registers */
 	OB_SECTION_HOT,		/* the model's cursors and commands in flight */
 	OB_SECTION_DMA,		/* what the client mapped */
+	OB_SECTION_SESSION,	/* the connections, as far as they outlive us */
+	OB_SECTION_SCHEMA,	/* the tables of those above, as bytes */
+	OB_SECTION_UNDO,	/* struct ob_undo */
 	OB_NR_SECTIONS
+};
+#define OB_NR_TABLES OB_SECTION_SCHEMA	/* sections with a table */
+
+/* What the device was entered for. */
+enum ob_step_kind {
+	OB_STEP_NONE, OB_STEP_MESSAGE, OB_STEP_WORK, OB_STEP_DRIVE,
+	OB_STEP_TIMER, OB_STEP_POLL, OB_STEP_ADMIN,
 };
 
 struct ob_state_extent {
@@ -35,6 +47,10 @@ struct ob_state_header {
 	uint32_t nr_sections;
 	uint64_t generation;	/* lives of this state, from 1 */
 	uint64_t step;		/* odd while the device is inside a step */
+	uint32_t step_kind;	/* enum ob_step_kind, of the open or last one */
+	/* For the fuse: deaths in a row in the same place, ours included. */
+	uint32_t deaths;
+	uint64_t died_at;	/* the place: journal.done, or the step */
 	uint8_t release[32];	/* whose tables describe the sections */
 	uint8_t model[32];
 	struct ob_state_extent sections[OB_NR_SECTIONS];
@@ -42,16 +58,30 @@ struct ob_state_header {
 
 extern const struct ob_table ob_state_header_table;
 
+/*
+ * Bytes as they were before the step changed them.  An extent counts as soon
+ * as `count` says so, which is before the first change to what it saves; count
+ * = 0 commits.  Undoing goes from the last to the first.
+ */
+#define OB_UNDO_EXTENTS 16u
+#define OB_UNDO_BYTES (192u << 10)
+struct ob_undo {
+	uint32_t count, used;	/* extents; bytes */
+	struct ob_state_extent extents[OB_UNDO_EXTENTS];
+	uint8_t bytes[OB_UNDO_BYTES];
+};
+
 struct ob_state_mem {
 	int fd;
 	uint8_t *base;
 	size_t size;
 	unsigned depth;		/* steps may nest; only the outermost counts */
+	struct ob_undo *undo;
 };
 
 /* tables[i] describes section i and gives its size; NULL: absent. */
 int ob_state_create(struct ob_state_mem *mem, const char *model,
-		    const struct ob_table *const tables[OB_NR_SECTIONS],
+		    const struct ob_table *const tables[OB_NR_TABLES],
 		    struct ob_err *err);
 /* Accepts what create left behind when it failed, and { .fd = -1 }. */
 void ob_state_destroy(struct ob_state_mem *mem);
@@ -60,17 +90,35 @@ struct ob_state_header *ob_state_header(const struct ob_state_mem *mem);
 /* NULL when the section is absent. */
 void *ob_state_section(const struct ob_state_mem *mem, enum ob_section which);
 
-/* Brackets every entry into device code. */
-static inline void ob_step_begin(struct ob_state_mem *mem)
+/* Brackets every entry into device code; the end commits what was added to
+ * the undo. */
+static inline void ob_step_begin(struct ob_state_mem *mem,
+				 enum ob_step_kind kind)
 {
-	if (mem->depth++ == 0)
-		((struct ob_state_header *)mem->base)->step++;
+	struct ob_state_header *hdr = (struct ob_state_header *)mem->base;
+
+	if (mem->depth++ == 0) {
+		hdr->step_kind = kind;
+		hdr->step++;
+	}
 }
+
+/*
+ * From here on the bytes [at, at + len) of this memory are as now until the
+ * step, or ob_undo_commit, commits.  Adding the same extent again in a step
+ * costs nothing and saves nothing.  Too much for the undo is a mistake of the
+ * caller's and stops the process; OB_UNDO_BYTES is above all of core, plain and hot.
+ */
+void ob_undo_add(struct ob_state_mem *mem, const void *at, size_t len);
+void ob_undo_commit(struct ob_state_mem *mem);
 
 static inline void ob_step_end(struct ob_state_mem *mem)
 {
-	if (--mem->depth == 0)
+	if (--mem->depth == 0) {
+		if (mem->undo->count)
+			ob_undo_commit(mem);
 		((struct ob_state_header *)mem->base)->step++;
+	}
 }
 
 #endif

@@ -162,7 +162,7 @@ static void looks_into_nested_tables(void **arg)
 
 static void lays_the_state_out(void **arg)
 {
-	const struct ob_table *const tables[OB_NR_SECTIONS] = {
+	const struct ob_table *const tables[OB_NR_TABLES] = {
 		[OB_SECTION_CORE] = &ob_core_table,
 		[OB_SECTION_PLAIN] = &test_state_table,
 		[OB_SECTION_DMA] = &ob_dma_table_table,
@@ -177,15 +177,15 @@ static void lays_the_state_out(void **arg)
 	hdr = ob_state_header(&mem);
 	assert_true(hdr->magic == OB_STATE_MAGIC);
 	assert_string_equal((char *)hdr->model, "test");
-	for (i = 0; i < OB_NR_SECTIONS; i++)
+	for (i = 0; i < OB_NR_TABLES; i++)
 		assert_int_equal(hdr->sections[i].offset % page, 0);
 	assert_null(ob_state_section(&mem, OB_SECTION_HOT));
 	assert_int_equal(hdr->sections[OB_SECTION_DMA].size,
 			 sizeof(struct ob_dma_table));
 
 	/* A step shows in the file while it runs, nested ones do not count. */
-	ob_step_begin(&mem);
-	ob_step_begin(&mem);
+	ob_step_begin(&mem, OB_STEP_WORK);
+	ob_step_begin(&mem, OB_STEP_WORK);
 	assert_int_equal(pread(mem.fd, &on_disk, sizeof(on_disk), 0),
 			 sizeof(on_disk));
 	assert_int_equal(on_disk.step, 1);

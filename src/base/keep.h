@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The link to a keeper, as the loop carries it: what is behind keep.h. */
+#ifndef OB_BASE_KEEP_H
+#define OB_BASE_KEEP_H
+
+#include <outboard/keep.h>
+
+struct ob_keep {
+	/* As in keep.h. */
+	int (*put)(struct ob_keep *keep, const char *name, int fd);
+	int (*get)(struct ob_keep *keep, const char *name);
+	void (*drop)(struct ob_keep *keep, const char *name);
+	/*
+	 * Calls fn for every name that begins with prefix, in the order in
+	 * which they were first kept.  fn must not put or drop.
+	 */
+	void (*each)(struct ob_keep *keep, const char *prefix,
+		     void (*fn)(void *arg, const char *name), void *arg);
+};
+
+/* keep is the caller's and outlives the loop; NULL: none. */
+void ob_loop_set_keep(struct ob_loop *loop, struct ob_keep *keep);
+struct ob_keep *ob_loop_keep(const struct ob_loop *loop);
+
+#endif

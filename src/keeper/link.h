@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* A worker's end: what the keeper gave, and how to give it something. */
+#ifndef OB_KEEPER_LINK_H
+#define OB_KEEPER_LINK_H
+
+#include <outboard/loop.h>
+
+#include "base/keep.h"
+#include "base/ring.h"
+#include "keeper/wire.h"
+
+#define OB_LINK_RINGS 16u
+
+struct ob_link;
+
+/* NULL in *out: this process has no keeper (OB_KEEPER_ENV is not set). */
+int ob_link_open(struct ob_link **out, struct ob_err *err);
+void ob_link_close(struct ob_link *link);
+
+/*
+ * Waits for START (or REHEARSE): what is kept has been given by then.  A warm
+ * successor waits here, everything slow behind it.
+ */
+struct ob_link_start {
+	bool rehearse;
+	uint64_t generation;
+	unsigned deaths;
+	int signal;
+	enum ob_start_why why;
+	struct ob_rings rings;			/* its own; taken */
+	struct ob_rings old[OB_LINK_RINGS];	/* of the dead; taken */
+	unsigned nr_old;
+};
+int ob_link_wait(struct ob_link *link, struct ob_link_start *start,
+		 struct ob_err *err);
+
+/* For ob_loop_set_keep. */
+struct ob_keep *ob_link_keep(struct ob_link *link);
+
+/* Watches the channel from the loop: clients, COPY, STATUS_IS, STOP. */
+struct ob_link_events {
+	void (*client)(void *arg, const char *name, int fd);	/* takes fd */
+	void (*copy)(void *arg, uint64_t value);
+	void (*status)(void *arg, const struct ob_keeper_status *status);
+	void (*stop)(void *arg);
+	void *arg;
+};
+int ob_link_watch(struct ob_link *link, struct ob_loop *loop,
+		  const struct ob_link_events *events);
+
+int ob_link_accept(struct ob_link *link, const char *name, bool on);
+int ob_link_ready(struct ob_link *link, const char *text);
+int ob_link_refused(struct ob_link *link, const char *why);
+int ob_link_ended(struct ob_link *link, int status);
+int ob_link_rings_over(struct ob_link *link, uint64_t generation);
+int ob_link_upgrade(struct ob_link *link, int binary, unsigned flags);
+int ob_link_ask_status(struct ob_link *link);
+
+#endif

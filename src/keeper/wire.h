@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Between keeper and worker: one message per datagram of a SOCK_SEQPACKET
+ * pair, fixed in size, descriptors by SCM_RIGHTS.  The keeper trusts the worker
+ * as little as it must: every field is bounded, and what does not fit is
+ * logged and dropped.
+ *
+ * A worker of another release speaks the same: numbers are never reused, and
+ * unknown operations are ignored.
+ */
+#ifndef OB_KEEPER_WIRE_H
+#define OB_KEEPER_WIRE_H
+
+#include <stdint.h>
+
+#define OB_KEEPER_MAGIC 0x4f424b50u
+#define OB_KEEPER_NAME 120u
+#define OB_KEEPER_TEXT 256u
+
+/*
+ * Environment of a worker, set by the keeper before exec: descriptor numbers.
+ *	OUTBOARD_KEEPER=CHANNEL,PULSE
+ */
+#define OB_KEEPER_ENV "OUTBOARD_KEEPER"
+
+enum ob_keeper_op {
+	/* worker to keeper */
+	OB_KEEPER_PUT = 1,	/* name, fd */
+	OB_KEEPER_DROP,		/* name, or with '/' at its end all below */
+	OB_KEEPER_ACCEPT,	/* name of a kept listening socket, value 0/1: the
+				   keeper accepts there and tells with CLIENT */
+	OB_KEEPER_READY,	/* loaded; with START: serves.  text: ready line */
+	OB_KEEPER_RINGS_OVER,	/* value: generation whose rings are not needed */
+	OB_KEEPER_REFUSED,	/* text: cannot serve, and why */
+	OB_KEEPER_ENDED,	/* value: exit status; the whole server ends */
+	OB_KEEPER_UPGRADE,	/* fd: the binary; value: enum ob_upgrade_flags */
+	OB_KEEPER_STATUS,	/* asks for STATUS */
+	OB_KEEPER_AWAKE,	/* it was idle: watch it again */
+	/* keeper to worker */
+	OB_KEEPER_GIVE = 64,	/* name, fd; all that is kept, then START */
+	OB_KEEPER_RINGS,	/* value: generation; number[]: loop, sure, journal
+				   as inherited; the last one told is its own */
+	OB_KEEPER_START,	/* value: generation; number[]: see below */
+	OB_KEEPER_REHEARSE,	/* load from copies, say READY or REFUSED, wait */
+	OB_KEEPER_COPY,		/* put copies of every state as ID/copy, then PUT
+				   "copied/" with the same value */
+	OB_KEEPER_CLIENT,	/* name of the listening socket, fd */
+	OB_KEEPER_STATUS_IS,	/* struct ob_keeper_status in text */
+	OB_KEEPER_STOP,		/* end: as SIGTERM */
+};
+
+enum ob_upgrade_flags { OB_UPGRADE_DRY_RUN = 1 };
+
+struct ob_keeper_msg {
+	uint32_t magic, op;
+	uint64_t value;
+	/* START: [0] deaths in a row, [1] signal of the last death, [2] its pid,
+	 * [3] why: enum ob_start_why. */
+	int32_t number[4];
+	char name[OB_KEEPER_NAME];	/* NUL-terminated */
+	char text[OB_KEEPER_TEXT];	/* NUL-terminated, for people */
+};
+
+enum ob_start_why { OB_START_FIRST, OB_START_DEATH, OB_START_UPGRADE,
+		    OB_START_ROLLBACK };
+
+/* Memory shared with the keeper, for its watchdog; a page. */
+struct ob_pulse {
+	uint64_t turn;		/* of the loop; odd: awake */
+	uint64_t idle_seen;	/* keeper: the turn at which it stopped looking */
+};
+
+struct ob_keeper_status {
+	uint64_t generation, deaths, upgrades, rollbacks;
+	uint64_t last_gap_us;	/* from death noticed to READY */
+	int32_t worker_pid, last_signal;
+	int32_t last_upgrade;	/* 0: none; 1: under way; 2: done; 3: refused */
+	char why[160];		/* of the last refusal or rollback */
+};
+
+#endif

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The flight recorder: the last events of a device, in a memfd of its own that
+ * goes from worker to worker.  One writer; readers (inspect, state show, a
+ * successor) may look at any time: an event is whole if its number is the one
+ * that its place should have.
+ */
+#ifndef OB_STATE_RECORDER_H
+#define OB_STATE_RECORDER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <outboard/error.h>
+
+#define OB_RECORDER_MAGIC 0x3143455254554fu	/* "OUTREC1" */
+#define OB_RECORDER_EVENTS 4096u
+
+/* Stable numbers: a reader may be of another release. */
+enum ob_event {
+	OB_EVENT_NONE,
+	OB_EVENT_BORN,		/* a generation begins; a: its number */
+	OB_EVENT_ADOPTED,	/* a: its predecessor's step; b: kind of step */
+	OB_EVENT_CLIENT,	/* a client came (a: pid) or went (a: 0) */
+	OB_EVENT_MESSAGE,	/* a: command; b: message id; c: its end */
+	OB_EVENT_ANSWER,	/* a: command; b: error; c: the message's end */
+	OB_EVENT_INTERRUPT,	/* a: index; b: vector */
+	OB_EVENT_RESET,		/* a: enum ob_reset */
+	OB_EVENT_FETCH,		/* a: queue; b: command id; c: opcode */
+	OB_EVENT_DRIVE,		/* a: slot; b: operation; c: offset */
+	OB_EVENT_DRIVE_DONE,	/* a: slot; b: -errno */
+	OB_EVENT_POST,		/* a: queue; b: command id; c: status */
+	OB_EVENT_MODEL,		/* the model's own; a: what */
+	OB_EVENT_NR
+};
+
+struct ob_event_entry {
+	uint64_t number;	/* written last; place = number % count */
+	uint64_t time;		/* CLOCK_MONOTONIC, ns */
+	uint32_t generation;
+	uint16_t kind, a;
+	uint32_t b;
+	uint32_t reserved;
+	uint64_t c;
+};
+
+struct ob_recorder_memory {
+	uint64_t magic;
+	uint32_t count, entry_size;
+	uint64_t next;		/* number of the next event; from 1 */
+	struct ob_event_entry entries[OB_RECORDER_EVENTS];
+};
+
+struct ob_recorder {
+	struct ob_recorder_memory *memory;	/* NULL: off */
+	int fd;
+	uint32_t generation;
+	uint64_t now;		/* the batch's time; 0: ask the clock */
+};
+
+/* New, or (fd >= 0, taken) the one that goes on; garbage in it is cleared. */
+int ob_recorder_open(struct ob_recorder *rec, int fd, struct ob_err *err);
+void ob_recorder_close(struct ob_recorder *rec);
+void ob_record(struct ob_recorder *rec, enum ob_event kind, uint16_t a,
+	       uint32_t b, uint64_t c);
+
+/*
+ * Copies the whole events of a recorder's memory, oldest first; how many.
+ * Hostile bytes.
+ */
+size_t ob_recorder_read(const void *memory, size_t size,
+			struct ob_event_entry *out, size_t room);
+const char *ob_event_name(unsigned kind);
+
+#endif

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * The undo of a step.  Whoever reads it is a successor in another process, so
+ * what matters is only the order of the stores: bytes and extent first, then
+ * the count that makes them valid.
+ */
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "state/state_mem.h"
+
+static bool is_saved(const struct ob_undo *undo, uint64_t offset, size_t len)
+{
+	for (uint32_t i = 0; i < undo->count; i++)
+		if (offset >= undo->extents[i].offset &&
+		    offset + len <= undo->extents[i].offset +
+				    undo->extents[i].size)
+			return true;
+	return false;
+}
+
+void ob_undo_add(struct ob_state_mem *mem, const void *at, size_t len)
+{
+	struct ob_undo *undo = mem->undo;
+	uint64_t offset = (const uint8_t *)at - mem->base;
+	struct ob_state_extent *ext;
+
+	if (!len || is_saved(undo, offset, len))
+		return;
+	if (undo->count == OB_UNDO_EXTENTS || len > OB_UNDO_BYTES - undo->used)
+		abort();
+	ext = &undo->extents[undo->count];
+	ext->offset = offset;
+	ext->size = len;
+	memcpy(undo->bytes + undo->used, at, len);
+	undo->used += len;
+	atomic_signal_fence(memory_order_seq_cst);
+	__atomic_store_n(&undo->count, undo->count + 1, __ATOMIC_RELEASE);
+	atomic_signal_fence(memory_order_seq_cst);
+}
+
+void ob_undo_commit(struct ob_state_mem *mem)
+{
+	atomic_signal_fence(memory_order_seq_cst);
+	__atomic_store_n(&mem->undo->count, 0, __ATOMIC_RELEASE);
+	mem->undo->used = 0;
+}

@@ -139,7 +139,8 @@ static void worker_time(struct ob_keeper *k, struct ob_worker *w, uint64_t now)
 		return;
 	if (is_due(&w->kill_at, now)) {
 		SAY(ERROR, "worker %d: %s for too long", (int)w->pid,
-		    w->stopped ? "stopped" : "loading");
+		    w->stopped ? "stopped" :
+		    w->state == OB_WORKER_LOADS ? "loading" : "deaf");
 		ob_worker_signal(w, SIGKILL);
 	}
 	if (is_due(&w->push_at, now))

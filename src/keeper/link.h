@@ -42,8 +42,7 @@ struct ob_keep *ob_link_keep(struct ob_link *link);
 /*
  * Watches the channel from the loop: clients, COPY, STATUS_IS, STOP; and shows
  * the keeper's watchdog that the loop turns.  stop comes again with `now` when
- * nobody wants to wait any longer.  The keeper's death is a stop, too: after it
- * nothing is kept.
+ * nobody wants to wait any longer.  The keeper's death is ours.
  */
 struct ob_link_events {
 	void (*client)(void *arg, const char *name, int fd);	/* takes fd */

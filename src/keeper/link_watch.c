@@ -2,12 +2,12 @@
 /* A worker's end while it serves: the channel and the pulse, in its loop. */
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
 #include "base/fd.h"
-#include "base/log.h"
 #include "keeper/link_impl.h"
 
 static void tell_status(struct ob_link *link, const struct ob_keeper_msg *msg)
@@ -66,14 +66,13 @@ static void handle_late(struct ob_deferred *deferred)
 	}
 }
 
-static void keeper_gone(struct ob_link *link)
+/*
+ * It closes its end a moment before the kernel kills us for its death
+ * (PR_SET_PDEATHSIG).  In between we would only look as if we had ended in order.
+ */
+static void keeper_gone(void)
 {
-	ob_watch_remove(link->loop, &link->watch);
-	link->watch.ready = NULL;
-	link->gone = true;
-	ob_log(NULL, OB_LOG_ERROR, "the keeper has died");
-	if (link->events.stop)
-		link->events.stop(link->events.arg, false);
+	raise(SIGKILL);
 }
 
 static void ready(struct ob_watch *watch, uint32_t events)
@@ -88,7 +87,7 @@ static void ready(struct ob_watch *watch, uint32_t events)
 	if (r == 1)
 		handle(link, &msg, &fd);
 	else if (r == 0)
-		keeper_gone(link);
+		keeper_gone();
 }
 
 static void awake(void *arg)

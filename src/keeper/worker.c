@@ -17,6 +17,7 @@
 #include "keeper/impl.h"
 
 #define HEAR_AT_ONCE 64		/* messages; then others have a turn */
+#define DIES_MS 1000		/* between the end of its channel and its own */
 #define PUSH_AGAIN_MS 5		/* too many descriptors are under way */
 
 bool ob_worker_tell(struct ob_worker *w, enum ob_keeper_op op, uint64_t value,
@@ -253,7 +254,7 @@ static bool hear_one(struct ob_keeper *k, struct ob_worker *w, bool *over)
 	return r == 1 || r == -EBADMSG;
 }
 
-/* One that closed its end can be told nothing any more. */
+/* One that closed its end is about to die, or can be told nothing any more. */
 void ob_worker_hear(struct ob_keeper *k, struct ob_worker *w)
 {
 	bool over = false;
@@ -264,7 +265,8 @@ void ob_worker_hear(struct ob_keeper *k, struct ob_worker *w)
 	if (!over)
 		return;
 	ob_keeper_watch(k, EPOLL_CTL_DEL, w->channel, 0, OB_FROM_CHANNEL, 0);
-	ob_worker_signal(w, SIGKILL);
+	w->giving = false;
+	w->kill_at = ob_keeper_ms() + DIES_MS;
 }
 
 void ob_worker_drain(struct ob_keeper *k, struct ob_worker *w)

@@ -13,6 +13,8 @@
 #ifndef OB_STATE_STATE_MEM_H
 #define OB_STATE_STATE_MEM_H
 
+#include <stdatomic.h>
+
 #include <outboard/state.h>
 
 #define OB_STATE_MAGIC 0x315354534254554full	/* "OUTBSTS1" */
@@ -117,6 +119,7 @@ static inline void ob_step_end(struct ob_state_mem *mem)
 	if (--mem->depth == 0) {
 		if (mem->undo->count)
 			ob_undo_commit(mem);
+		atomic_signal_fence(memory_order_seq_cst);
 		((struct ob_state_header *)mem->base)->step++;
 	}
 }

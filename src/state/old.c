@@ -17,8 +17,9 @@
 #include "state/old_priv.h"
 #include "state/table_io.h"
 
-/* One field by name and element: must do for any nested structure. */
+/* For records: any nested structure fits. */
 #define RECORDS OB_STREAM_PART_MAX
+#define BLOCK 4096u
 
 static int read_at(int fd, void *to, size_t len, uint64_t at)
 {
@@ -55,11 +56,12 @@ static bool next_data(int fd, uint64_t *from, uint64_t *end, uint64_t to)
 	return true;
 }
 
-static int copy_section(struct ob_old_state *old, int fd, unsigned which,
-			struct ob_err *err)
+/* Bytes [from, from + len) of a section. */
+static int copy_bytes(struct ob_old_state *old, int fd, unsigned which,
+		      uint64_t from, uint64_t len, struct ob_err *err)
 {
 	const struct ob_state_extent *ext = &old->header.sections[which];
-	uint64_t at = ext->offset, to = ext->offset + ext->size, end;
+	uint64_t at = ext->offset + from, to = at + len, end;
 	int r;
 
 	for (; at < to && next_data(fd, &at, &end, to); at = end) {
@@ -70,6 +72,21 @@ static int copy_section(struct ob_old_state *old, int fd, unsigned which,
 		old->data_end[which] = (uint32_t)(end - ext->offset);
 	}
 	return 0;
+}
+
+/* What older steps left in it is not worth its pages. */
+static int copy_undo(struct ob_old_state *old, int fd, struct ob_err *err)
+{
+	const size_t head = offsetof(struct ob_undo, bytes);
+	const struct ob_undo *undo = (const struct ob_undo *)
+		(old->base + old->header.sections[OB_SECTION_UNDO].offset);
+	int r = copy_bytes(old, fd, OB_SECTION_UNDO, 0, head, err);
+
+	if (r || !undo->count)
+		return r;
+	return copy_bytes(old, fd, OB_SECTION_UNDO, head,
+			  undo->used < OB_UNDO_BYTES ? undo->used : OB_UNDO_BYTES,
+			  err);
 }
 
 static int read_header(struct ob_old_state *old, int fd, struct ob_err *err)
@@ -99,9 +116,9 @@ static int copy_all(struct ob_old_state *old, int fd, struct ob_err *err)
 		return ob_fail(err, ENOMEM, "out of memory for %zu bytes of state",
 			       old->size);
 	old->base = base;
-	for (i = 0; i < OB_NR_SECTIONS && !r; i++)
-		r = copy_section(old, fd, i, err);
-	return r;
+	for (i = 0; i < OB_SECTION_UNDO && !r; i++)
+		r = copy_bytes(old, fd, i, 0, old->header.sections[i].size, err);
+	return r ? r : copy_undo(old, fd, err);
 }
 
 static int get_schema(struct ob_old_state *old, struct ob_err *err)
@@ -116,6 +133,67 @@ static int get_schema(struct ob_old_state *old, struct ob_err *err)
 	return r ? r : ob_old_check_tables(old, err);
 }
 
+/* Cutting */
+
+static void find_end(struct ob_old_state *old, unsigned which)
+{
+	const uint8_t *at = old->base + old->header.sections[which].offset;
+	uint32_t end = old->data_end[which];
+
+	while (end >= BLOCK && ob_all_zero(at + end - BLOCK, BLOCK))
+		end -= BLOCK;
+	while (end && !at[end - 1])
+		end--;
+	old->data_end[which] = end;
+}
+
+/* Elements that are nothing but zeros, and zeros their default, at the end. */
+static uint32_t used_of(const struct ob_field *f, uint32_t data_end)
+{
+	uint32_t used = f->offset < data_end ? data_end - f->offset : 0;
+
+	used = used / f->size + (used % f->size != 0);
+	if (f->count == 1 || used >= f->count || !ob_field_default_is_zero(f))
+		return f->count;
+	return used;
+}
+
+static int cut_table(struct ob_old_state *old, unsigned which,
+		     struct ob_err *err)
+{
+	const char *name = ob_state_section_name(which);
+	const struct ob_table *whole = ob_schema_find(old->schema, name);
+	struct ob_field *rows;
+	unsigned n = 0, i;
+
+	if (!whole)
+		return 0;
+	while (whole->fields[n].type != OB_FIELD_END)
+		n++;
+	rows = calloc(n + 1, sizeof(*rows));
+	if (!rows)
+		return ob_fail(err, ENOMEM, "out of memory for tables");
+	for (i = 0; i < n; i++) {
+		rows[i] = whole->fields[i];
+		rows[i].count = used_of(&rows[i], old->data_end[which]);
+	}
+	old->rows[which] = rows;
+	old->tables[which] = (struct ob_table){ whole->name, whole->size, rows };
+	return 0;
+}
+
+static int cut_all(struct ob_old_state *old, struct ob_err *err)
+{
+	unsigned i;
+	int r = 0;
+
+	for (i = 0; i < OB_NR_TABLES && !r; i++) {
+		find_end(old, i);
+		r = cut_table(old, i, err);
+	}
+	return r;
+}
+
 int ob_old_state_open(int fd, struct ob_old_state **out, struct ob_err *err)
 {
 	struct ob_old_state *old = calloc(1, sizeof(*old));
@@ -124,7 +202,8 @@ int ob_old_state_open(int fd, struct ob_old_state **out, struct ob_err *err)
 	if (!old)
 		return ob_fail(err, ENOMEM, "out of memory");
 	if ((r = read_header(old, fd, err)) || (r = copy_all(old, fd, err)) ||
-	    (r = get_schema(old, err)) || (r = ob_old_undo(old, err))) {
+	    (r = get_schema(old, err)) || (r = ob_old_undo(old, err)) ||
+	    (r = cut_all(old, err))) {
 		ob_old_state_close(old);
 		return r;
 	}
@@ -134,8 +213,12 @@ int ob_old_state_open(int fd, struct ob_old_state **out, struct ob_err *err)
 
 void ob_old_state_close(struct ob_old_state *old)
 {
+	unsigned i;
+
 	if (!old)
 		return;
+	for (i = 0; i < OB_NR_TABLES; i++)
+		free(old->rows[i]);
 	ob_schema_destroy(old->schema);
 	if (old->base)
 		munmap(old->base, old->size);
@@ -160,29 +243,13 @@ const void *ob_old_state_section(const struct ob_old_state *old,
 	return ext->size ? old->base + ext->offset : NULL;
 }
 
-/* Reading */
-
-/*
- * The rows of a table, without elements that are nothing but zeros, and zeros
- * their default.  A walk does not even look at them.
- */
-static void cut_rows(const struct ob_table *table, uint32_t data_end,
-		     struct ob_field *rows)
+const struct ob_table *ob_old_state_table(const struct ob_old_state *old,
+					  enum ob_section which)
 {
-	uint32_t i, used;
-
-	for (i = 0; table->fields[i].type != OB_FIELD_END; i++) {
-		const struct ob_field *f = &table->fields[i];
-
-		rows[i] = *f;
-		if (f->count == 1 || !ob_field_default_is_zero(f))
-			continue;
-		used = f->offset < data_end ? data_end - f->offset : 0;
-		used = used / f->size + (used % f->size != 0);
-		rows[i].count = used < f->count ? used : f->count;
-	}
-	rows[i] = table->fields[i];
+	return old->rows[which] ? &old->tables[which] : NULL;
 }
+
+/* Reading */
 
 static int convert(const struct ob_table *theirs, const struct ob_table *cut,
 		   const void *from, const struct ob_table *ours, void *base,
@@ -206,33 +273,18 @@ static int convert(const struct ob_table *theirs, const struct ob_table *cut,
 	return r;
 }
 
-static int convert_cut(const struct ob_old_state *old, enum ob_section which,
-		       const struct ob_table *theirs,
-		       const struct ob_table *ours, void *base,
-		       struct ob_err *err)
-{
-	struct ob_field rows[OB_TABLE_ROWS_MAX + 1];
-	const struct ob_table cut = { theirs->name, theirs->size, rows };
-
-	cut_rows(theirs, old->data_end[which], rows);
-	return convert(theirs, &cut, ob_old_state_section(old, which), ours,
-		       base, ob_state_section_name(which), err);
-}
-
 int ob_old_state_read(const struct ob_old_state *old, enum ob_section which,
 		      const struct ob_table *ours, void *base,
 		      struct ob_err *err)
 {
 	const char *part = ob_state_section_name(which);
 	const struct ob_table *theirs = ob_schema_find(old->schema, part);
-	int r = 0;
+	int r;
 
-	if (!theirs) {
-		if (ours)
-			ob_table_begin_zeroed(ours, ours, base, part, NULL);
-		return 0;
-	}
-	if (ours)
-		r = ob_table_begin_zeroed(ours, theirs, base, part, err);
-	return r ? r : convert_cut(old, which, theirs, ours, base, err);
+	if (!theirs)
+		return ours ? ob_table_begin_zeroed(ours, ours, base, part, err) : 0;
+	if (ours && (r = ob_table_begin_zeroed(ours, theirs, base, part, err)))
+		return r;
+	return convert(theirs, ob_old_state_table(old, which),
+		       ob_old_state_section(old, which), ours, base, part, err);
 }

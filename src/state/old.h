@@ -30,6 +30,13 @@ const void *ob_old_state_section(const struct ob_old_state *old,
 				 enum ob_section which);
 
 /*
+ * The section's table, its arrays cut behind the last element that says
+ * something: for walks.  NULL: it has none.
+ */
+const struct ob_table *ob_old_state_table(const struct ob_old_state *old,
+					  enum ob_section which);
+
+/*
  * Converts one section to a structure of ours: fields by tag, with the rules
  * of ob_table_decode and the bounds of our rows; defaults where the writer
  * has nothing.  A section that the writer does not have is all defaults.

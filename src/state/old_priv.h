@@ -13,6 +13,9 @@ struct ob_old_state {
 	size_t size;
 	/* Of each section: nothing but zeros from here on. */
 	uint32_t data_end[OB_NR_SECTIONS];
+	/* The writer's tables, without what is behind that; their rows. */
+	struct ob_table tables[OB_NR_TABLES];
+	struct ob_field *rows[OB_NR_TABLES];
 };
 
 /* Of a header that was read, for a file of that size: magic, layout, names,

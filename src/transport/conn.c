@@ -31,7 +31,7 @@ void ob_conn_destroy(struct ob_conn *conn)
 	if (!conn)
 		return;
 	conn_drop_slots(conn);
-	conn_drop_kept(conn);
+	conn_drop_unsent(conn);
 	ob_fd_close(&conn->fd);
 	free(conn->buf);
 	free(conn);

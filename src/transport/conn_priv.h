@@ -21,8 +21,8 @@ struct slot {
 #define NR_SLOTS 2u
 
 /* What a socket did not take, from `sent` on; fds until a byte has left. */
-struct kept {
-	struct kept *next;
+struct unsent {
+	struct unsent *next;
 	size_t len, sent;
 	unsigned nr_fds;
 	int fds[OB_MAX_MSG_FDS];
@@ -42,11 +42,11 @@ struct ob_conn {
 	struct slot slots[NR_SLOTS];
 	unsigned nr_slots;
 
-	struct kept *first, **last;
+	struct unsent *first, **last;
 };
 
 /* Closes and frees everything that waits to be received or sent. */
 void conn_drop_slots(struct ob_conn *conn);
-void conn_drop_kept(struct ob_conn *conn);
+void conn_drop_unsent(struct ob_conn *conn);
 
 #endif

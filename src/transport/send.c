@@ -62,7 +62,7 @@ static ssize_t transmit(int sock, const struct iovec *iov, unsigned count,
 	return n < 0 ? -errno : n;
 }
 
-static size_t total(const struct iovec *iov, unsigned count)
+size_t conn_iov_len(const struct iovec *iov, unsigned count)
 {
 	size_t len = 0;
 
@@ -71,9 +71,8 @@ static size_t total(const struct iovec *iov, unsigned count)
 	return len;
 }
 
-/* Everything behind the first `skip` bytes. */
-static void gather(uint8_t *dst, const struct iovec *iov, unsigned count,
-		   size_t skip)
+void conn_gather(uint8_t *dst, const struct iovec *iov, unsigned count,
+		 size_t skip)
 {
 	for (unsigned i = 0; i < count; i++) {
 		size_t len = iov[i].iov_len;
@@ -103,7 +102,7 @@ static int dup_fds(struct unsent *msg, const int *fds, unsigned count)
 static int keep(struct ob_conn *conn, const struct iovec *iov, unsigned count,
 		size_t sent, const int *fds, unsigned nr_fds)
 {
-	size_t len = total(iov, count) - sent;
+	size_t len = conn_iov_len(iov, count) - sent;
 	struct unsent *msg = malloc(sizeof(*msg) + len);
 	int r;
 
@@ -113,7 +112,7 @@ static int keep(struct ob_conn *conn, const struct iovec *iov, unsigned count,
 	msg->len = len;
 	msg->sent = 0;
 	msg->nr_fds = 0;
-	gather(msg->data, iov, count, sent);
+	conn_gather(msg->data, iov, count, sent);
 	r = dup_fds(msg, fds, sent ? 0 : nr_fds);
 	if (r) {
 		unsent_destroy(msg);
@@ -129,7 +128,7 @@ int ob_conn_send(struct ob_conn *conn, const struct iovec *iov, unsigned count,
 {
 	ssize_t n;
 
-	if (nr_fds > OB_MAX_MSG_FDS)
+	if (conn->kept || nr_fds > OB_MAX_MSG_FDS)
 		return -EINVAL;
 	if (conn->first)
 		return keep(conn, iov, count, 0, fds, nr_fds);
@@ -138,7 +137,7 @@ int ob_conn_send(struct ob_conn *conn, const struct iovec *iov, unsigned count,
 		n = 0;
 	if (n < 0)
 		return n;
-	if ((size_t)n == total(iov, count))
+	if ((size_t)n == conn_iov_len(iov, count))
 		return 0;
 	return keep(conn, iov, count, n, fds, nr_fds);
 }
@@ -171,6 +170,8 @@ static int continue_unsent(struct ob_conn *conn, struct unsent *msg)
 
 int ob_conn_flush(struct ob_conn *conn)
 {
+	if (conn->kept)
+		return kept_flush(conn);
 	while (conn->first) {
 		struct unsent *msg = conn->first;
 		int r = continue_unsent(conn, msg);
@@ -187,5 +188,5 @@ int ob_conn_flush(struct ob_conn *conn)
 
 bool ob_conn_pending(const struct ob_conn *conn)
 {
-	return conn->first;
+	return conn->kept ? conn->kept->stuck : !!conn->first;
 }

@@ -177,8 +177,8 @@ def old_states():
         pages = b"".join(
             struct.pack("<H", at // PAGE) + image[at:at + PAGE]
             for at in range(0, len(image), PAGE) if any(image[at:at + PAGE]))
-        yield (f"{path.parent.name}-{name}",
-               bytes([MODELS.index(device) | PAGES]) + struct.pack("<H", len(image) // PAGE) + pages)
+        head = struct.pack("<BH", MODELS.index(device) | PAGES, len(image) // PAGE)
+        yield f"{path.parent.name}-{name}", head + pages
     for which in range(len(MODELS)):
         for section in range(8):
             yield f"change-{which}-{section}", bytes([which]) + struct.pack(

@@ -227,14 +227,15 @@ static void wrappers_pass_the_keep_on(void **state)
 
 static void descriptors_stay_flat(void **state)
 {
-	static const char *const specs[] = { NULL, "mem:1M", "null:1M" };
+	static const char *const specs[] = { NULL, "delay:0:mem:1M", "null:1M" };
+	static const unsigned lives[] = { 200, 20, 10 };
 
 	for (unsigned i = 0; i < 3; i++) {
 		unsigned fds = 0, names = 0;
 		struct bench b;
 
 		start(&b, state, specs[i]);
-		for (unsigned life = 0; life < 200; life++) {
+		for (unsigned life = 0; life < lives[i]; life++) {
 			heirs_live(&b.heirs, nothing, NULL);
 			heirs_must_open(&b.heirs, &b.rig);
 			rig_close(&b.rig);

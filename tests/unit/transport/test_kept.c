@@ -884,6 +884,35 @@ static void a_journal_of_noise(void **state)
 	}
 }
 
+/* Bytes that the kernel passes by, differently in a look and in a take. */
+static void urgent_bytes(void **state)
+{
+	struct rig *rig = *state;
+	size_t size;
+	uint8_t *bytes = message(1, 300, &size);
+	int r = 0;
+
+	for (unsigned round = 0; round < 200 && r >= 0; round++) {
+		struct ob_msg msg;
+		bool drained;
+
+		put(rig, bytes, round % 3 ? size : round % size, NULL, 0);
+		send(rig->peer, bytes, 1 + round % 2, MSG_OOB | MSG_DONTWAIT);
+		put(rig, bytes, round % 40, NULL, 0);
+		while (ob_conn_next(rig->conn, &msg) == 1) {
+			ob_msg_finish(&msg);
+			ob_conn_done(rig->conn);
+		}
+		if (round % 2)
+			r = ob_conn_flush(rig->conn);
+		if (!r)
+			r = ob_conn_fill(rig->conn, &drained);
+		if (r == -EAGAIN || r == -EBUSY)
+			r = 0;
+	}
+	free(bytes);
+}
+
 static void every_byte_has_a_row(void **state)
 {
 	struct ob_err err = { "" };
@@ -918,6 +947,7 @@ int main(void)
 		T(a_journal_that_lies),
 		T(done_without_bytes),
 		T(a_journal_of_noise),
+		T(urgent_bytes),
 		cmocka_unit_test(every_byte_has_a_row),
 	};
 

@@ -39,7 +39,6 @@ struct kept {
 	bool is_new;		/* the peek offset is not ours yet */
 	bool drained;		/* the last look came to the socket's end */
 	bool take_first;	/* before the next look, see kept_in.c */
-	bool may_have_fds;	/* the keeper, of a message in the inbox */
 	bool stuck;		/* the last flush left something */
 	size_t out_used;	/* of the outbox, since it was given back */
 	struct iovec lent[NR_LENT];

@@ -34,7 +34,7 @@ struct ob_old_rings;
  * held_fds, of the message in the inbox: bits 0 to 31 are an end, counted from
  * done; once [done, done + end) has been taken off, the keeper's descriptors
  * are as many as bits 40 to 47 say, before as many as bits 32 to 39.  In each
- * count 0x80 says that some were lost.
+ * count 0x80 says that some were lost.  0: the keeper has none.
  *
  * done, queued, lent_* and fds_* change within a step (protected); the others
  * outside of steps, each by one store.  lent_from does both: it becomes

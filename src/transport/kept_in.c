@@ -107,10 +107,10 @@ static int take_up_to(struct ob_conn *conn, uint64_t end)
 /* The keeper has no more use for fds of a message that is done. */
 static void forget_fds(struct kept *kept)
 {
-	if (kept->may_have_fds &&
+	if (kept->journal->held_fds &&
 	    kept->journal->consumed <= kept->journal->done) {
 		kept->memory.drop_fds(kept->memory.arg);
-		kept->may_have_fds = false;
+		kept_note(&kept->journal->held_fds, 0);
 	}
 }
 
@@ -119,7 +119,6 @@ static void keep_new_fds(struct kept *kept, struct slot *slot, size_t from)
 {
 	size_t nr = slot->nr - from;
 
-	kept->may_have_fds = true;
 	if (!nr || !kept->memory.keep_fds(kept->memory.arg, from,
 					  slot->fds + from, nr))
 		return;
@@ -128,21 +127,25 @@ static void keep_new_fds(struct kept *kept, struct slot *slot, size_t from)
 	slot->dropped += nr;
 }
 
-/* Before what is to be held leaves the socket. */
+/*
+ * Before what is to be held leaves the socket.  held_fds is set before the
+ * keeper gets any, so that it can be told to forget those that never counted.
+ */
 static void hold_fds(struct ob_conn *conn)
 {
 	struct ob_conn_journal *j = conn->kept->journal;
 	struct slot *slot = conn->nr_slots && conn->slots[0].start == j->done
 		? &conn->slots[0] : NULL;
 	unsigned before = held_fds(j), after = before;
+	uint64_t end = conn->received - j->done;
 
 	if (slot) {
+		kept_note(&j->held_fds, held_fds_pack(end, before, before));
 		keep_new_fds(conn->kept, slot, before & ~SOME_LOST);
 		after = slot->nr | (slot->dropped ? SOME_LOST : 0);
 	}
-	if (before != after || j->consumed == j->done)
-		kept_note(&j->held_fds, held_fds_pack(conn->received - j->done,
-						      before, after));
+	if (before != after)
+		kept_note(&j->held_fds, held_fds_pack(end, before, after));
 }
 
 /* What was looked at of a message that is not whole goes to the inbox. */
@@ -201,7 +204,6 @@ void kept_open_inbox(struct ob_conn *conn)
 	size_t got;
 
 	conn->received = j->consumed;
-	kept->may_have_fds = true;
 	if (j->consumed <= j->done)
 		return;
 	conn->tail = j->consumed - j->done;

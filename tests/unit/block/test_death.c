@@ -348,6 +348,7 @@ static void is_away(struct bench *b)
 	uint8_t buf[BLOCK] = { 0 };
 
 	heirs_must_open(&b->heirs, &b->rig);
+	assert_int_equal(ob_drive_recall(b->rig.drive, NULL), 0);
 	assert_false(ob_drive_is_active(b->rig.drive));
 	assert_int_equal(io_write(&b->rig, 0, BLOCK, buf), -ESHUTDOWN);
 	rig_close(&b->rig);
@@ -374,6 +375,11 @@ static void hand_over(struct bench *b, bool locks)
 	heirs_live(&b->heirs, acquire_and_die, NULL);
 	is_ours(b);
 	heirs_live(&b->heirs, begin_release_and_die, NULL);
+	/* Beside a predecessor that is about to get it nothing is unlocked. */
+	heirs_must_open(&b->heirs, &b->rig);
+	if (locks)
+		assert_true(anybody_locks(&b->rig));
+	rig_close(&b->rig);
 	is_away(b);
 	if (locks)
 		assert_false(anybody_locks(&b->rig));

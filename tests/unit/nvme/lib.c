@@ -55,9 +55,63 @@ void ob_dev_enter(struct ob_device *dev)
 	dev->entered++;
 }
 
+static void commit(struct ob_device *dev)
+{
+	if (dev->undo->count)
+		__atomic_store_n(&dev->undo->count, 0, __ATOMIC_SEQ_CST);
+	dev->undo->used = 0;
+}
+
 void ob_dev_leave(struct ob_device *dev)
 {
 	assert_true(dev->entered-- > 0);
+	if (!dev->entered) {
+		dev->undo->whole_step = false;
+		commit(dev);
+	}
+}
+
+static void protect(struct ob_device *dev, const void *at, size_t len)
+{
+	struct lib_undo *undo = dev->undo;
+	uint32_t i = undo->count;
+
+	for (uint32_t k = 0; k < i; k++)
+		if ((const uint8_t *)at >= undo->extents[k].at &&
+		    (const uint8_t *)at + len <=
+		    undo->extents[k].at + undo->extents[k].len)
+			return;
+	assert_true(i < LIB_UNDO_EXTENTS && len <= LIB_UNDO_BYTES - undo->used);
+	undo->extents[i].at = (uint8_t *)(uintptr_t)at;
+	undo->extents[i].len = len;
+	memcpy(undo->bytes + undo->used, at, len);
+	undo->used += len;
+	__atomic_store_n(&undo->count, i + 1, __ATOMIC_SEQ_CST);
+}
+
+void ob_dev_protect(struct ob_device *dev, const void *hot, size_t len)
+{
+	protect(dev, dev->state, dev->cls->state->size);
+	if (hot && len)
+		protect(dev, hot, len);
+}
+
+void ob_dev_commit(struct ob_device *dev)
+{
+	if (!dev->undo->whole_step)
+		commit(dev);
+}
+
+void lib_undo(struct ob_device *dev)
+{
+	struct lib_undo *undo = dev->undo;
+	uint8_t *from = undo->bytes;
+	uint32_t count = undo->count;
+
+	for (uint32_t i = 0; i < count; from += undo->extents[i++].len)
+		memcpy(undo->extents[i].at, from, undo->extents[i].len);
+	undo->count = undo->used = 0;
+	undo->whole_step = false;
 }
 
 void ob_dev_stopped(struct ob_device *dev)
@@ -346,6 +400,16 @@ static void build(struct ob_device *dev, const char *options)
 		fail_msg("%s", err.msg);
 }
 
+/* Pages of its own: what a successor finds. */
+static void *lib_pages(size_t size)
+{
+	void *at = mmap(NULL, size, PROT_READ | PROT_WRITE,
+			MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	assert_ptr_not_equal(at, MAP_FAILED);
+	return at;
+}
+
 struct ob_device *lib_create(struct guest *g, const char *options)
 {
 	struct ob_device *dev = calloc(1, sizeof(*dev));
@@ -356,11 +420,12 @@ struct ob_device *lib_create(struct guest *g, const char *options)
 	dev->loop = g->loop;
 	dev->connected = dev->master = true;
 	dev->pump.run = pump;
-	dev->state = calloc(1, dev->cls->state->size);
-	dev->hot = calloc(1, dev->cls->hot->size);
+	dev->state = lib_pages(dev->cls->state->size);
+	dev->hot = lib_pages(dev->cls->hot->size);
 	dev->runtime = calloc(1, dev->cls->runtime_size);
 	dev->bar = calloc(1, NVME_BAR_SIZE);
-	assert_true(dev->state && dev->hot && dev->runtime && dev->bar);
+	dev->undo = lib_pages(sizeof(*dev->undo));
+	assert_true(dev->runtime && dev->bar);
 	build(dev, options);
 	dev->cls->reset(dev, OB_RESET_INIT);
 	dev->cls->bus_master(dev, true);
@@ -396,8 +461,9 @@ void lib_destroy(struct ob_device *dev)
 	ob_defer_cancel(dev->loop, &dev->pump);
 	dev->cls->finish(dev);
 	ob_options_destroy(dev->opts);
-	free(dev->state);
-	free(dev->hot);
+	munmap(dev->state, dev->cls->state->size);
+	munmap(dev->hot, dev->cls->hot->size);
+	munmap(dev->undo, sizeof(*dev->undo));
 	free(dev->runtime);
 	free(dev->bar);
 	free(dev);
@@ -621,6 +687,10 @@ void guest_access(struct guest *g, bool write, unsigned region,
 	dev->asleep = false;
 	dev->idle = 0;
 	ob_dev_enter(dev);
+	if (!dev->cls->is_hot(dev, OB_BAR0, offset, write)) {
+		ob_dev_protect(dev, NULL, 0);
+		dev->undo->whole_step = true;
+	}
 	if (write)
 		dev->cls->region_write(dev, OB_BAR0, offset, buf, len);
 	else

@@ -327,6 +327,13 @@ static int transfer(struct ob_device *dev, const struct ob_seg *segs,
 	return 0;
 }
 
+void lib_execute_sent(struct ob_device *dev)
+{
+	for (struct lib_message *m = dev->messages; m; m = m->next)
+		if (m->stage == LIB_SENT)
+			execute(dev, m);
+}
+
 int ob_dma_read(struct ob_device *dev, const struct ob_seg *segs,
 		unsigned count, void *buf, struct ob_dma_op *op)
 {
@@ -400,6 +407,13 @@ static void build(struct ob_device *dev, const char *options)
 		fail_msg("%s", err.msg);
 }
 
+static void reset(struct ob_device *dev, enum ob_reset kind)
+{
+	ob_dev_enter(dev);
+	dev->cls->reset(dev, kind);
+	ob_dev_leave(dev);
+}
+
 /* Pages of its own: what a successor finds. */
 static void *lib_pages(size_t size)
 {
@@ -427,7 +441,7 @@ struct ob_device *lib_create(struct guest *g, const char *options)
 	dev->undo = lib_pages(sizeof(*dev->undo));
 	assert_true(dev->runtime && dev->bar);
 	build(dev, options);
-	dev->cls->reset(dev, OB_RESET_INIT);
+	reset(dev, OB_RESET_INIT);
 	dev->cls->bus_master(dev, true);
 	dev->cls->run(dev);
 	return dev;
@@ -455,7 +469,7 @@ void lib_destroy(struct ob_device *dev)
 	dev->connected = false;
 	dev->cls->disconnected(dev);
 	end_messages(dev);
-	dev->cls->reset(dev, OB_RESET_DEVICE);
+	reset(dev, OB_RESET_DEVICE);
 	end_messages(dev);
 	quiesce(dev);
 	ob_defer_cancel(dev->loop, &dev->pump);
@@ -505,9 +519,7 @@ void lib_halt(struct ob_device *dev)
 	dev->cls->halt(dev);
 	ob_dev_leave(dev);
 	assert_false(dev->poll);
-	for (struct lib_message *m = dev->messages; m; m = m->next)
-		if (m->stage == LIB_SENT)
-			execute(dev, m);
+	lib_execute_sent(dev);
 }
 
 void lib_run(struct ob_device *dev)
@@ -553,7 +565,7 @@ int lib_load(struct ob_device *to, struct ob_device *from,
 	lib_copy(to->cls->hot, hot, from->hot);
 	rc = to->cls->check(to, plain, hot, err);
 	if (!rc) {
-		to->cls->reset(to, OB_RESET_DEVICE);
+		reset(to, OB_RESET_DEVICE);
 		assert_int_equal(to->cls->in_flight(to), 0);
 		memcpy(to->state, plain, to->cls->state->size);
 		memcpy(to->hot, hot, to->cls->hot->size);
@@ -620,7 +632,7 @@ void lib_copy_drives(struct ob_device *to, struct ob_device *from)
 }
 
 /* What configuration space and the MSI-X table carry; not who is owed one. */
-static void copy_config(struct ob_device *to, const struct ob_device *from)
+void lib_copy_config(struct ob_device *to, const struct ob_device *from)
 {
 	to->mode = from->mode;
 	memcpy(to->masked, from->masked, sizeof(to->masked));
@@ -651,7 +663,7 @@ void lib_move(struct guest *g, struct ob_device *to)
 	lib_copy_drives(to, from);
 	memset(to->raised, 0, sizeof(to->raised));
 	memset(to->pending, 0, sizeof(to->pending));
-	copy_config(to, from);
+	lib_copy_config(to, from);
 	g->dev = to;
 	if (g->page)
 		g->page = (uint32_t *)(to->bar + NVME_DB_OFFSET);
@@ -672,35 +684,85 @@ static void poll(struct ob_device *dev)
 	ob_dev_leave(dev);
 }
 
-void guest_turn(struct guest *g)
+void (*lib_around)(struct guest *g, void (*run)(struct guest *g, void *arg),
+		   void *arg, bool message);
+
+static void enter(struct guest *g, void (*run)(struct guest *g, void *arg),
+		  void *arg, bool message)
 {
+	if (lib_around)
+		lib_around(g, run, arg, message);
+	else
+		run(g, arg);
+}
+
+static void one_turn(struct guest *g, void *arg)
+{
+	(void)arg;
 	turn(g->dev);
 	poll(g->dev);
+}
+
+void guest_turn(struct guest *g)
+{
+	enter(g, one_turn, NULL, false);
+}
+
+struct access {
+	uint64_t offset;
+	void *buf;
+	uint32_t len;
+	bool write;
+};
+
+/* A step that a client's message begins, and all that it changes is one. */
+static void enter_message(struct ob_device *dev, bool hot)
+{
+	ob_dev_enter(dev);
+	if (hot)
+		return;
+	ob_dev_protect(dev, NULL, 0);
+	dev->undo->whole_step = true;
+}
+
+static void one_access(struct guest *g, void *arg)
+{
+	struct ob_device *dev = g->dev;
+	struct access *a = arg;
+
+	dev->asleep = false;
+	dev->idle = 0;
+	enter_message(dev, dev->cls->is_hot(dev, OB_BAR0, a->offset,
+					    a->write));
+	if (a->write)
+		dev->cls->region_write(dev, OB_BAR0, a->offset, a->buf,
+				       a->len);
+	else
+		dev->cls->region_read(dev, OB_BAR0, a->offset, a->buf,
+				      a->len);
+	ob_dev_leave(dev);
+}
+
+static void one_reset(struct guest *g, void *arg)
+{
+	(void)arg;
+	enter_message(g->dev, false);
+	g->dev->cls->reset(g->dev, OB_RESET_DEVICE);
+	ob_dev_leave(g->dev);
 }
 
 void guest_access(struct guest *g, bool write, unsigned region,
 		  uint64_t offset, void *buf, uint32_t len)
 {
-	struct ob_device *dev = g->dev;
+	struct access a = { offset, buf, len, write };
 
 	assert_int_equal(region, 0);
-	dev->asleep = false;
-	dev->idle = 0;
-	ob_dev_enter(dev);
-	if (!dev->cls->is_hot(dev, OB_BAR0, offset, write)) {
-		ob_dev_protect(dev, NULL, 0);
-		dev->undo->whole_step = true;
-	}
-	if (write)
-		dev->cls->region_write(dev, OB_BAR0, offset, buf, len);
-	else
-		dev->cls->region_read(dev, OB_BAR0, offset, buf, len);
-	ob_dev_leave(dev);
+	enter(g, one_access, &a, true);
 }
 
 void guest_reset(struct guest *g)
 {
-	g->dev->cls->reset(g->dev, OB_RESET_DEVICE);
+	enter(g, one_reset, NULL, true);
 	ob_dma_cancel_all(g->dev);
 }
 

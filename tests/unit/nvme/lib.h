@@ -94,6 +94,19 @@ void lib_copy(const struct ob_table *table, void *to, const void *from);
  * those of a drive that hangs. */
 void lib_copy_drives(struct ob_device *to, struct ob_device *from);
 
+/* Interrupt mode, masks, bus master. */
+void lib_copy_config(struct ob_device *to, const struct ob_device *from);
+/* The client has seen these messages. */
+void lib_execute_sent(struct ob_device *dev);
+
+/*
+ * Not NULL: runs every entry into g->dev that the guest brings about.  message:
+ * a client's, which comes again if it did not end.
+ */
+extern void (*lib_around)(struct guest *g,
+			  void (*run)(struct guest *g, void *arg), void *arg,
+			  bool message);
+
 /* All of it: g->dev goes on in to; the old one is still there, and still. */
 void lib_move(struct guest *g, struct ob_device *to);
 

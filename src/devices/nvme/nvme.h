@@ -95,8 +95,8 @@ struct nvme_features {
 	 */
 	uint64_t timestamp_ns;
 	uint8_t timestamp_origin;
-	/* Moved by halt.  Else the writer died here, and its clock is ours. */
-	uint8_t timestamp_still;
+	/* Not moved by halt: the writer died here, and its clock is ours. */
+	uint8_t timestamp_live;
 	uint8_t reserved[6];
 };
 

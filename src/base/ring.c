@@ -28,6 +28,7 @@
 #define LOOP_CQ		4096u
 #define SURE_SQ		8u
 #define SURE_CQ		64u
+#define MAX_OFFSET	(2u << 20)	/* of the arrays in the largest ring */
 
 /*
  * Without the first a full queue loses completions; without the second a
@@ -139,44 +140,60 @@ static bool is_power(unsigned n, unsigned max)
 	return n && n <= max && !(n & (n - 1));
 }
 
-/* Is there a word at that offset? */
-static bool is_word(unsigned offset, size_t size)
+/* The ring's words are in its first page, which every ring has. */
+static bool is_word(unsigned offset)
 {
-	return !(offset % 4) && offset + sizeof(uint32_t) <= size;
+	return !(offset % 4) && offset < 4096;
 }
 
-/*
- * The kernel refuses to map more than a ring has, so what lies within the
- * mapping is all that needs a look.
- */
 static bool fits(const struct io_uring_params *p)
 {
 	const struct io_sqring_offsets *sq = &p->sq_off;
 	const struct io_cqring_offsets *cq = &p->cq_off;
-	size_t sq_size = sq->array + p->sq_entries * sizeof(uint32_t);
-	size_t cq_size = cq->cqes + p->cq_entries * sizeof(struct io_uring_cqe);
 
 	return (p->features & IORING_FEAT_SINGLE_MMAP) &&
 		!(p->flags & (IORING_SETUP_SQPOLL | IORING_SETUP_SQE128 |
 			      IORING_SETUP_CQE32)) &&
 		is_power(p->sq_entries, 32768) &&
 		is_power(p->cq_entries, 65536) &&
-		is_word(sq->head, sq_size) && is_word(sq->tail, sq_size) &&
-		is_word(sq->ring_mask, sq_size) &&
-		is_word(sq->ring_entries, sq_size) &&
-		is_word(sq->flags, sq_size) && is_word(sq->dropped, sq_size) &&
-		is_word(cq->head, cq_size) && is_word(cq->tail, cq_size) &&
-		is_word(cq->ring_mask, cq_size) &&
-		is_word(cq->ring_entries, cq_size) &&
-		is_word(cq->flags, cq_size) && is_word(cq->overflow, cq_size) &&
-		sq->array % 4 == 0 && cq->cqes % 8 == 0;
+		is_word(sq->head) && is_word(sq->tail) &&
+		is_word(sq->ring_mask) && is_word(sq->ring_entries) &&
+		is_word(sq->flags) && is_word(sq->dropped) &&
+		is_word(cq->head) && is_word(cq->tail) &&
+		is_word(cq->ring_mask) && is_word(cq->ring_entries) &&
+		is_word(cq->flags) && is_word(cq->overflow) &&
+		sq->array % 4 == 0 && sq->array <= MAX_OFFSET &&
+		cq->cqes % 8 == 0 && cq->cqes <= MAX_OFFSET;
+}
+
+/*
+ * The kernel maps what a ring has and leaves the rest of a longer mapping
+ * empty.  A system call that reads its argument before it finds it wrong
+ * tells where that begins.
+ */
+static bool is_there(const void *from, size_t len)
+{
+	const char *at = from;
+
+	for (size_t i = 0; i < len; i += 4096)
+		if (syscall(SYS_rt_sigprocmask, -1, at + i, NULL, 8) < 0 &&
+		    errno == EFAULT)
+			return false;
+	return true;
+}
+
+static size_t sqes_size(const struct io_uring *ring)
+{
+	return ring->sq.ring_entries * sizeof(struct io_uring_sqe);
 }
 
 /* Does the ring say the same as the parameters? */
 static bool agrees(const struct io_uring *ring,
 		   const struct io_uring_params *params)
 {
-	return *ring->sq.kring_entries == params->sq_entries &&
+	return is_there(ring->sq.ring_ptr, ring->sq.ring_sz) &&
+		is_there(ring->sq.sqes, sqes_size(ring)) &&
+		*ring->sq.kring_entries == params->sq_entries &&
 		*ring->sq.kring_mask == params->sq_entries - 1 &&
 		*ring->cq.kring_entries == params->cq_entries &&
 		*ring->cq.kring_mask == params->cq_entries - 1;
@@ -194,8 +211,8 @@ int ob_ring_map(int fd, const struct io_uring_params *params,
 	if (r)
 		return r;
 	out->features = own.features;
+	out->sq.ring_entries = own.sq_entries;
 	if (!agrees(out, &own)) {
-		out->sq.ring_entries = own.sq_entries;
 		ob_ring_unmap(out);
 		return -EINVAL;
 	}
@@ -208,7 +225,6 @@ int ob_ring_map(int fd, const struct io_uring_params *params,
 
 void ob_ring_unmap(struct io_uring *ring)
 {
-	munmap(ring->sq.sqes, ring->sq.ring_entries *
-	       sizeof(struct io_uring_sqe));
+	munmap(ring->sq.sqes, sqes_size(ring));
 	munmap(ring->sq.ring_ptr, ring->sq.ring_sz);
 }

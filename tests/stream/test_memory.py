@@ -26,6 +26,18 @@ def section(image, name):
     return struct.unpack_from("<QQ", image, HEADER.size + 16 * SECTIONS.index(name))
 
 
+def place(outboard, path, name, *fields):
+    """Where in the file a field is, of the first elements on the way."""
+    schema = outboard.show(path)["schema"]
+    tables = {table["name"]: table for table in schema["tables"]}
+    table = {part["name"]: part["table"] for part in schema["parts"]}[name]
+    at = section(path.read_bytes(), name)[0]
+    for field in fields:
+        row = {row["name"]: row for row in tables[table]["fields"]}[field]
+        at, table = at + row["offset"], row.get("table")
+    return at
+
+
 @pytest.fixture(scope="module")
 def image(request, tmp_path_factory):
     """A disk's memory, in one copy for all."""
@@ -88,13 +100,20 @@ def test_open_step_is_undone(outboard, image, write):
 
 def test_value_out_of_bounds_is_shown_but_would_not_load(outboard, image, write):
     data = bytearray(image)
-    offset, size = section(image, "hot")
-    data[offset:offset + 4] = b"\xff" * 4
+    at = place(outboard, write(image), "hot", "sqs", "head")
+    data[at:at + 4] = b"\xff" * 4
     path = write(data)
     first = outboard.show(path)["parts"]["hot"]["sqs"][0]
     assert first["head"] == 0xffffffff
     said = outboard.fails("state", "check", path)
     assert "hot.sqs[0].head: 4294967295 is more than " in said
+
+
+def test_map_out_of_bounds_would_not_load(outboard, image, write):
+    data = bytearray(image)
+    data[place(outboard, write(image), "dma", "entries", "flags")] = 0xff
+    said = outboard.fails("state", "check", write(data))
+    assert "memory: dma.entries[0].flags: 255 is more than 15" in said
 
 
 def test_would_be_taken_over(outboard, image, write, tmp_path):
@@ -116,8 +135,8 @@ def test_becomes_a_stream(outboard, image, write, tmp_path):
 
 def test_diff_names_what_changed(outboard, image, write):
     data = bytearray(image)
-    offset, _ = section(image, "dma")
-    struct.pack_into("<QQ", data, offset, 4096, 8192)
+    at = place(outboard, write(image), "dma", "entries", "size")
+    struct.pack_into("<Q", data, at, 8192)
     said = outboard.fails("state", "diff", write(image), write(data, "other"))
     assert "dma.entries" in said and "8192" in said
 

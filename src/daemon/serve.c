@@ -18,6 +18,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "daemon/control.h"
 #include "daemon/notify.h"
 #include "daemon/plan.h"
 #include "daemon/serve.h"
@@ -41,6 +42,7 @@ struct serve {
 	size_t count;		/* devices that exist */
 	size_t gone;		/* devices without anything in flight */
 	struct ob_signals signals;
+	struct ob_control *control;
 	struct ob_timer patience;
 	bool stopping;
 };
@@ -178,20 +180,38 @@ static int print_ready(const struct serve *s)
 	return fflush(stdout) ? -errno : 0;
 }
 
-static int start(struct serve *s, const struct ob_loop_params *params,
+static struct ob_device *device_number(void *arg, size_t i)
+{
+	const struct serve *s = arg;
+
+	return i < s->count ? s->devices[i].dev : NULL;
+}
+
+static int open_control(struct serve *s, const char *path, struct ob_err *err)
+{
+	const struct ob_control_host host = {
+		.device = device_number, .arg = s,
+	};
+
+	return path ? ob_control_create(s->loop, path, &host, &s->control, err)
+		    : 0;
+}
+
+static int start(struct serve *s, const struct ob_serve_options *opts,
 		 struct ob_err *err)
 {
 	int rc;
 
 	raise_fd_limit();
 	if ((rc = ob_signals_block(err)) ||
-	    (rc = ob_loop_create(params, &s->loop, err)))
+	    (rc = ob_loop_create(&opts->loop, &s->loop, err)))
 		return rc;
 	s->signals.asked = signal_came;
 	rc = ob_signals_start(s->loop, &s->signals, err);
 	if (rc)
 		return rc;
-	if ((rc = create_devices(s, err)) || (rc = listen_all(s, err)))
+	if ((rc = create_devices(s, err)) || (rc = listen_all(s, err)) ||
+	    (rc = open_control(s, opts->control, err)))
 		return rc;
 	rc = print_ready(s);
 	if (rc)
@@ -213,6 +233,7 @@ static void finish(struct serve *s)
 	free(s->devices);
 	if (!s->loop)
 		return;
+	ob_control_destroy(s->control, true);
 	ob_timer_cancel(s->loop, &s->patience);
 	if (s->signals.watch.ready)
 		ob_signals_stop(s->loop, &s->signals);
@@ -241,7 +262,7 @@ int ob_serve(const struct ob_serve_options *opts, bool *usage,
 	rc = ob_plan_make(&plan, opts, err);
 	*usage = rc == -EINVAL;
 	if (!rc)
-		rc = start(&s, &opts->loop, err);
+		rc = start(&s, opts, err);
 	if (!rc)
 		rc = run(&s, err);
 	if (abandoned(&s))

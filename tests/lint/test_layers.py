@@ -16,7 +16,8 @@ MAY_INCLUDE = {
     "client": {"proto", "transport", "outboard", "base"},
     # The daemon is where the parts meet: it sees the server's one public
     # header and the two registries.
-    "daemon": {"outboard", "server/server.h", "devices/registry.h", "base"},
+    "daemon": {"outboard", "server/server.h", "devices/registry.h", "base",
+               "keeper"},
     "tools": {"outboard", "state", "client", "daemon"},
 }
 

@@ -81,6 +81,24 @@ enum ob_drive_flags {
 };
 int ob_drive_open(struct ob_loop *loop, const char *spec, unsigned flags,
 		  struct ob_drive **out, struct ob_err *err);
+/*
+ * The same under a keeper (keep.h): what the drive opens, with its locks, and
+ * whether it is active, is kept below prefix ("nvme0/drive/0/").  If a former
+ * life of the process left something there, the drive is that one: the path is
+ * not opened again, INCOMING says nothing, size and content are what they
+ * were.  -EINVAL if spec or READONLY differ from then, -ENOENT if not all is
+ * there.  Who closes a drive for good drops the prefix (ob_keep_drop); close
+ * does not.
+ */
+int ob_drive_open_kept(struct ob_loop *loop, const char *spec, unsigned flags,
+		       const char *prefix, struct ob_drive **out,
+		       struct ob_err *err);
+/*
+ * For a successor that opened the drive while its predecessor was still alive,
+ * once that has ended: learns whether the drive was handed over, resized or
+ * given other content since.  No request may have been submitted before.
+ */
+int ob_drive_recall(struct ob_drive *drive, struct ob_err *err);
 /* No request may be in flight.  Flushes nothing.  Accepts NULL. */
 void ob_drive_close(struct ob_drive *drive);
 

@@ -57,6 +57,10 @@ struct ob_drive_type {
 	 * drive->info and drive->request_size (of its private part).  On error close is
 	 * called on the half-built instance (descriptors start at -1 after
 	 * prepare, if given).
+	 *
+	 * info.size is 0 before, or, if the drive lived before, the size that
+	 * it had: then it must be there among what is kept, and nothing may
+	 * be done to it that a predecessor who is still at work would notice.
 	 */
 	void (*prepare)(struct ob_drive *drive);
 	int (*open)(struct ob_drive *drive, const char *arg, unsigned flags,
@@ -85,6 +89,12 @@ struct ob_drive_type {
 	int (*release)(struct ob_drive *drive, struct ob_err *err);
 	int (*acquire)(struct ob_drive *drive, struct ob_err *err);
 
+	/*
+	 * What is kept may be another thing than at open (ob_drive_recall).
+	 * Default: it is always the same.
+	 */
+	int (*recall)(struct ob_drive *drive, struct ob_err *err);
+
 	/* Default: nothing travels. */
 	const struct ob_drive_content *content;
 };
@@ -94,6 +104,7 @@ struct ob_drive {
 	struct ob_loop *loop;
 	char *name;			/* the spec, for messages */
 	char *keep;			/* "nvme0/drive/0/", before open; NULL: none */
+	int record;			/* the front's, src/block/record.c */
 	struct ob_drive_info info;
 	size_t request_size;
 	void (*resized)(void *arg);
@@ -129,10 +140,14 @@ void ob_drive_resized(struct ob_drive *drive, uint64_t size);
  * What a drive opened and must not lose: kept under a short word of its own
  * ("image"), found by the open of the successor, the same open file with its
  * locks (keep.h).  Without a keeper kept is -ENOENT and keep succeeds.  close
- * drops nothing: the front does.
+ * drops nothing: the process may end and the drive go on.
  */
 int ob_drive_keep(struct ob_drive *drive, const char *word, int fd);
 int ob_drive_kept(struct ob_drive *drive, const char *word);
+
+/* For a type around another drive: opens it as drive->inner, kept as drive is. */
+int ob_drive_open_inner(struct ob_drive *drive, const char *spec,
+			unsigned flags, struct ob_err *err);
 
 /* ob_fail with the drive's name in front. */
 int ob_drive_fail(const struct ob_drive *drive, struct ob_err *err,

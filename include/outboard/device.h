@@ -286,6 +286,13 @@ bool ob_dev_is_halted(const struct ob_device *dev);
  */
 bool ob_dev_is_incoming(const struct ob_device *dev);
 /*
+ * ob_drive_open for drive number index of the model, as class.drive numbers
+ * them: one that survives the process.
+ */
+int ob_dev_drive_open(struct ob_device *dev, unsigned index, const char *spec,
+		      unsigned flags, struct ob_drive **out,
+		      struct ob_err *err);
+/*
  * Makes every drive of the model active, if it is not; the model calls it
  * when the guest is about to use them (NVMe: CC.EN), since a reset may find
  * them handed over.  One try, no waiting.  -EBUSY and a message when another

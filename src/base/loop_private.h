@@ -76,6 +76,7 @@ struct ob_loop {
 	unsigned long aio;		/* 0: the kernel has none */
 	unsigned completions;		/* in it */
 	int always_writable;
+	struct ob_keep *keep;		/* NULL: none */
 };
 
 extern const struct engine ob_engine_uring, ob_engine_pool;

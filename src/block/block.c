@@ -20,7 +20,9 @@
 
 #include <outboard/block_backend.h>
 
+#include "base/fd.h"
 #include "block/content.h"
+#include "block/record.h"
 
 /* Longest part of a name that a message shows, so that the reason fits. */
 #define NAME_SHOWN 120
@@ -119,13 +121,13 @@ static char *full_name(const struct ob_drive_type *type, const char *arg)
 	return asprintf(&name, "%s:%s", type->name, arg) < 0 ? NULL : name;
 }
 
-int ob_drive_open(struct ob_loop *loop, const char *spec, unsigned flags,
-		  struct ob_drive **out, struct ob_err *err)
+/* An instance of the type, not open; *arg is what its open is told. */
+static int create(struct ob_loop *loop, const char *spec, const char *keep,
+		  struct ob_drive **out, const char **arg, struct ob_err *err)
 {
 	const struct ob_drive_type *type = NULL;
 	struct ob_drive *drive;
-	const char *arg = NULL;
-	int r = parse_spec(spec, &type, &arg, err);
+	int r = parse_spec(spec, &type, arg, err);
 
 	if (r)
 		return r;
@@ -134,20 +136,82 @@ int ob_drive_open(struct ob_loop *loop, const char *spec, unsigned flags,
 		return ob_fail(err, ENOMEM, "out of memory");
 	drive->type = type;
 	drive->loop = loop;
-	drive->active = !(flags & OB_DRIVE_INCOMING);
+	drive->record = -1;
 	drive->done_tail = &drive->done_head;
 	drive->done_soon.run = deliver_queued;
-	drive->name = full_name(type, arg);
 	if (type->prepare)
 		type->prepare(drive);
-	r = drive->name ? type->open(drive, arg, flags, err)
-			: ob_fail(err, ENOMEM, "out of memory");
-	if (r) {
-		ob_drive_close(drive);
-		return r;
+	drive->name = full_name(type, *arg);
+	drive->keep = keep ? strdup(keep) : NULL;
+	if (drive->name && (drive->keep || !keep)) {
+		*out = drive;
+		return 0;
 	}
-	*out = drive;
-	return 0;
+	ob_drive_close(drive);
+	return ob_fail(err, ENOMEM, "out of memory");
+}
+
+static int open_type(struct ob_drive *drive, const char *arg, unsigned flags,
+		     struct ob_err *err)
+{
+	drive->active = !(flags & OB_DRIVE_INCOMING);
+	return drive->type->open(drive, arg, flags, err);
+}
+
+static int open_and_keep(struct ob_drive *drive, const char *arg,
+			 unsigned flags, struct ob_err *err)
+{
+	int r = open_type(drive, arg, flags, err);
+
+	if (!r)
+		r = ob_record_begin(drive, err);
+	if (r)
+		ob_record_forget_new(drive);
+	return r;
+}
+
+int ob_drive_open_kept(struct ob_loop *loop, const char *spec, unsigned flags,
+		       const char *prefix, struct ob_drive **out,
+		       struct ob_err *err)
+{
+	struct ob_drive *drive = NULL;
+	const char *arg = NULL;
+	int r = create(loop, spec, prefix, &drive, &arg, err);
+
+	if (r)
+		return r;
+	r = ob_record_find(drive, &flags, err);
+	if (!r)
+		r = open_and_keep(drive, arg, flags, err);
+	if (r)
+		ob_drive_close(drive);
+	else
+		*out = drive;
+	return r;
+}
+
+int ob_drive_open(struct ob_loop *loop, const char *spec, unsigned flags,
+		  struct ob_drive **out, struct ob_err *err)
+{
+	return ob_drive_open_kept(loop, spec, flags, NULL, out, err);
+}
+
+int ob_drive_open_inner(struct ob_drive *drive, const char *spec,
+			unsigned flags, struct ob_err *err)
+{
+	struct ob_drive *inner = NULL;
+	const char *arg = NULL;
+	int r = create(drive->loop, spec, drive->keep, &inner, &arg, err);
+
+	if (r)
+		return r;
+	inner->info.size = drive->info.size;
+	r = open_type(inner, arg, flags, err);
+	if (r)
+		ob_drive_close(inner);
+	else
+		drive->inner = inner;
+	return r;
 }
 
 void ob_drive_close(struct ob_drive *drive)
@@ -157,6 +221,8 @@ void ob_drive_close(struct ob_drive *drive)
 	assert(!drive->in_flight);
 	ob_content_drop(drive);
 	drive->type->close(drive);
+	ob_fd_close(&drive->record);
+	free(drive->keep);
 	free(drive->name);
 	free(drive);
 }
@@ -254,6 +320,7 @@ void ob_drive_resized(struct ob_drive *drive, uint64_t size)
 	if (size == drive->info.size)
 		return;
 	drive->info.size = size;
+	ob_record_note(drive);
 	if (drive->resized)
 		drive->resized(drive->resized_arg);
 }

@@ -7,6 +7,9 @@
  * (rule R36).  What is neither file nor block device is refused before it is
  * opened, since opening alone may do things (a tape rewinds, a watchdog
  * starts, a FIFO waits).
+ *
+ * Under a keeper all that is done once in a device's life: its successors get
+ * the open file.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -85,6 +88,31 @@ static int open_path(struct file_drive *file, const char *path, bool readonly,
 	return fcntl(file->fd, F_SETFL, 0) ? fail_errno(file, err) : 0;
 }
 
+/*
+ * The image of a former life, the same open file: its locks are ours already
+ * and its path does not matter any more.  0, or -ENOENT when there is none.
+ */
+static int find_kept(struct file_drive *file, bool readonly,
+		     struct ob_err *err)
+{
+	bool lived = file->drive.info.size;
+	struct stat st;
+	int r = ob_drive_kept(&file->drive, "image");
+
+	if (r == -ENOENT && !lived)
+		return r;
+	if (r < 0)
+		return ob_drive_fail(&file->drive, err, -r,
+				     "its image was not kept: %s", strerror(-r));
+	file->fd = r;
+	if (fstat(file->fd, &st) || (r = fcntl(file->fd, F_GETFL)) < 0)
+		return fail_errno(file, err);
+	if ((r & O_ACCMODE) != (readonly ? O_RDONLY : O_RDWR))
+		return ob_drive_fail(&file->drive, err, EINVAL,
+				     "the image that was kept is open another way");
+	return check_kind(file, &st, err);
+}
+
 static int lock_image(struct file_drive *file, bool readonly,
 		      struct ob_err *err)
 {
@@ -108,23 +136,67 @@ static int map_slots(struct file_drive *file, struct ob_err *err)
 	return 0;
 }
 
+/*
+ * An active image of a former life has its locks, and nothing is asked: another
+ * program that just tries to get it, and will not, would be in the way.  An
+ * inactive one has none, unless its release was cut short.
+ */
+static int settle_locks(struct file_drive *file, unsigned flags, bool kept,
+			struct ob_err *err)
+{
+	bool incoming = flags & OB_DRIVE_INCOMING;
+	int r = 0;
+
+	if (kept && incoming)
+		r = ob_image_unlock(file->fd);
+	else if (!incoming && !file->drive.info.size)
+		return lock_image(file, flags & OB_DRIVE_READONLY, err);
+	return r ? ob_drive_fail(&file->drive, err, -r,
+				 "cannot unlock the image: %s", strerror(-r)) : 0;
+}
+
+/* Finds or opens the image; it is kept when it has its locks. */
+static int get_image(struct file_drive *file, const char *path,
+		     unsigned flags, struct ob_err *err)
+{
+	bool readonly = flags & OB_DRIVE_READONLY, kept;
+	int r = find_kept(file, readonly, err);
+
+	kept = r == 0;
+	if (r == -ENOENT && file->fd < 0 && !file->drive.info.size)
+		r = open_path(file, path, readonly, err);
+	if (r || (r = settle_locks(file, flags, kept, err)) || kept)
+		return r;
+	r = ob_drive_keep(&file->drive, "image", file->fd);
+	return r ? ob_drive_fail(&file->drive, err, -r, "cannot keep it: %s",
+				 strerror(-r)) : 0;
+}
+
+static int probe(struct file_drive *file, unsigned flags, struct ob_err *err)
+{
+	uint64_t *size = &file->drive.info.size;
+	bool lived = *size;
+	int r = lived ? 0 : file_probe_size(file, size, err);
+
+	if (r || (r = map_slots(file, err)))
+		return r;
+	if (lived)
+		file_probe_kept(file);
+	else
+		file_probe_direct(file);
+	file_probe_medium(file, flags & OB_DRIVE_INCOMING);
+	return 0;
+}
+
 static int file_open(struct ob_drive *drive, const char *path, unsigned flags,
 		     struct ob_err *err)
 {
 	struct file_drive *file = (struct file_drive *)drive;
-	bool readonly = flags & OB_DRIVE_READONLY;
 	int r;
 
-	drive->info.readonly = readonly;
-	if ((r = open_path(file, path, readonly, err)) ||
-	    (!(flags & OB_DRIVE_INCOMING) &&
-	     (r = lock_image(file, readonly, err))) ||
-	    (r = file_probe_size(file, &drive->info.size, err)) ||
-	    (r = map_slots(file, err)))
-		return r;
-	file_probe_direct(file);
-	file_probe_medium(file, flags & OB_DRIVE_INCOMING);
-	return 0;
+	drive->info.readonly = flags & OB_DRIVE_READONLY;
+	r = get_image(file, path, flags, err);
+	return r ? r : probe(file, flags, err);
 }
 
 static void file_close(struct ob_drive *drive)

@@ -76,6 +76,11 @@ int file_probe_size(struct file_drive *file, uint64_t *size,
 		    struct ob_err *err);
 /* Turns on direct I/O when it works, and learns its alignment. */
 void file_probe_direct(struct file_drive *file);
+/*
+ * For an image of a former life: whether it is direct is what the open file
+ * says, which belongs to others too and is not changed.
+ */
+void file_probe_kept(struct file_drive *file);
 /* incoming: the image is another's, so it is only looked at. */
 void file_probe_medium(struct file_drive *file, bool incoming);
 

@@ -107,6 +107,27 @@ void file_probe_direct(struct file_drive *file)
 		file->mem_align = file->offset_align = 1;
 }
 
+/*
+ * A medium that does not answer had an answer once; whole pages are good for
+ * any of them.
+ */
+void file_probe_kept(struct file_drive *file)
+{
+	int flags = fcntl(file->fd, F_GETFL);
+
+	file->mem_align = file->offset_align = 0;
+	file->direct = flags >= 0 && flags & O_DIRECT;
+	if (file->direct && ask_alignment(file))
+		try_alignment(file);
+	if (file->direct && !alignment_is_usable(file)) {
+		file->mem_align = MAX_MEM_ALIGN;
+		file->offset_align = file->drive.info.size % 4096 ? OB_SECTOR
+								  : 4096;
+	}
+	if (!file->direct)
+		file->mem_align = file->offset_align = 1;
+}
+
 /* A number of a block device's queue; a partition's is its disk's. */
 static bool read_queue(dev_t dev, const char *name, uint64_t *value)
 {
@@ -148,7 +169,7 @@ static uint64_t discard_unit(const struct file_drive *file,
 		       unit : 0;
 	if (!incoming &&
 	    fallocate(file->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-		      file->drive.info.size, st->st_blksize))
+		      st->st_size, st->st_blksize))
 		return 0;
 	return st->st_blksize;
 }

@@ -11,9 +11,16 @@
  *
  * What a drive learned while it was not its own may be old by the time it gets
  * the lock.  So the lock comes first, then the look.
+ *
+ * Death (record.c).  A drive is inactive on record before its lock goes, and
+ * active only after it has the lock.  So a successor that reads "active" still
+ * has the lock, and one that reads "inactive" may have one that is to be given
+ * up: the release that was cut short is finished when it opens the drive.
  */
 #include <errno.h>
+#include <string.h>
 
+#include "block/record.h"
 #include "block/types.h"
 
 unsigned ob_drive_in_flight(const struct ob_drive *drive)
@@ -47,6 +54,14 @@ static int give_up(struct ob_drive *bottom, struct ob_err *err)
 	return r;
 }
 
+static int note(struct ob_drive *drive, bool active, struct ob_err *err)
+{
+	int r = ob_record_note_active(drive, active);
+
+	return r ? ob_drive_fail(drive, err, -r, "cannot note the hand-over: %s",
+				 strerror(-r)) : 0;
+}
+
 int ob_drive_release(struct ob_drive *drive, struct ob_err *err)
 {
 	struct ob_drive *bottom = ob_drive_bottom(drive);
@@ -55,7 +70,13 @@ int ob_drive_release(struct ob_drive *drive, struct ob_err *err)
 	if (!bottom->active)
 		return 0;
 	r = ob_drive_check_idle(drive, err);
-	return r ? r : give_up(bottom, err);
+	if (!r)
+		r = note(drive, false, err);
+	if (!r)
+		r = give_up(bottom, err);
+	if (r)
+		ob_record_note(drive);
+	return r;
 }
 
 int ob_drive_acquire(struct ob_drive *drive, struct ob_err *err)
@@ -70,7 +91,11 @@ int ob_drive_acquire(struct ob_drive *drive, struct ob_err *err)
 		return r;
 	bottom->active = true;
 	r = ob_drive_refresh(bottom, err);
-	if (r)
+	if (!r)
+		r = note(drive, true, err);
+	if (r) {
 		give_up(bottom, NULL);
+		ob_record_note(drive);
+	}
 	return r;
 }

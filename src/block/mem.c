@@ -6,12 +6,15 @@
  * DISCARD and WRITE_ZEROES may cover terabytes, so they are one hole punched
  * by the loop's workers instead of a memset here: the kernel frees the whole
  * pages and clears what the range covers of the others.
+ *
+ * Under a keeper the memfd outlives the process.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -42,10 +45,43 @@ static int mem_map(struct mem_drive *mem, struct ob_err *err)
 	return 0;
 }
 
+/* lived: there must be one; 1 when there is none. */
+static int find_kept(struct mem_drive *mem, bool lived, struct ob_err *err)
+{
+	struct stat st;
+
+	mem->fd = ob_drive_kept(&mem->drive, "memory");
+	if (mem->fd == -ENOENT && !lived)
+		return 1;
+	if (mem->fd < 0)
+		return ob_drive_fail(&mem->drive, err, -mem->fd,
+				     "its content was not kept: %s",
+				     strerror(-mem->fd));
+	if (fstat(mem->fd, &st) || (uint64_t)st.st_size != mem->drive.info.size)
+		return ob_drive_fail(&mem->drive, err, EINVAL,
+				     "the content that was kept has another size");
+	return 0;
+}
+
+static int get_memory(struct mem_drive *mem, bool lived, struct ob_err *err)
+{
+	uint64_t size = mem->drive.info.size;
+	int r = find_kept(mem, lived, err);
+
+	if (r <= 0)
+		return r;
+	mem->fd = ob_memfd_create("drive", size);
+	r = mem->fd < 0 ? mem->fd : ob_drive_keep(&mem->drive, "memory", mem->fd);
+	return r ? ob_drive_fail(&mem->drive, err, -r,
+				 "cannot get %" PRIu64 " bytes of memory: %s",
+				 size, strerror(-r)) : 0;
+}
+
 static int mem_open(struct ob_drive *drive, const char *arg, unsigned flags,
 		    struct ob_err *err)
 {
 	struct mem_drive *mem = (struct mem_drive *)drive;
+	bool lived = drive->info.size;
 	int r = ob_drive_parse_size(drive, arg, &drive->info.size, err);
 
 	if (r)
@@ -53,12 +89,21 @@ static int mem_open(struct ob_drive *drive, const char *arg, unsigned flags,
 	drive->info.block_size = OB_SECTOR;
 	drive->info.discard_granularity = sysconf(_SC_PAGESIZE);
 	drive->info.readonly = flags & OB_DRIVE_READONLY;
-	mem->fd = ob_memfd_create("drive", drive->info.size);
-	if (mem->fd < 0)
-		return ob_drive_fail(drive, err, -mem->fd,
-				     "cannot get %" PRIu64 " bytes of memory: %s",
-				     drive->info.size, strerror(-mem->fd));
-	return mem_map(mem, err);
+	r = get_memory(mem, lived, err);
+	return r ? r : mem_map(mem, err);
+}
+
+/* A load that was committed meanwhile put another memory there. */
+static int mem_recall(struct ob_drive *drive, struct ob_err *err)
+{
+	struct mem_drive *mem = (struct mem_drive *)drive;
+	OB_CLEANUP_FD int old = ob_fd_take(&mem->fd);
+	int r = find_kept(mem, true, err);
+
+	if (!r && !mem_map_over(mem, mem->fd))
+		r = ob_drive_fail(drive, err, errno, "cannot map its content: %s",
+				  strerror(errno));
+	return r;
 }
 
 static void mem_close(struct ob_drive *drive)
@@ -128,5 +173,6 @@ const struct ob_drive_type ob_drive_mem = {
 	.open = mem_open,
 	.close = mem_close,
 	.submit = mem_submit,
+	.recall = mem_recall,
 	.content = &mem_content,
 };

@@ -21,5 +21,7 @@ struct mem_request {
 
 /* mem_content.c */
 extern const struct ob_drive_content mem_content;
+/* Maps fd where the content is; false with errno, and nothing may be mapped. */
+bool mem_map_over(struct mem_drive *mem, int fd);
 
 #endif

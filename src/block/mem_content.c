@@ -184,7 +184,7 @@ static void throw_away(struct mem_drive *mem, int *fd)
 			mem->drive.info.size);
 }
 
-static bool map_over(struct mem_drive *mem, int fd)
+bool mem_map_over(struct mem_drive *mem, int fd)
 {
 	uint64_t size = mem->drive.info.size;
 
@@ -199,15 +199,22 @@ static bool map_over(struct mem_drive *mem, int fd)
  * A mapping that fails may have taken the old one away already.  Without
  * either, somebody else's memory could come to lie where the drive's was.
  */
+static void map_back(struct mem_drive *mem)
+{
+	if (!mem_map_over(mem, mem->fd))
+		abort();
+}
+
+/* A successor finds the one or the other; kept last, since it can be undone. */
 static int mem_stage_commit(struct ob_drive *drive)
 {
 	struct mem_drive *mem = (struct mem_drive *)drive;
-	int r;
+	int r = mem_map_over(mem, mem->stage) ? 0 : -errno;
 
-	if (!map_over(mem, mem->stage)) {
-		r = -errno;
-		if (!map_over(mem, mem->fd))
-			abort();
+	if (!r)
+		r = ob_drive_keep(drive, "memory", mem->stage);
+	if (r) {
+		map_back(mem);
 		return r;
 	}
 	throw_away(mem, &mem->fd);

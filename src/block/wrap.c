@@ -27,7 +27,7 @@ static void inner_resized(void *arg)
 int ob_wrap_open(struct ob_drive *drive, const char *spec, unsigned flags,
 		 size_t head, struct ob_err *err)
 {
-	int r = ob_drive_open(drive->loop, spec, flags, &drive->inner, err);
+	int r = ob_drive_open_inner(drive, spec, flags, err);
 
 	if (r)
 		return r;

@@ -116,6 +116,22 @@ static int apply_element(const struct ob_field *ours,
 	return 0;
 }
 
+/* Octets have no bounds but the array's; whether one is left out, the rest of
+ * apply_run judges. */
+static uint64_t copy_octets(const struct ob_field *ours, void *base,
+			    const struct record *rec)
+{
+	uint64_t n = 0;
+
+	if (ours->type == OB_FIELD_BYTES && rec->first < ours->count) {
+		n = ours->count - rec->first < rec->len ?
+			ours->count - rec->first : rec->len;
+		memcpy(ob_element_mut(ours, base, (uint32_t)rec->first),
+		       rec->data, n);
+	}
+	return n;
+}
+
 static int apply_run(const struct ob_field *ours, const struct ob_field *theirs,
 		     void *base, const struct record *rec,
 		     struct ob_field_path *path, struct ob_err *err)
@@ -124,7 +140,7 @@ static int apply_run(const struct ob_field *ours, const struct ob_field *theirs,
 	int r = 0;
 
 	path->array = theirs->count > 1;
-	for (i = 0; i < n && !r; i++) {
+	for (i = copy_octets(ours, base, rec); i < n && !r; i++) {
 		path->index = rec->first + i;
 		r = apply_element(ours, theirs, base,
 				  ob_le_load(rec->data + i * theirs->size,
@@ -217,14 +233,21 @@ int ob_table_decode(const struct ob_table *ours, const struct ob_table *theirs,
 	return apply_records(ours, theirs, base, &rd, &path, err);
 }
 
+/* Memory is zeros; these are the others. */
+static void set_defaults(const struct ob_table *table, void *base)
+{
+	const struct ob_field *f;
+	uint32_t i;
+
+	for (f = table->fields; f->type != OB_FIELD_END; f++)
+		for (i = 0; !ob_field_default_is_zero(f) && i < f->count; i++)
+			ob_element_set_default(f, ob_element_mut(f, base, i));
+}
+
 void ob_table_defaults(const struct ob_table *table, void *base)
 {
-	const struct ob_field whole = {
-		.type = OB_FIELD_STRUCT, .size = table->size, .count = 1,
-		.sub = table,
-	};
-
-	ob_element_set_default(&whole, base);
+	memset(base, 0, table->size);
+	set_defaults(table, base);
 }
 
 static int begin_struct(const struct ob_table *ours,
@@ -246,9 +269,11 @@ static int begin_field(const struct ob_field *ours, const struct ob_field *their
 		r = begin_struct(ours->sub, theirs->sub, first, path, err);
 	else if (!r)
 		ob_int_store(first, theirs->def, ours->size);
-	for (i = 1; i < n && !r; i++)
+	if (r || (ob_field_default_is_zero(ours) && ob_all_zero(first, ours->size)))
+		return r;
+	for (i = 1; i < n; i++)
 		memcpy(ob_element_mut(ours, base, i), first, ours->size);
-	return r;
+	return 0;
 }
 
 static int begin_struct(const struct ob_table *ours,
@@ -270,11 +295,19 @@ static int begin_struct(const struct ob_table *ours,
 	return 0;
 }
 
-int ob_table_begin(const struct ob_table *ours, const struct ob_table *theirs,
-		   void *base, const char *part, struct ob_err *err)
+int ob_table_begin_zeroed(const struct ob_table *ours,
+			  const struct ob_table *theirs, void *base,
+			  const char *part, struct ob_err *err)
 {
 	const struct ob_field_path path = { .name = part };
 
-	ob_table_defaults(ours, base);
+	set_defaults(ours, base);
 	return begin_struct(ours, theirs, base, &path, err);
+}
+
+int ob_table_begin(const struct ob_table *ours, const struct ob_table *theirs,
+		   void *base, const char *part, struct ob_err *err)
+{
+	memset(base, 0, ours->size);
+	return ob_table_begin_zeroed(ours, theirs, base, part, err);
 }

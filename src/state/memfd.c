@@ -2,12 +2,14 @@
 /* The state memfd: laid out once at creation, mapped for the device's life. */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/fd.h"
 #include "ob_config.h"
+#include "state/schema_priv.h"
 #include "state/state_mem.h"
 
 static const struct ob_field extent_rows[] = {
@@ -40,6 +42,31 @@ const struct ob_table ob_state_header_table = {
 	"header", sizeof(struct ob_state_header), header_rows
 };
 
+static const char *const section_names[OB_NR_SECTIONS] = {
+	[OB_SECTION_CORE] = "core", [OB_SECTION_PLAIN] = "plain",
+	[OB_SECTION_HOT] = "hot", [OB_SECTION_DMA] = "dma",
+	[OB_SECTION_SESSION] = "session", [OB_SECTION_SCHEMA] = "schema",
+	[OB_SECTION_UNDO] = "undo",
+};
+
+const char *ob_state_section_name(unsigned which)
+{
+	return which < OB_NR_SECTIONS ? section_names[which] : NULL;
+}
+
+static const char *const step_names[] = {
+	[OB_STEP_NONE] = "none", [OB_STEP_MESSAGE] = "message",
+	[OB_STEP_WORK] = "work", [OB_STEP_DRIVE] = "drive",
+	[OB_STEP_TIMER] = "timer", [OB_STEP_POLL] = "poll",
+	[OB_STEP_ADMIN] = "admin",
+};
+
+const char *ob_step_kind_name(unsigned kind)
+{
+	return kind < sizeof(step_names) / sizeof(step_names[0]) ?
+		step_names[kind] : "?";
+}
+
 static size_t page_up(size_t size)
 {
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);
@@ -47,41 +74,56 @@ static size_t page_up(size_t size)
 	return (size + page - 1) & ~(page - 1);
 }
 
+static void put_extent(struct ob_state_header *hdr, unsigned which,
+		       size_t *end, size_t size)
+{
+	hdr->sections[which].offset = *end;
+	hdr->sections[which].size = size;
+	*end += page_up(size);
+}
+
 /* Fills the extents and returns the file's length. */
 static size_t lay_out(struct ob_state_header *hdr,
-		      const struct ob_table *const tables[OB_NR_TABLES])
+		      const struct ob_table *const tables[OB_NR_TABLES],
+		      size_t schema)
 {
 	size_t end = page_up(sizeof(*hdr));
 	unsigned i;
 
-	for (i = 0; i < OB_NR_TABLES; i++) {
-		if (!tables[i])
-			continue;
-		hdr->sections[i].offset = end;
-		hdr->sections[i].size = tables[i]->size;
-		end += page_up(tables[i]->size);
-	}
-	hdr->sections[OB_SECTION_UNDO].offset = end;
-	hdr->sections[OB_SECTION_UNDO].size = sizeof(struct ob_undo);
-	return end + page_up(sizeof(struct ob_undo));
+	for (i = 0; i < OB_NR_TABLES; i++)
+		if (tables[i])
+			put_extent(hdr, i, &end, tables[i]->size);
+	put_extent(hdr, OB_SECTION_SCHEMA, &end, schema);
+	put_extent(hdr, OB_SECTION_UNDO, &end, sizeof(struct ob_undo));
+	return end;
 }
 
-int ob_state_create(struct ob_state_mem *mem, const char *model,
-		    const struct ob_table *const tables[OB_NR_TABLES],
-		    struct ob_err *err)
+/* A buffer for any schema costs only the pages that are written. */
+static int write_schema(struct ob_writer *wr,
+			const struct ob_table *const tables[OB_NR_TABLES],
+			struct ob_err *err)
 {
-	struct ob_state_header hdr = {
-		.magic = OB_STATE_MAGIC,
-		.layout = OB_STATE_LAYOUT,
-		.nr_sections = OB_NR_SECTIONS,
-		.generation = 1,
-	};
+	struct ob_schema_root roots[OB_NR_TABLES];
+	uint8_t *bytes = malloc(OB_SCHEMA_BYTES_MAX);
+	unsigned i, n = 0;
+	int r;
+
+	ob_writer_init(wr, bytes, OB_SCHEMA_BYTES_MAX);
+	if (!bytes)
+		return ob_fail(err, ENOMEM, "out of memory for a schema");
+	for (i = 0; i < OB_NR_TABLES; i++)
+		if (tables[i])
+			roots[n++] = (struct ob_schema_root){
+				section_names[i], tables[i]
+			};
+	r = ob_schema_put(wr, roots, n);
+	return r ? ob_fail(err, -r, "the tables are too many for a schema") : 0;
+}
+
+static int map_memory(struct ob_state_mem *mem, struct ob_err *err)
+{
 	void *base;
 
-	*mem = (struct ob_state_mem){ .fd = -1 };
-	mem->size = lay_out(&hdr, tables);
-	snprintf((char *)hdr.release, sizeof(hdr.release), "%s", OB_VERSION);
-	snprintf((char *)hdr.model, sizeof(hdr.model), "%s", model);
 	mem->fd = ob_memfd_create("outboard-state", (off_t)mem->size);
 	if (mem->fd < 0)
 		return ob_fail(err, -mem->fd, "state memory of %zu bytes: %s",
@@ -92,9 +134,46 @@ int ob_state_create(struct ob_state_mem *mem, const char *model,
 		return ob_fail(err, errno, "mapping %zu bytes of state: %s",
 			       mem->size, strerror(errno));
 	mem->base = base;
+	return 0;
+}
+
+static int create_with(struct ob_state_mem *mem, const char *model,
+		       const struct ob_table *const tables[OB_NR_TABLES],
+		       const struct ob_writer *schema, struct ob_err *err)
+{
+	struct ob_state_header hdr = {
+		.magic = OB_STATE_MAGIC,
+		.layout = OB_STATE_LAYOUT,
+		.nr_sections = OB_NR_SECTIONS,
+		.generation = 1,
+	};
+	int r;
+
+	snprintf((char *)hdr.release, sizeof(hdr.release), "%s", OB_VERSION);
+	snprintf((char *)hdr.model, sizeof(hdr.model), "%s", model);
+	mem->size = lay_out(&hdr, tables, ob_writer_len(schema));
+	if ((r = map_memory(mem, err)))
+		return r;
 	memcpy(mem->base, &hdr, sizeof(hdr));
+	memcpy(ob_state_section(mem, OB_SECTION_SCHEMA), schema->start,
+	       ob_writer_len(schema));
 	mem->undo = ob_state_section(mem, OB_SECTION_UNDO);
 	return 0;
+}
+
+int ob_state_create(struct ob_state_mem *mem, const char *model,
+		    const struct ob_table *const tables[OB_NR_TABLES],
+		    struct ob_err *err)
+{
+	struct ob_writer schema;
+	int r;
+
+	*mem = (struct ob_state_mem){ .fd = -1 };
+	r = write_schema(&schema, tables, err);
+	if (!r)
+		r = create_with(mem, model, tables, &schema, err);
+	free(schema.start);
+	return r;
 }
 
 void ob_state_destroy(struct ob_state_mem *mem)

@@ -20,9 +20,9 @@
 /* Stable numbers: a reader may be of another release. */
 enum ob_event {
 	OB_EVENT_NONE,
-	OB_EVENT_BORN,		/* a generation begins; a: its number */
-	OB_EVENT_ADOPTED,	/* a: its predecessor's step; b: kind of step */
-	OB_EVENT_CLIENT,	/* a client came (a: pid) or went (a: 0) */
+	OB_EVENT_BORN,		/* a generation begins; c: its number */
+	OB_EVENT_ADOPTED,	/* c: its predecessor's step; b: kind of step */
+	OB_EVENT_CLIENT,	/* a client came (b: pid) or went (b: 0) */
 	OB_EVENT_MESSAGE,	/* a: command; b: message id; c: its end */
 	OB_EVENT_ANSWER,	/* a: command; b: error; c: the message's end */
 	OB_EVENT_INTERRUPT,	/* a: index; b: vector */
@@ -48,7 +48,7 @@ struct ob_event_entry {
 struct ob_recorder_memory {
 	uint64_t magic;
 	uint32_t count, entry_size;
-	uint64_t next;		/* number of the next event; from 1 */
+	uint64_t next;		/* number of the next event, from 1; a hint */
 	struct ob_event_entry entries[OB_RECORDER_EVENTS];
 };
 
@@ -59,18 +59,33 @@ struct ob_recorder {
 	uint64_t now;		/* the batch's time; 0: ask the clock */
 };
 
-/* New, or (fd >= 0, taken) the one that goes on; garbage in it is cleared. */
+/*
+ * New, or (fd >= 0, taken even when it fails) the one that goes on; garbage in
+ * it is cleared.  The caller sets generation.
+ */
 int ob_recorder_open(struct ob_recorder *rec, int fd, struct ob_err *err);
+/* Accepts what open left behind when it failed, and { .fd = -1 }. */
 void ob_recorder_close(struct ob_recorder *rec);
 void ob_record(struct ob_recorder *rec, enum ob_event kind, uint16_t a,
 	       uint32_t b, uint64_t c);
 
 /*
- * Copies the whole events of a recorder's memory, oldest first; how many.
- * Hostile bytes.
+ * Copies the whole events of a recorder's memory, oldest first; how many.  The
+ * newest ones when there is not room for all.  Hostile bytes; memory is
+ * aligned to 8.
  */
 size_t ob_recorder_read(const void *memory, size_t size,
 			struct ob_event_entry *out, size_t room);
+
+/* What an event is called, and what its numbers mean; NULL: nothing. */
+struct ob_event_words {
+	const char *name, *a, *b, *c;
+};
+const struct ob_event_words *ob_event_words(unsigned kind);
 const char *ob_event_name(unsigned kind);
+/* "message command=9 id=3 end=1024" */
+#define OB_EVENT_TEXT 128u
+const char *ob_event_text(const struct ob_event_entry *event, char *buf,
+			  size_t size);
 
 #endif

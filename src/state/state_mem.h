@@ -13,6 +13,8 @@
 #ifndef OB_STATE_STATE_MEM_H
 #define OB_STATE_STATE_MEM_H
 
+#include <stdatomic.h>
+
 #include <outboard/state.h>
 
 #define OB_STATE_MAGIC 0x315354534254554full	/* "OUTBSTS1" */
@@ -24,11 +26,20 @@ enum ob_section {
 	OB_SECTION_HOT,		/* the model's cursors and commands in flight */
 	OB_SECTION_DMA,		/* what the client mapped */
 	OB_SECTION_SESSION,	/* the connections, as far as they outlive us */
-	OB_SECTION_SCHEMA,	/* the tables of those above, as bytes */
+	OB_SECTION_SCHEMA,	/* the tables of those above (schema.h), roots
+				 * by the names of their sections */
 	OB_SECTION_UNDO,	/* struct ob_undo */
 	OB_NR_SECTIONS
 };
 #define OB_NR_TABLES OB_SECTION_SCHEMA	/* sections with a table */
+
+/* "core", "plain", ...; also the root in the schema.  NULL: there is none. */
+const char *ob_state_section_name(unsigned which);
+/* "message", "work", ...; "?" for what a later release knows. */
+const char *ob_step_kind_name(unsigned kind);
+
+/* Everything that one file can hold, and more. */
+#define OB_STATE_SIZE_MAX (512u << 20)
 
 /* What the device was entered for. */
 enum ob_step_kind {
@@ -100,6 +111,7 @@ static inline void ob_step_begin(struct ob_state_mem *mem,
 	if (mem->depth++ == 0) {
 		hdr->step_kind = kind;
 		hdr->step++;
+		atomic_signal_fence(memory_order_seq_cst);
 	}
 }
 
@@ -117,6 +129,7 @@ static inline void ob_step_end(struct ob_state_mem *mem)
 	if (--mem->depth == 0) {
 		if (mem->undo->count)
 			ob_undo_commit(mem);
+		atomic_signal_fence(memory_order_seq_cst);
 		((struct ob_state_header *)mem->base)->step++;
 	}
 }

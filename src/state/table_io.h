@@ -33,6 +33,12 @@ void ob_table_defaults(const struct ob_table *table, void *base);
 int ob_table_begin(const struct ob_table *ours, const struct ob_table *theirs,
 		   void *base, const char *part, struct ob_err *err);
 
+/* As ob_table_begin, for memory that is all zeros: what stays zero is not
+ * touched, so that a sparse file stays sparse. */
+int ob_table_begin_zeroed(const struct ob_table *ours,
+			  const struct ob_table *theirs, void *base,
+			  const char *part, struct ob_err *err);
+
 /*
  * Applies records that were written by another build with the table `theirs`
  * to a structure of ours.  Fields are matched by tag.  An integer may have

@@ -44,5 +44,7 @@ void ob_undo_commit(struct ob_state_mem *mem)
 {
 	atomic_signal_fence(memory_order_seq_cst);
 	__atomic_store_n(&mem->undo->count, 0, __ATOMIC_RELEASE);
+	/* What comes next may overwrite the bytes: not before the count. */
+	atomic_signal_fence(memory_order_seq_cst);
 	mem->undo->used = 0;
 }

@@ -80,7 +80,8 @@ void nvme_ns_shape(const struct nvme *n, struct nvme_shape *shape)
 static int open_one(struct nvme *n, struct nvme_ns *ns, const char *spec,
 		    unsigned flags, struct ob_err *err)
 {
-	int rc = ob_drive_open(n->loop, spec, flags, &ns->drive, err);
+	int rc = ob_dev_drive_open(n->dev, ns->nsid - 1, spec, flags,
+				   &ns->drive, err);
 	char *head;
 
 	if (rc)

@@ -75,6 +75,14 @@ bool ob_dev_is_incoming(const struct ob_device *dev)
 	return dev->incoming;
 }
 
+int ob_dev_drive_open(struct ob_device *dev, unsigned index, const char *spec,
+		      unsigned flags, struct ob_drive **out,
+		      struct ob_err *err)
+{
+	(void)index;
+	return ob_drive_open(ob_dev_loop(dev), spec, flags, out, err);
+}
+
 int ob_dev_acquire_drives(struct ob_device *dev, struct ob_err *err)
 {
 	dev->acquired++;

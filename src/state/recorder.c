@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * The flight recorder.  The number of an entry is taken away before it is
+ * overwritten and put there when it is whole again, so that a reader, or a
+ * death, in between finds an entry without the number of its place.  Numbers
+ * never come again; `next` is only a hint for readers where the end is, and
+ * for a successor where to go on.
+ */
+#include "state/recorder.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+
+/* At a thousand million events a second, 146 years. */
+#define NUMBER_MAX (1ull << 62)
+
+/* What is before the entries, in all releases. */
+#define HEAD offsetof(struct ob_recorder_memory, entries)
+
+static const struct ob_event_words words[OB_EVENT_NR] = {
+	[OB_EVENT_NONE] = { "none", NULL, NULL, NULL },
+	[OB_EVENT_BORN] = { "born", NULL, NULL, "generation" },
+	[OB_EVENT_ADOPTED] = { "adopted", NULL, "kind", "step" },
+	[OB_EVENT_CLIENT] = { "client", NULL, "pid", NULL },
+	[OB_EVENT_MESSAGE] = { "message", "command", "id", "end" },
+	[OB_EVENT_ANSWER] = { "answer", "command", "error", "end" },
+	[OB_EVENT_INTERRUPT] = { "interrupt", "index", "vector", NULL },
+	[OB_EVENT_RESET] = { "reset", "kind", NULL, NULL },
+	[OB_EVENT_FETCH] = { "fetch", "queue", "id", "opcode" },
+	[OB_EVENT_DRIVE] = { "drive", "slot", "operation", "offset" },
+	[OB_EVENT_DRIVE_DONE] = { "drive-done", "slot", "error", NULL },
+	[OB_EVENT_POST] = { "post", "queue", "id", "status" },
+	[OB_EVENT_MODEL] = { "model", "what", "b", "c" },
+};
+
+/* Of a kind that a later release brought. */
+static const struct ob_event_words unknown = { "unknown", "a", "b", "c" };
+
+const struct ob_event_words *ob_event_words(unsigned kind)
+{
+	return kind < OB_EVENT_NR ? &words[kind] : &unknown;
+}
+
+const char *ob_event_name(unsigned kind)
+{
+	return ob_event_words(kind)->name;
+}
+
+static size_t add_word(char *buf, size_t size, size_t len, const char *word,
+		       uint64_t value)
+{
+	int n;
+
+	if (!word || len >= size)
+		return len;
+	n = snprintf(buf + len, size - len, " %s=%" PRIu64, word, value);
+	return len + (size_t)n;
+}
+
+const char *ob_event_text(const struct ob_event_entry *event, char *buf,
+			  size_t size)
+{
+	const struct ob_event_words *w = ob_event_words(event->kind);
+	size_t len = (size_t)snprintf(buf, size, "%s", w->name);
+
+	if (w == &unknown)
+		len = add_word(buf, size, len, "kind", event->kind);
+	len = add_word(buf, size, len, w->a, event->a);
+	len = add_word(buf, size, len, w->b, event->b);
+	add_word(buf, size, len, w->c, event->c);
+	return buf;
+}
+
+/* Opening */
+
+static bool is_usable(const struct ob_recorder_memory *mem)
+{
+	return mem->magic == OB_RECORDER_MAGIC &&
+	       mem->count == OB_RECORDER_EVENTS &&
+	       mem->entry_size == sizeof(struct ob_event_entry) &&
+	       mem->next > 0 && mem->next < NUMBER_MAX;
+}
+
+static void clear(struct ob_recorder_memory *mem)
+{
+	memset(mem, 0, sizeof(*mem));
+	mem->count = OB_RECORDER_EVENTS;
+	mem->entry_size = sizeof(struct ob_event_entry);
+	mem->next = 1;
+	mem->magic = OB_RECORDER_MAGIC;
+}
+
+/* The one that goes on: as long as ours, and it cannot become shorter. */
+static int check_fd(int fd, struct ob_err *err)
+{
+	const off_t size = sizeof(struct ob_recorder_memory);
+	struct stat st;
+	int seals;
+
+	if (fstat(fd, &st))
+		return ob_fail(err, errno, "the recorder cannot be read: %s",
+			       strerror(errno));
+	fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK);
+	seals = fcntl(fd, F_GET_SEALS);
+	if (seals < 0 || !(seals & F_SEAL_SHRINK))
+		return ob_fail(err, EINVAL, "the recorder is no memory file");
+	if (st.st_size < size && ftruncate(fd, size))
+		return ob_fail(err, errno, "the recorder is too short: %s",
+			       strerror(errno));
+	return 0;
+}
+
+static int map(struct ob_recorder *rec, struct ob_err *err)
+{
+	void *at = mmap(NULL, sizeof(*rec->memory), PROT_READ | PROT_WRITE,
+			MAP_SHARED, rec->fd, 0);
+
+	if (at == MAP_FAILED)
+		return ob_fail(err, errno, "the recorder cannot be mapped: %s",
+			       strerror(errno));
+	rec->memory = at;
+	if (!is_usable(rec->memory))
+		clear(rec->memory);
+	/* Its writer died between the number and the hint. */
+	if (rec->memory->entries[rec->memory->next % OB_RECORDER_EVENTS].number ==
+	    rec->memory->next)
+		rec->memory->next++;
+	return 0;
+}
+
+int ob_recorder_open(struct ob_recorder *rec, int fd, struct ob_err *err)
+{
+	int r = 0;
+
+	*rec = (struct ob_recorder){ .fd = fd };
+	if (fd >= 0)
+		r = check_fd(fd, err);
+	else
+		rec->fd = ob_memfd_create("outboard-recorder",
+					  sizeof(*rec->memory));
+	if (rec->fd < 0)
+		r = ob_fail(err, -rec->fd, "no memory for the recorder: %s",
+			    strerror(-rec->fd));
+	if (!r)
+		r = map(rec, err);
+	if (r)
+		ob_recorder_close(rec);
+	return r;
+}
+
+void ob_recorder_close(struct ob_recorder *rec)
+{
+	if (rec->memory)
+		munmap(rec->memory, sizeof(*rec->memory));
+	ob_fd_close(&rec->fd);
+	*rec = (struct ob_recorder){ .fd = -1 };
+}
+
+/* Writing */
+
+static uint64_t clock_now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+void ob_record(struct ob_recorder *rec, enum ob_event kind, uint16_t a,
+	       uint32_t b, uint64_t c)
+{
+	struct ob_recorder_memory *mem = rec->memory;
+	struct ob_event_entry *entry;
+	uint64_t number;
+
+	if (!mem)
+		return;
+	number = mem->next;
+	entry = &mem->entries[number % OB_RECORDER_EVENTS];
+	__atomic_store_n(&entry->number, 0, __ATOMIC_RELAXED);
+	__atomic_thread_fence(__ATOMIC_RELEASE);
+	entry->time = rec->now ? rec->now : clock_now();
+	entry->generation = rec->generation;
+	entry->kind = (uint16_t)kind;
+	entry->a = a;
+	entry->b = b;
+	entry->c = c;
+	__atomic_store_n(&entry->number, number, __ATOMIC_RELEASE);
+	__atomic_store_n(&mem->next, number + 1, __ATOMIC_RELEASE);
+}
+
+/* Reading */
+
+struct view {
+	const uint8_t *entries;
+	uint64_t next;
+	uint32_t count, entry_size;
+};
+
+/* The memory may be of another release, changing, or nonsense. */
+static bool look(struct view *view, const void *memory, size_t size)
+{
+	const struct ob_recorder_memory *mem = memory;
+
+	if (size < HEAD || mem->magic != OB_RECORDER_MAGIC)
+		return false;
+	view->count = __atomic_load_n(&mem->count, __ATOMIC_RELAXED);
+	view->entry_size = __atomic_load_n(&mem->entry_size, __ATOMIC_RELAXED);
+	view->next = __atomic_load_n(&mem->next, __ATOMIC_ACQUIRE);
+	view->entries = (const uint8_t *)memory + HEAD;
+	return view->entry_size >= sizeof(struct ob_event_entry) &&
+	       view->entry_size % 8 == 0 && view->count > 0 &&
+	       view->count <= (size - HEAD) / view->entry_size &&
+	       view->next < NUMBER_MAX;
+}
+
+static bool take(const struct view *view, uint64_t number,
+		 struct ob_event_entry *out)
+{
+	const struct ob_event_entry *entry = (const struct ob_event_entry *)
+		(view->entries + number % view->count * view->entry_size);
+
+	if (__atomic_load_n(&entry->number, __ATOMIC_ACQUIRE) != number)
+		return false;
+	memcpy(out, entry, sizeof(*out));
+	__atomic_thread_fence(__ATOMIC_ACQUIRE);
+	out->number = number;
+	return __atomic_load_n(&entry->number, __ATOMIC_RELAXED) == number;
+}
+
+size_t ob_recorder_read(const void *memory, size_t size,
+			struct ob_event_entry *out, size_t room)
+{
+	struct ob_event_entry last;
+	uint64_t at, most;
+	struct view view;
+	size_t n = 0;
+
+	if (!look(&view, memory, size) || !view.next)
+		return 0;
+	most = room < view.count ? room : view.count;
+	/* The hint may be one behind. */
+	if (take(&view, view.next, &last))
+		view.next++;
+	at = view.next > most ? view.next - most : 1;
+	for (; at < view.next; at++)
+		if (take(&view, at, &out[n]))
+			n++;
+	return n;
+}

@@ -137,7 +137,7 @@ static int judge(struct guest *g, struct nvme_user_queue *q,
 {
 	io->busy = false;
 	g->in_flight--;
-	g->done++;
+	__atomic_store_n(&g->done, g->done + 1, __ATOMIC_RELAXED);
 	if (io->opcode == NVME_USER_WRITE)
 		verify_end_write(&g->verify, io->block, !done->status);
 	if (done->status) {

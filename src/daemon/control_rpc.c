@@ -49,11 +49,12 @@ static json_t *describe_device(struct ob_device *dev)
 	struct ob_device_status status;
 
 	ob_device_status(dev, &status);
-	return json_pack("{s:s, s:s, s:s, s:i, s:I, s:I}", "id", status.id,
+	return json_pack("{s:s, s:s, s:s, s:i, s:I, s:I, s:I}", "id", status.id,
 			 "model", status.model, "address", status.address,
 			 "client", (int)status.client, "step",
 			 (json_int_t)status.step, "in flight",
-			 (json_int_t)status.in_flight);
+			 (json_int_t)status.in_flight, "state bytes",
+			 (json_int_t)status.state_bytes);
 }
 
 static json_t *describe_devices(const struct ob_control *control)

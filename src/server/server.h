@@ -51,6 +51,7 @@ struct ob_device_status {
 	const char *id, *model, *address;
 	pid_t client;			/* 0: none is connected */
 	uint64_t step;			/* odd: inside of one */
+	uint64_t state_bytes;		/* of its memory, as far as written */
 	unsigned in_flight;		/* commands */
 };
 void ob_device_status(struct ob_device *dev, struct ob_device_status *out);

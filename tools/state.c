@@ -103,8 +103,9 @@ void tool_state_help(FILE *out)
 			v->summary);
 		ob_args_help(v->options, out);
 	}
-	fprintf(out, "\nFILE, A, B, IN: a stream, or a file in the QEMU profile; "
-		"'-' is standard input.\n");
+	fprintf(out, "\nFILE, A, B, IN: a stream, a file in the QEMU profile, or the state "
+		"memory of a\nprocess; show also reads a flight recorder; '-' is standard "
+		"input.\n");
 }
 
 static const struct verb *find(const char *name, struct ob_err *err)

@@ -4,10 +4,38 @@
  * by itself: whole, in order, of a model that is known here, every value in
  * its bounds.  With one the model has its say, too, and the drives' sizes.
  */
+#include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "state.h"
 #include "state_load.h"
+
+/* What of memory does not travel: judged by its writer's own bounds. */
+static int check_section(const struct ob_old_state *old, enum ob_section which,
+			 struct ob_err *err)
+{
+	const struct ob_table *table = ob_schema_find(ob_old_state_schema(old),
+						      ob_state_section_name(which));
+	void *base = table ? calloc(1, table->size) : NULL;
+	int r = table && !base ? ob_fail(err, ENOMEM, "out of memory") :
+		ob_old_state_read(old, which, table, base, err);
+
+	free(base);
+	return r;
+}
+
+static int check_memory(struct state_source *src, struct ob_err *err)
+{
+	const struct ob_old_state *old = state_source_memory(src);
+	int r = old ? check_section(old, OB_SECTION_DMA, err) : 0;
+
+	if (old && !r)
+		r = check_section(old, OB_SECTION_SESSION, err);
+	if (r)
+		ob_err_prefix(err, "%.80s", state_source_name(src));
+	return r;
+}
 
 static int check_alone(const struct state_options *opts,
 		       struct state_source *src, struct ob_err *err)
@@ -44,8 +72,11 @@ int state_check(const struct state_options *opts, struct ob_err *err)
 
 	if (r)
 		return TOOL_FAILED;
-	r = opts->device ? check_device(opts, src, err)
-			 : check_alone(opts, src, err);
+	if (check_memory(src, err))
+		r = TOOL_FAILED;
+	else
+		r = opts->device ? check_device(opts, src, err)
+				 : check_alone(opts, src, err);
 	state_source_close(src);
 	return r;
 }

@@ -154,8 +154,9 @@ static int check_form(struct state_source *src, bool native,
 		      struct ob_err *err)
 {
 	const char *name = state_source_name(src);
+	const char *form = state_source_form(src);
 
-	if (native == (state_source_qemu(src) != NULL))
+	if (strcmp(form, native ? "native" : "qemu"))
 		return 0;
 	if (native && !state_source_is_native(src))
 		return ob_fail(err, EINVAL, "%.80s: this is no stream of a "

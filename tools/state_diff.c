@@ -260,11 +260,23 @@ static int compare_contents(const struct state_tree *a,
 
 /* Both */
 
+/* To be compared with: streams have no DMA map and no session. */
+static json_t *parts_of(const struct state_tree *tree,
+			const struct state_tree *other)
+{
+	json_t *parts = state_tree_parts(tree, true);
+
+	if (!other->is_memory) {
+		json_object_del(parts, "dma");
+		json_object_del(parts, "session");
+	}
+	return parts;
+}
+
 static int compare_trees(const struct state_tree *a,
 			 const struct state_tree *b, struct ob_err *err)
 {
-	json_t *of_a = state_tree_parts(a, true);
-	json_t *of_b = state_tree_parts(b, true);
+	json_t *of_a = parts_of(a, b), *of_b = parts_of(b, a);
 	unsigned n = 0;
 	int r;
 
@@ -283,31 +295,37 @@ static int compare_trees(const struct state_tree *a,
 	return r || n ? TOOL_FAILED : TOOL_OK;
 }
 
-static int read_one(const struct state_options *opts, unsigned i,
-		    struct state_tree *tree, struct ob_err *err)
-{
+struct side {
 	struct state_source *src;
-	int r = state_source_open(opts->words[i], opts->models, &src, err);
+	struct state_tree tree;
+};
 
-	if (r)
-		return r;
-	r = state_tree_read(tree, src, true, err);
-	state_source_close(src);
-	return r;
+static int read_side(const struct state_options *opts, unsigned i,
+		     struct side *side, struct ob_err *err)
+{
+	int r = state_source_open(opts->words[i], opts->models, &side->src, err);
+
+	return r ? r : state_tree_read(&side->tree, side->src, true, err);
+}
+
+static void finish_side(struct side *side)
+{
+	state_tree_finish(&side->tree);
+	state_source_close(side->src);
 }
 
 int state_diff(const struct state_options *opts, struct ob_err *err)
 {
-	struct state_tree a = { 0 }, b = { 0 };
+	struct side a = { 0 }, b = { 0 };
 	int r = TOOL_FAILED;
 
 	if (!strcmp(opts->words[0], "-") && !strcmp(opts->words[1], "-")) {
 		ob_fail(err, EINVAL, "only one of them can be standard input");
 		return TOOL_USAGE;
 	}
-	if (!read_one(opts, 0, &a, err) && !read_one(opts, 1, &b, err))
-		r = compare_trees(&a, &b, err);
-	state_tree_finish(&a);
-	state_tree_finish(&b);
+	if (!read_side(opts, 0, &a, err) && !read_side(opts, 1, &b, err))
+		r = compare_trees(&a.tree, &b.tree, err);
+	finish_side(&a);
+	finish_side(&b);
 	return r;
 }

@@ -10,6 +10,7 @@
 #include "state.h"
 #include "state/content.h"
 #include "state/show.h"
+#include "state_events.h"
 #include "state_tree.h"
 
 #define TEXT_MAX 66		/* 32 bytes in hexadecimal digits */
@@ -32,7 +33,8 @@ static void add_identity(json_t *tree, const struct ob_stream_identity *who)
 			    text(who->model, sizeof(who->model)));
 	json_object_set_new(tree, "release",
 			    text(who->release, sizeof(who->release)));
-	json_object_set_new(tree, "id", text(who->id, sizeof(who->id)));
+	if (who->id[0])		/* memory has none */
+		json_object_set_new(tree, "id", text(who->id, sizeof(who->id)));
 }
 
 static json_t *contents(const struct state_tree *tree)
@@ -93,17 +95,67 @@ static void shorten(json_t *value)
 		shorten(item);
 }
 
+/* The life that wrote it, and where it stood. */
+static json_t *life(const struct ob_state_header *hdr)
+{
+	return json_pack("{s:o, s:o, s:s, s:b, s:I, s:o}",
+			 "generation", ob_json_u64(hdr->generation),
+			 "step", ob_json_u64(hdr->step),
+			 "kind", ob_step_kind_name(hdr->step_kind),
+			 "open", (int)(hdr->step & 1),
+			 "deaths", (json_int_t)hdr->deaths,
+			 "died_at", ob_json_u64(hdr->died_at));
+}
+
+static json_t *undone_extent(const struct ob_state_header *hdr,
+			     const struct ob_state_extent *ext)
+{
+	unsigned i;
+
+	for (i = 0; i + 1 < OB_NR_TABLES; i++)
+		if (ext->offset - hdr->sections[i].offset < hdr->sections[i].size)
+			break;
+	return json_pack("{s:s, s:o, s:o}", "name", ob_state_section_name(i),
+			 "offset", ob_json_u64(ext->offset -
+					       hdr->sections[i].offset),
+			 "bytes", ob_json_u64(ext->size));
+}
+
+/* What the open step had saved; it has been put back in what is shown. */
+static json_t *undone(const struct ob_old_state *old)
+{
+	const struct ob_undo *undo = ob_old_state_section(old, OB_SECTION_UNDO);
+	json_t *list = json_array();
+	uint32_t i;
+
+	for (i = 0; i < undo->count; i++)
+		json_array_append_new(list,
+				      undone_extent(ob_old_state_header(old),
+						    &undo->extents[i]));
+	return list;
+}
+
+static void add_memory(json_t *tree, const struct ob_old_state *old)
+{
+	json_object_set_new(tree, "life", life(ob_old_state_header(old)));
+	json_object_set_new(tree, "undone", undone(old));
+}
+
 static json_t *describe(const struct state_tree *tree,
 			const struct state_source *src,
 			const struct state_options *opts)
 {
 	const struct ob_stream_identity *qemu = state_source_qemu(src);
-	json_t *root = json_pack("{s:s}", "form", qemu ? "qemu" : "native");
+	const struct ob_old_state *memory = state_source_memory(src);
+	json_t *root = json_pack("{s:s}", "form", state_source_form(src));
 	json_t *parts;
 
 	add_identity(root, qemu ? qemu : &tree->identity);
+	if (memory)
+		add_memory(root, memory);
 	json_object_set_new(root, "schema", schema(tree, opts->json));
-	json_object_set_new(root, "content", contents(tree));
+	if (!memory)
+		json_object_set_new(root, "content", contents(tree));
 	parts = state_tree_parts(tree, opts->json || opts->all);
 	if (!opts->json && !opts->all)
 		shorten(parts);
@@ -111,19 +163,31 @@ static json_t *describe(const struct state_tree *tree,
 	return root;
 }
 
-int state_show(const struct state_options *opts, struct ob_err *err)
+static int show_state(const struct state_options *opts,
+		      struct state_source *src, struct ob_err *err)
 {
-	struct state_source *src;
 	struct state_tree tree;
-	int r = state_source_open(opts->words[0], opts->models, &src, err);
+	int r = state_tree_read(&tree, src, false, err);
 
-	if (r)
-		return TOOL_FAILED;
-	r = state_tree_read(&tree, src, false, err);
 	if (!r)
 		r = report_print(stdout, describe(&tree, src, opts),
 				 opts->json, err);
 	state_tree_finish(&tree);
+	return r;
+}
+
+int state_show(const struct state_options *opts, struct ob_err *err)
+{
+	struct state_source *src;
+	const void *recorder;
+	size_t size;
+	int r = state_source_open_any(opts->words[0], opts->models, &src, err);
+
+	if (r)
+		return TOOL_FAILED;
+	recorder = state_source_recorder(src, &size);
+	r = recorder ? state_events_print(recorder, size, opts->json, err) :
+		show_state(opts, src, err);
 	state_source_close(src);
 	return r ? TOOL_FAILED : TOOL_OK;
 }

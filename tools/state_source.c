@@ -9,6 +9,7 @@
 
 #include "move.h"
 #include "state/qemu.h"
+#include "state/recorder.h"
 #include "state/save.h"
 #include "state/table_io.h"
 #include "state/wire.h"
@@ -34,14 +35,17 @@ struct object {
 	uint64_t left;
 };
 
+enum form { FORM_NATIVE, FORM_QEMU, FORM_MEMORY, FORM_RECORDER };
+
 struct state_source {
 	const char *name;
+	enum form form;
 	int fd;
 	uint8_t peeked[PEEK];
 	size_t nr_peeked, given;
 
-	/* The QEMU profile. */
-	uint8_t *map;
+	struct ob_old_state *memory;
+	uint8_t *map;			/* of the QEMU profile, a recorder */
 	size_t size;
 	struct ob_stream_identity identity;
 	char id[OB_SIZEOF_FIELD(struct ob_stream_identity, id) + 1];
@@ -110,15 +114,22 @@ static int collect(struct state_source *src, struct ob_err *err)
 	return 0;
 }
 
+static int hold_file(struct state_source *src, struct ob_err *err)
+{
+	struct stat st;
+
+	if (fstat(src->fd, &st))
+		return ob_fail(err, errno, "%s", strerror(errno));
+	return S_ISREG(st.st_mode) ? 0 : collect(src, err);
+}
+
 static int map_file(struct state_source *src, struct ob_err *err)
 {
 	struct stat st;
 	void *map;
 	int r;
 
-	if (fstat(src->fd, &st))
-		return ob_fail(err, errno, "%s", strerror(errno));
-	if (!S_ISREG(st.st_mode) && (r = collect(src, err)))
+	if ((r = hold_file(src, err)))
 		return r;
 	if (fstat(src->fd, &st))
 		return ob_fail(err, errno, "%s", strerror(errno));
@@ -255,12 +266,13 @@ static int make_parts(struct state_source *src, const struct ob_models *models,
 	return r;
 }
 
-static int make_saver(struct state_source *src, struct ob_err *err)
+static int make_saver(struct state_source *src, const char *model,
+		      struct ob_err *err)
 {
 	int r;
 
 	src->plan = (struct ob_save_plan){
-		.model = (const char *)src->identity.model, .id = src->id,
+		.model = model, .id = src->id,
 		.parts = src->parts, .nr_parts = src->nr_parts,
 		.contents = src->sources, .nr_contents = src->nr_objects,
 	};
@@ -288,7 +300,36 @@ static int open_qemu(struct state_source *src, const struct ob_models *models,
 	r = ob_qemu_read(&device, src->map, src->size, add_piece, src, err);
 	if (r || (r = make_sources(src, err)))
 		return r;
-	return make_saver(src, err);
+	return make_saver(src, (const char *)src->identity.model, err);
+}
+
+/* The parts that streams have; base is not changed by a saver. */
+static void add_section(struct state_source *src, enum ob_section which)
+{
+	const char *name = ob_state_section_name(which);
+	const struct ob_table *table =
+		ob_schema_find(ob_old_state_schema(src->memory), name);
+
+	if (table)
+		src->parts[src->nr_parts++] = (struct ob_part){
+			name, table,
+			(void *)ob_old_state_section(src->memory, which)
+		};
+}
+
+static int open_memory(struct state_source *src, struct ob_err *err)
+{
+	const struct ob_state_header *hdr;
+	int r;
+
+	if ((r = hold_file(src, err)) ||
+	    (r = ob_old_state_open(src->fd, &src->memory, err)))
+		return r;
+	add_section(src, OB_SECTION_CORE);
+	add_section(src, OB_SECTION_PLAIN);
+	add_section(src, OB_SECTION_HOT);
+	hdr = ob_old_state_header(src->memory);
+	return make_saver(src, (const char *)hdr->model, err);
 }
 
 static int read_saver(struct state_source *src, void *buf, size_t len)
@@ -324,8 +365,28 @@ static int open_fd(struct state_source *src, struct ob_err *err)
 	return 0;
 }
 
-int state_source_open(const char *path, const struct ob_models *models,
-		      struct state_source **out, struct ob_err *err)
+static int open_form(struct state_source *src, const struct ob_models *models,
+		     struct ob_err *err)
+{
+	uint64_t magic = src->nr_peeked == PEEK ? ob_le_load(src->peeked, PEEK) : 0;
+
+	if (ob_qemu_is(src->peeked, src->nr_peeked)) {
+		src->form = FORM_QEMU;
+		return open_qemu(src, models, err);
+	}
+	if (magic == OB_STATE_MAGIC) {
+		src->form = FORM_MEMORY;
+		return open_memory(src, err);
+	}
+	if (magic == OB_RECORDER_MAGIC) {
+		src->form = FORM_RECORDER;
+		return map_file(src, err);
+	}
+	return 0;
+}
+
+int state_source_open_any(const char *path, const struct ob_models *models,
+			  struct state_source **out, struct ob_err *err)
 {
 	struct state_source *src = calloc(1, sizeof(*src));
 	int r;
@@ -335,8 +396,8 @@ int state_source_open(const char *path, const struct ob_models *models,
 	src->name = path;
 	src->fd = -1;
 	r = open_fd(src, err);
-	if (!r && ob_qemu_is(src->peeked, src->nr_peeked))
-		r = open_qemu(src, models, err);
+	if (!r)
+		r = open_form(src, models, err);
 	if (r) {
 		ob_err_prefix(err, "%.80s", state_source_name(src));
 		state_source_close(src);
@@ -346,6 +407,20 @@ int state_source_open(const char *path, const struct ob_models *models,
 	return 0;
 }
 
+int state_source_open(const char *path, const struct ob_models *models,
+		      struct state_source **out, struct ob_err *err)
+{
+	int r = state_source_open_any(path, models, out, err);
+
+	if (r || (*out)->form != FORM_RECORDER)
+		return r;
+	r = ob_fail(err, EINVAL, "%.80s: is a flight recorder, which can only be shown",
+		    state_source_name(*out));
+	state_source_close(*out);
+	*out = NULL;
+	return r;
+}
+
 void state_source_close(struct state_source *src)
 {
 	unsigned i;
@@ -353,8 +428,9 @@ void state_source_close(struct state_source *src)
 	if (!src)
 		return;
 	ob_saver_destroy(src->saver);
-	for (i = 0; i < src->nr_parts; i++)
+	for (i = 0; i < src->nr_parts && !src->memory; i++)
 		free(src->parts[i].base);
+	ob_old_state_close(src->memory);
 	free(src->sources);
 	free(src->objects);
 	free(src->pieces);
@@ -389,7 +465,28 @@ const char *state_source_name(const struct state_source *src)
 const struct ob_stream_identity *
 state_source_qemu(const struct state_source *src)
 {
-	return src->map ? &src->identity : NULL;
+	return src->form == FORM_QEMU ? &src->identity : NULL;
+}
+
+const struct ob_old_state *state_source_memory(const struct state_source *src)
+{
+	return src->memory;
+}
+
+const void *state_source_recorder(const struct state_source *src, size_t *size)
+{
+	*size = src->size;
+	return src->form == FORM_RECORDER ? src->map : NULL;
+}
+
+const char *state_source_form(const struct state_source *src)
+{
+	static const char *const names[] = {
+		[FORM_NATIVE] = "native", [FORM_QEMU] = "qemu",
+		[FORM_MEMORY] = "memory", [FORM_RECORDER] = "recorder",
+	};
+
+	return names[src->form];
 }
 
 bool state_source_is_native(const struct state_source *src)

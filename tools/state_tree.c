@@ -77,7 +77,10 @@ static int take_schema(void *arg, const struct ob_schema *schema,
 		if (!tree->bases[i])
 			return ob_fail(err, ENOMEM, "out of memory");
 		ob_table_defaults(table, tree->bases[i]);
+		tree->values[i] = tree->bases[i];
+		tree->roots[i] = *ob_schema_root(schema, i);
 	}
+	tree->nr_roots = count;
 	return 0;
 }
 
@@ -155,7 +158,7 @@ static int take_part(void *arg, unsigned root, const void *records, size_t len,
 		     struct ob_err *err)
 {
 	struct state_tree *tree = arg;
-	const struct ob_schema_root *r = ob_schema_root(tree->schema, root);
+	const struct ob_schema_root *r = &tree->roots[root];
 
 	return ob_table_decode(r->table, r->table, tree->bases[root], records,
 			       len, r->name, err);
@@ -183,15 +186,54 @@ static int feed(struct state_tree *tree, struct state_source *src,
 	return r ? r : ob_parser_finish(tree->parser, err);
 }
 
+/*
+ * The sections as they are: a value out of bounds is shown, not refused.  Of
+ * the many slots of the DMA table those that are used.
+ */
+static int take_memory(struct state_tree *tree, const struct ob_old_state *old,
+		       struct ob_err *err)
+{
+	const struct ob_state_header *hdr = ob_old_state_header(old);
+	uint64_t bytes = FIELDS_MAX, values = VALUES_MAX;
+	unsigned i, n = 0;
+	int r = 0;
+
+	tree->schema = ob_old_state_schema(old);
+	tree->is_memory = true;
+	memcpy(tree->identity.model, hdr->model, sizeof(hdr->model));
+	memcpy(tree->identity.release, hdr->release, sizeof(hdr->release));
+	for (i = 0; i < OB_NR_TABLES && !r; i++) {
+		const char *name = ob_state_section_name(i);
+		const struct ob_table *table = i == OB_SECTION_DMA ?
+			ob_old_state_table(old, i) :
+			ob_schema_find(tree->schema, name);
+
+		if (!table)
+			continue;
+		tree->roots[n] = (struct ob_schema_root){ name, table };
+		tree->values[n] = ob_old_state_section(old, i);
+		r = check_root(&tree->roots[n++], &bytes, &values, err);
+	}
+	tree->nr_roots = n;
+	return r;
+}
+
+static int take_stream(struct state_tree *tree, struct state_source *src,
+		       struct ob_err *err)
+{
+	int r = ob_parser_create(&ops, tree, &tree->parser, err);
+
+	return r ? r : feed(tree, src, err);
+}
+
 int state_tree_read(struct state_tree *tree, struct state_source *src,
 		    bool keep, struct ob_err *err)
 {
+	const struct ob_old_state *old = state_source_memory(src);
 	int r;
 
 	*tree = (struct state_tree){ .keep = keep };
-	r = ob_parser_create(&ops, tree, &tree->parser, err);
-	if (!r)
-		r = feed(tree, src, err);
+	r = old ? take_memory(tree, old, err) : take_stream(tree, src, err);
 	if (r)
 		ob_err_prefix(err, "%.80s", state_source_name(src));
 	return r;
@@ -217,13 +259,12 @@ json_t *state_tree_parts(const struct state_tree *tree, bool all)
 	json_t *parts = json_object();
 	unsigned i;
 
-	for (i = 0; i < ob_schema_count(tree->schema); i++) {
-		const struct ob_schema_root *root =
-			ob_schema_root(tree->schema, i);
+	for (i = 0; i < tree->nr_roots; i++) {
+		const struct ob_schema_root *root = &tree->roots[i];
 
 		if (strcmp(root->name, "identity"))
 			json_object_set_new(parts, root->name,
-				ob_table_json(root->table, tree->bases[i], all));
+				ob_table_json(root->table, tree->values[i], all));
 	}
 	return parts;
 }

@@ -94,9 +94,10 @@ int ob_drive_open_kept(struct ob_loop *loop, const char *spec, unsigned flags,
 		       const char *prefix, struct ob_drive **out,
 		       struct ob_err *err);
 /*
- * For a successor that opened the drive while its predecessor was still alive,
- * once that has ended: learns whether the drive was handed over, resized or
- * given other content since.  No request may have been submitted before.
+ * For a successor, when its predecessor has ended (which may have been alive
+ * when the drive was opened), before the first request: learns whether the drive
+ * was handed over, resized or given other content since, and finishes a
+ * release that was cut short.  Does nothing for a drive that is new.
  */
 int ob_drive_recall(struct ob_drive *drive, struct ob_err *err);
 /* No request may be in flight.  Flushes nothing.  Accepts NULL. */

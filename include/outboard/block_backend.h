@@ -90,8 +90,8 @@ struct ob_drive_type {
 	int (*acquire)(struct ob_drive *drive, struct ob_err *err);
 
 	/*
-	 * What is kept may be another thing than at open (ob_drive_recall).
-	 * Default: it is always the same.
+	 * ob_drive_recall: what is kept may be another thing than at open, and
+	 * drive->active is what it is to be.  Default: there is nothing to do.
 	 */
 	int (*recall)(struct ob_drive *drive, struct ob_err *err);
 

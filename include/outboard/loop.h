@@ -109,6 +109,7 @@ struct ob_op {
 	uint32_t flags;
 	const void *addr;
 	uint32_t len;
+	uint32_t entry;		/* in the ring's journal */
 	uint64_t off, off2;
 	int res;
 };

@@ -15,10 +15,11 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #define DEFAULT_DEPTH	256
-#define MAX_DEPTH	4096
+#define MAX_DEPTH	OB_RING_OPS
 
 uint64_t ob_loop_now(const struct ob_loop *loop)
 {
@@ -49,6 +50,50 @@ void ob_loop_stop(struct ob_loop *loop)
 	loop->stop = true;
 }
 
+void ob_loop_set_pulse(struct ob_loop *loop, const struct ob_loop_pulse *pulse)
+{
+	loop->pulse = pulse ? *pulse : (struct ob_loop_pulse){ 0 };
+	if (pulse)
+		*pulse->turn |= 1;
+}
+
+/* Stays odd. */
+static void pulse_turn(struct ob_loop *loop)
+{
+	uint64_t *turn = loop->pulse.turn;
+
+	if (turn)
+		__atomic_store_n(turn, (*turn | 1) + 2, __ATOMIC_RELAXED);
+}
+
+/*
+ * The watchdog stores what it saw and looks again; we store and look at what
+ * it saw.  With both in one order one of the two notices.
+ */
+static void pulse_wake(struct ob_loop *loop, uint64_t slept)
+{
+	const struct ob_loop_pulse *pulse = &loop->pulse;
+
+	__atomic_store_n(pulse->turn, slept + 1, __ATOMIC_SEQ_CST);
+	if (pulse->idle_seen && pulse->awake &&
+	    __atomic_load_n(pulse->idle_seen, __ATOMIC_SEQ_CST) == slept)
+		pulse->awake(pulse->arg);
+}
+
+int ob_loop_wait(struct ob_loop *loop, int64_t timeout_ns)
+{
+	uint64_t *turn = loop->pulse.turn, slept;
+	int r;
+
+	if (!turn)
+		return loop->engine->wait(loop, timeout_ns);
+	slept = (*turn | 1) + 1;
+	__atomic_store_n(turn, slept, __ATOMIC_RELEASE);
+	r = loop->engine->wait(loop, timeout_ns);
+	pulse_wake(loop, slept);
+	return r;
+}
+
 static int open_engine(struct ob_loop *loop, enum ob_loop_engine which,
 		       struct ob_err *err)
 {
@@ -62,30 +107,67 @@ static int open_engine(struct ob_loop *loop, enum ob_loop_engine which,
 	return loop->engine->open(loop, err);
 }
 
-int ob_loop_create(const struct ob_loop_params *params, struct ob_loop **out,
-		   struct ob_err *err)
+/* Depends on the engine, which may take its part of the rings. */
+static int open_parts(struct ob_loop *loop, enum ob_loop_engine which,
+		      struct ob_err *err)
 {
-	struct ob_loop *loop = calloc(1, sizeof(*loop));
+	int r = open_engine(loop, which, err);
+
+	if (r)
+		return r;
+	r = ob_sure_create(&loop->given, &loop->sure);
+	if (r) {
+		loop->engine->close(loop);
+		return ob_fail(err, -r, "sure ring: %s", strerror(-r));
+	}
+	ob_signals_open(loop);
+	return 0;
+}
+
+static void init(struct ob_loop *loop, const struct ob_loop_params *params)
+{
 	uint32_t depth = params && params->depth ? params->depth :
 		DEFAULT_DEPTH;
-	int r;
 
-	if (!loop)
-		return ob_fail(err, ENOMEM, "event loop: out of memory");
 	loop->depth = depth < MAX_DEPTH ? depth : MAX_DEPTH;
 	loop->busy_poll = params && params->busy_poll;
 	loop->deferred_tail = &loop->deferred;
 	loop->free_slot = UINT32_MAX;
 	ob_op_list_init(&loop->waiting);
 	ob_op_list_init(&loop->finished);
-	r = open_engine(loop, params ? params->engine : OB_LOOP_AUTO, err);
-	if (r) {
-		free(loop);
-		return r;
+}
+
+int ob_loop_create_on(const struct ob_loop_params *params,
+		      struct ob_rings *rings, struct ob_loop **out,
+		      struct ob_err *err)
+{
+	struct ob_loop *loop = calloc(1, sizeof(*loop));
+	struct ob_rings given = *rings;
+	int r;
+
+	*rings = (struct ob_rings){ -1, -1, -1, given.generation };
+	if (!loop) {
+		ob_rings_close(&given);
+		return ob_fail(err, ENOMEM, "event loop: out of memory");
 	}
-	ob_signals_open(loop);
-	*out = loop;
-	return 0;
+	loop->given = given;
+	init(loop, params);
+	r = open_parts(loop, params ? params->engine : OB_LOOP_AUTO, err);
+	/* What nobody took. */
+	ob_rings_close(&loop->given);
+	if (r)
+		free(loop);
+	else
+		*out = loop;
+	return r;
+}
+
+int ob_loop_create(const struct ob_loop_params *params, struct ob_loop **out,
+		   struct ob_err *err)
+{
+	struct ob_rings none = { -1, -1, -1, 0 };
+
+	return ob_loop_create_on(params, &none, out, err);
 }
 
 void ob_loop_destroy(struct ob_loop *loop)
@@ -94,6 +176,7 @@ void ob_loop_destroy(struct ob_loop *loop)
 		return;
 	ob_op_drain(loop);
 	loop->engine->close(loop);
+	ob_sure_destroy(loop->sure);
 	ob_signals_close(loop);
 	free(loop->slots);
 	free(loop);
@@ -189,7 +272,7 @@ static int sleep_idle(struct ob_loop *loop)
 	if (must_not_sleep(loop))
 		return 0;
 	ob_signals_send(loop);
-	return loop->engine->wait(loop, ob_timers_left(loop));
+	return ob_loop_wait(loop, ob_timers_left(loop));
 }
 
 /* Runs whatever turns up within the window; false if nothing does. */
@@ -242,6 +325,7 @@ int ob_loop_run(struct ob_loop *loop)
 	int r = 0;
 
 	while (!loop->stop && !r) {
+		pulse_turn(loop);
 		if (!run_ready(loop)) {
 			r = idle(loop);
 			worked = false;
@@ -261,6 +345,7 @@ int ob_loop_turn(struct ob_loop *loop, bool wait)
 {
 	int r = 0;
 
+	pulse_turn(loop);
 	if (!run_ready(loop) && wait) {
 		r = idle(loop);
 		if (!r)

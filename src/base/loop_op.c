@@ -157,7 +157,7 @@ void ob_op_drain(struct ob_loop *loop)
 	while (loop->in_flight || loop->finished.head) {
 		if (ob_op_advance(loop) || loop->engine->reap(loop))
 			continue;
-		if (loop->in_flight && loop->engine->wait(loop, -1) < 0)
+		if (loop->in_flight && ob_loop_wait(loop, -1) < 0)
 			break;
 	}
 }

@@ -8,6 +8,11 @@
 
 #include <outboard/loop.h>
 
+#include <base/keep.h>
+#include <base/pulse.h>
+#include <base/ring.h>
+#include <base/sure.h>
+
 enum op_code { OP_READV, OP_WRITEV, OP_FDATASYNC, OP_FALLOCATE };
 
 struct op_list {
@@ -53,6 +58,10 @@ struct spin {
 struct ob_loop {
 	const struct engine *engine;
 	void *io;			/* the engine's */
+	struct ob_rings given;		/* to run on; -1 once taken */
+	struct ob_sure *sure;
+	struct ob_keep *keep;
+	struct ob_loop_pulse pulse;
 	bool stop, busy_poll;
 	bool closing;			/* new operations are cancelled */
 
@@ -76,7 +85,6 @@ struct ob_loop {
 	unsigned long aio;		/* 0: the kernel has none */
 	unsigned completions;		/* in it */
 	int always_writable;
-	struct ob_keep *keep;		/* NULL: none */
 };
 
 extern const struct engine ob_engine_uring, ob_engine_pool;
@@ -88,6 +96,13 @@ void ob_watch_dispatch(struct ob_loop *loop, uint64_t key, uint32_t events,
 		       bool armed);
 /* Arms what found no room earlier. */
 void ob_watch_retry(struct ob_loop *loop);
+
+/* loop.c: the engine's wait, with the pulse. */
+int ob_loop_wait(struct ob_loop *loop, int64_t timeout_ns);
+
+/* sure.c.  Takes the ring unless it fails; without one calls are plain. */
+int ob_sure_create(struct ob_rings *rings, struct ob_sure **out);
+void ob_sure_destroy(struct ob_sure *sure);
 
 /* loop_op.c */
 void ob_op_list_init(struct op_list *list);

@@ -2,88 +2,144 @@
 /*
  * The io_uring engine: one ring for readiness and file operations.
  *
- * Flags.  COOP_TASKRUN: completions are posted when this thread enters the
- * kernel anyway, not by interrupting it; TASKRUN_FLAG tells a spinning loop
- * that some are due.  Not DEFER_TASKRUN, though it is a little quicker: the
- * ring of a process that was killed can be adopted by a successor, every
- * request in flight accounted for, with cooperative task work but not with
- * deferred.  Kernels that know none of these flags get a plain ring.
+ * The ring is one's own or given by a keeper (ring.h).  With the latter each
+ * operation stands in the journal, from before the kernel can see it until its
+ * completion is taken; for the former the journal is plain memory, so that
+ * there is one way.
  *
  * user_data says whose completion it is: 0 is nobody's, an odd number is a
  * watch's key shifted up, anything else the address of an operation.
  */
+#include <liburing.h>
+
 #include <base/loop_private.h>
 
+#include <base/fd.h>
+
 #include <errno.h>
-#include <liburing.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-#define SQ_ENTRIES	256
-#define CQ_PER_OP	4	/* room for watches and cancellations */
 #define REAP_BATCH	64
 #define OPS_A_TURN	8	/* then pollers find what these set off */
 #define SUBMIT_BATCH	4	/* the device starts on these meanwhile */
 
+struct uring {
+	struct io_uring ring;
+	struct ob_ring_journal *journal;
+	bool is_given;			/* the journal */
+	unsigned nr_free;
+	uint16_t free[OB_RING_OPS];	/* entries of the journal, a stack */
+};
+
 static struct io_uring *ring_of(struct ob_loop *loop)
 {
-	return loop->io;
+	return &((struct uring *)loop->io)->ring;
 }
 
-static int init_ring(struct io_uring *ring, uint32_t depth)
+static int open_own(struct uring *uring, uint32_t depth)
 {
-	static const unsigned flags[] = {
-		IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG,
-		0,
-	};
-	int r = -EINVAL;
+	struct io_uring_params params;
+	unsigned most = depth > OB_RING_SQ ? depth : OB_RING_SQ;
+	int r, fd;
 
-	for (size_t i = 0; i < sizeof(flags) / sizeof(*flags); i++) {
-		struct io_uring_params params = {
-			.flags = flags[i] | IORING_SETUP_CQSIZE |
-				IORING_SETUP_CLAMP,
-			.cq_entries = CQ_PER_OP * (depth > SQ_ENTRIES ?
-						   depth : SQ_ENTRIES),
-		};
-
-		r = io_uring_queue_init_params(SQ_ENTRIES, ring, &params);
-		if (r != -EINVAL)
-			break;
-	}
-	/*
-	 * Without the first a full queue loses completions; without the
-	 * second a timeout would be a request of its own (before 5.11).
-	 */
-	if (!r && (!(ring->features & IORING_FEAT_NODROP) ||
-		   !(ring->features & IORING_FEAT_EXT_ARG))) {
-		io_uring_queue_exit(ring);
-		r = -ENOSYS;
-	}
+	uring->journal = calloc(1, sizeof(*uring->journal));
+	if (!uring->journal)
+		return -ENOMEM;
+	fd = ob_ring_setup(OB_RING_SQ, OB_RING_CQ_PER_OP * most, &params);
+	if (fd < 0)
+		return fd;
+	r = ob_ring_map(fd, &params, &uring->ring);
+	if (r)
+		close(fd);
 	return r;
+}
+
+static int open_given(struct uring *uring, struct ob_rings *given)
+{
+	int r;
+
+	uring->is_given = true;
+	uring->journal = ob_ring_journal_map(given->journal);
+	if (!uring->journal)
+		return -errno;
+	r = ob_ring_map(given->loop, &uring->journal->loop, &uring->ring);
+	if (!r)
+		ob_fd_take(&given->loop);
+	return r;
+}
+
+static void release_journal(struct uring *uring)
+{
+	if (uring->is_given)
+		ob_ring_journal_unmap(uring->journal);
+	else
+		free(uring->journal);
+}
+
+/* No more in flight than the completion queue holds. */
+static void bound_depth(struct ob_loop *loop, struct uring *uring)
+{
+	uint32_t most = uring->ring.cq.ring_entries / OB_RING_CQ_PER_OP;
+
+	if (loop->depth > most)
+		loop->depth = most;
+	while (uring->nr_free < OB_RING_OPS) {
+		uring->free[uring->nr_free] =
+			(uint16_t)(OB_RING_OPS - 1 - uring->nr_free);
+		uring->nr_free++;
+	}
 }
 
 static int uring_open(struct ob_loop *loop, struct ob_err *err)
 {
-	struct io_uring *ring = calloc(1, sizeof(*ring));
+	struct uring *uring = calloc(1, sizeof(*uring));
 	int r;
 
-	if (!ring)
+	if (!uring)
 		return ob_fail(err, ENOMEM, "io_uring: out of memory");
-	r = init_ring(ring, loop->depth);
+	r = loop->given.loop >= 0 ? open_given(uring, &loop->given) :
+		open_own(uring, loop->depth);
 	if (r) {
-		free(ring);
+		release_journal(uring);
+		free(uring);
 		return ob_fail(err, -r, "io_uring: %s", strerror(-r));
 	}
-	io_uring_ring_dontfork(ring);
-	loop->io = ring;
+	bound_depth(loop, uring);
+	loop->io = uring;
 	return 0;
 }
 
 static void uring_close(struct ob_loop *loop)
 {
-	io_uring_queue_exit(ring_of(loop));
-	free(ring_of(loop));
+	struct uring *uring = loop->io;
+
+	ob_ring_unmap(&uring->ring);
+	close(uring->ring.ring_fd);
+	release_journal(uring);
+	free(uring);
+}
+
+/* The submission that get_sqe gave last. */
+static void journal_add(struct uring *uring, struct ob_op *op)
+{
+	struct ob_ring_op *entry;
+
+	op->entry = uring->free[--uring->nr_free];
+	entry = &uring->journal->ops[op->entry];
+	entry->sq = uring->ring.sq.sqe_tail - 1;
+	/* Compilers keep the order; whoever reads comes after our death. */
+	__atomic_store_n(&entry->op, (uint64_t)(uintptr_t)op, __ATOMIC_RELEASE);
+}
+
+static void journal_drop(struct uring *uring, const struct ob_op *op)
+{
+	struct ob_ring_op *entry = &uring->journal->ops[op->entry];
+
+	__atomic_store_n(&entry->op, 0, __ATOMIC_RELEASE);
+	uring->free[uring->nr_free++] = (uint16_t)op->entry;
 }
 
 /* NULL only when the kernel takes nothing before completions are reaped. */
@@ -157,6 +213,7 @@ static int uring_op_start(struct ob_loop *loop, struct ob_op *op)
 		break;
 	}
 	io_uring_sqe_set_data(sqe, op);
+	journal_add(loop->io, op);
 	/*
 	 * Requests usually leave with the call that waits.  A deep queue would
 	 * then reach its device only when the last entry has been prepared.
@@ -212,18 +269,24 @@ static bool needs_enter(const struct io_uring *ring)
 /*
  * Takes up to REAP_BATCH entries, few of them operations: these are work, and
  * come in bursts, while a watch's event says little and others wait behind it.
+ * The journal forgets an operation while its completion is in the queue.
  */
-static unsigned take(struct io_uring *ring, struct io_uring_cqe *copies)
+static unsigned take(struct uring *uring, struct io_uring_cqe *copies)
 {
 	struct io_uring_cqe *cqes[REAP_BATCH];
-	unsigned count = io_uring_peek_batch_cqe(ring, cqes, REAP_BATCH);
+	unsigned count = io_uring_peek_batch_cqe(&uring->ring, cqes,
+						 REAP_BATCH);
 	unsigned n = 0, ops = 0;
 
 	for (; n < count && ops < OPS_A_TURN; n++) {
+		uint64_t tag = cqes[n]->user_data;
+
 		copies[n] = *cqes[n];
-		ops += !(copies[n].user_data & 1);
+		ops += !(tag & 1);
+		if (tag && !(tag & 1))
+			journal_drop(uring, (struct ob_op *)(uintptr_t)tag);
 	}
-	io_uring_cq_advance(ring, n);
+	io_uring_cq_advance(&uring->ring, n);
 	return n;
 }
 
@@ -241,7 +304,7 @@ static bool uring_reap(struct ob_loop *loop)
 		io_uring_submit_and_get_events(ring);
 	else if (io_uring_cq_ready(ring))
 		io_uring_submit(ring);
-	count = take(ring, copies);
+	count = take(loop->io, copies);
 	for (unsigned i = 0; i < count; i++)
 		dispatch(loop, &copies[i]);
 	ob_watch_retry(loop);

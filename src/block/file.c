@@ -137,25 +137,10 @@ static int map_slots(struct file_drive *file, struct ob_err *err)
 }
 
 /*
- * An active image of a former life has its locks, and nothing is asked: another
- * program that just tries to get it, and will not, would be in the way.  An
- * inactive one has none, unless its release was cut short.
+ * Finds or opens the image; it is kept when it has its locks.  An active image
+ * of a former life has them, and nothing is asked: another program that just
+ * tries to get it, and will not, would be in the way.
  */
-static int settle_locks(struct file_drive *file, unsigned flags, bool kept,
-			struct ob_err *err)
-{
-	bool incoming = flags & OB_DRIVE_INCOMING;
-	int r = 0;
-
-	if (kept && incoming)
-		r = ob_image_unlock(file->fd);
-	else if (!incoming && !file->drive.info.size)
-		return lock_image(file, flags & OB_DRIVE_READONLY, err);
-	return r ? ob_drive_fail(&file->drive, err, -r,
-				 "cannot unlock the image: %s", strerror(-r)) : 0;
-}
-
-/* Finds or opens the image; it is kept when it has its locks. */
 static int get_image(struct file_drive *file, const char *path,
 		     unsigned flags, struct ob_err *err)
 {
@@ -165,7 +150,9 @@ static int get_image(struct file_drive *file, const char *path,
 	kept = r == 0;
 	if (r == -ENOENT && file->fd < 0 && !file->drive.info.size)
 		r = open_path(file, path, readonly, err);
-	if (r || (r = settle_locks(file, flags, kept, err)) || kept)
+	if (!r && !(flags & OB_DRIVE_INCOMING) && !file->drive.info.size)
+		r = lock_image(file, readonly, err);
+	if (r || kept)
 		return r;
 	r = ob_drive_keep(&file->drive, "image", file->fd);
 	return r ? ob_drive_fail(&file->drive, err, -r, "cannot keep it: %s",
@@ -250,6 +237,12 @@ static int file_acquire(struct ob_drive *drive, struct ob_err *err)
 	return 0;
 }
 
+/* An inactive image has no locks, unless its release was cut short. */
+static int file_recall(struct ob_drive *drive, struct ob_err *err)
+{
+	return drive->active ? 0 : file_release(drive, err);
+}
+
 const struct ob_drive_type ob_drive_file = {
 	.size = sizeof(struct ob_drive_type),
 	.abi = OB_DRIVE_ABI,
@@ -263,6 +256,7 @@ const struct ob_drive_type ob_drive_file = {
 	.submit = file_submit,
 	.cancel = file_cancel,
 	.refresh = file_refresh,
+	.recall = file_recall,
 	.release = file_release,
 	.acquire = file_acquire,
 };

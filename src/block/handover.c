@@ -15,7 +15,8 @@
  * Death (record.c).  A drive is inactive on record before its lock goes, and
  * active only after it has the lock.  So a successor that reads "active" still
  * has the lock, and one that reads "inactive" may have one that is to be given
- * up: the release that was cut short is finished when it opens the drive.
+ * up: the release that was cut short is finished by ob_drive_recall, since when
+ * the drive is opened its predecessor may be alive and just taking it.
  */
 #include <errno.h>
 #include <string.h>

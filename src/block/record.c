@@ -185,11 +185,12 @@ int ob_drive_recall(struct ob_drive *drive, struct ob_err *err)
 	if (drive->record < 0)
 		return 0;
 	r = read_record(drive, &rec, err);
-	if (!r && bottom->type->recall)
-		r = bottom->type->recall(bottom, err);
 	if (r)
 		return r;
 	bottom->active = rec.active;
+	r = bottom->type->recall ? bottom->type->recall(bottom, err) : 0;
+	if (r)
+		return r;
 	ob_drive_resized(bottom, rec.size);
 	return 0;
 }

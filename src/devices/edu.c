@@ -24,6 +24,10 @@
  * dma_command), and what carries them out is runtime.  So a device that stops
  * may forget the work, and one that runs again, here or elsewhere, sees what
  * is owed and begins it again (edu_run).
+ *
+ * The end of work changes several registers at once.  It comes by itself and
+ * not with a client's access, so it asks for protection: a process that is
+ * killed in the middle of it has not ended the work.
  */
 #include <endian.h>
 #include <errno.h>
@@ -154,6 +158,7 @@ static void compute_run(struct ob_deferred *deferred)
 	struct edu_state *st = ob_dev_state(rt->dev);
 
 	ob_dev_enter(rt->dev);
+	ob_dev_protect(rt->dev, NULL, 0);
 	st->factorial = factorial(st->factorial);
 	st->status &= ~STATUS_COMPUTING;
 	if (st->status & STATUS_IRQ)
@@ -209,6 +214,7 @@ static void dma_finish(struct edu_runtime *rt, int rc)
 {
 	struct edu_state *st = ob_dev_state(rt->dev);
 
+	ob_dev_protect(rt->dev, NULL, 0);
 	if (rc)
 		ob_dev_log(rt->dev, OB_GUEST,
 			   "DMA from 0x%llx to 0x%llx, %llu bytes: %s",
@@ -348,6 +354,16 @@ static void edu_write(struct ob_device *dev, unsigned bar, uint64_t offset,
 	register_write(dev, offset, le64toh(value));
 }
 
+/* Reading changes nothing here: a driver that polls is served at full speed. */
+static bool edu_is_hot(struct ob_device *dev, unsigned bar, uint64_t offset,
+		       bool write)
+{
+	(void)dev;
+	(void)bar;
+	(void)offset;
+	return !write;
+}
+
 static int edu_init(struct ob_device *dev, struct ob_pci *pci,
 		    struct ob_err *err)
 {
@@ -436,6 +452,7 @@ const struct ob_device_class ob_edu_class = {
 	.finish = edu_finish,
 	.region_read = edu_read,
 	.region_write = edu_write,
+	.is_hot = edu_is_hot,
 	.reset = edu_reset,
 	.in_flight = edu_in_flight,
 	.stop = edu_stop,

@@ -63,6 +63,15 @@ static void null_write(struct ob_device *dev, unsigned bar, uint64_t offset,
 		ob_irq_raise(dev, 0);
 }
 
+static bool null_is_hot(struct ob_device *dev, unsigned bar, uint64_t offset,
+			bool write)
+{
+	(void)dev;
+	(void)bar;
+	(void)offset;
+	return !write;
+}
+
 static void null_reset(struct ob_device *dev, enum ob_reset kind)
 {
 	struct null_state *st = ob_dev_state(dev);
@@ -80,5 +89,6 @@ const struct ob_device_class ob_null_class = {
 	.state = &null_table,
 	.region_read = null_read,
 	.region_write = null_write,
+	.is_hot = null_is_hot,
 	.reset = null_reset,
 };

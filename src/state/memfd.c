@@ -98,6 +98,25 @@ static size_t lay_out(struct ob_state_header *hdr,
 	return end;
 }
 
+/* What a client's message may change as a whole has to fit into the undo. */
+static int check_undo(const struct ob_table *const tables[OB_NR_TABLES],
+		      struct ob_err *err)
+{
+	static const enum ob_section whole[] = {
+		OB_SECTION_CORE, OB_SECTION_PLAIN, OB_SECTION_SESSION,
+	};
+	uint64_t sum = 0;
+	unsigned i;
+
+	for (i = 0; i < sizeof(whole) / sizeof(whole[0]); i++)
+		sum += tables[whole[i]] ? tables[whole[i]]->size : 0;
+	if (sum <= OB_UNDO_BYTES)
+		return 0;
+	return ob_fail(err, E2BIG, "the plain state is too large: with the library's it "
+		       "has %llu bytes, and a step can undo %u",
+		       (unsigned long long)sum, OB_UNDO_BYTES);
+}
+
 /* A buffer for any schema costs only the pages that are written. */
 static int write_schema(struct ob_writer *wr,
 			const struct ob_table *const tables[OB_NR_TABLES],
@@ -169,6 +188,8 @@ int ob_state_create(struct ob_state_mem *mem, const char *model,
 	int r;
 
 	*mem = (struct ob_state_mem){ .fd = -1 };
+	if ((r = check_undo(tables, err)))
+		return r;
 	r = write_schema(&schema, tables, err);
 	if (!r)
 		r = create_with(mem, model, tables, &schema, err);

@@ -37,7 +37,7 @@ static int check_extent(const struct ob_state_header *hdr, unsigned which,
 	const struct ob_state_extent *ext = &hdr->sections[which];
 	unsigned i;
 
-	if (!ext->size)
+	if (!ext->size && !ext->offset)
 		return 0;
 	if (ext->offset < sizeof(*hdr) || ext->offset % SECTION_ALIGN)
 		return ob_fail(err, EINVAL, "section %s: cannot begin at %#" PRIx64,

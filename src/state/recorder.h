@@ -28,8 +28,8 @@ enum ob_event {
 	OB_EVENT_INTERRUPT,	/* a: index; b: vector */
 	OB_EVENT_RESET,		/* a: enum ob_reset */
 	OB_EVENT_FETCH,		/* a: queue; b: command id; c: opcode */
-	OB_EVENT_DRIVE,		/* a: slot; b: operation; c: offset */
-	OB_EVENT_DRIVE_DONE,	/* a: slot; b: -errno */
+	OB_EVENT_DRIVE,		/* a: slot; b: queue << 16 | command id; c: offset */
+	OB_EVENT_DRIVE_DONE,	/* a: slot; b: errno */
 	OB_EVENT_POST,		/* a: queue; b: command id; c: status */
 	OB_EVENT_MODEL,		/* the model's own; a: what */
 	OB_EVENT_NR

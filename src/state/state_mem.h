@@ -90,7 +90,10 @@ struct ob_state_mem {
 	struct ob_undo *undo;
 };
 
-/* tables[i] describes section i and gives its size; NULL: absent. */
+/*
+ * tables[i] describes section i and gives its size; NULL: absent.  -E2BIG when
+ * core, plain and session together do not fit into the undo.
+ */
 int ob_state_create(struct ob_state_mem *mem, const char *model,
 		    const struct ob_table *const tables[OB_NR_TABLES],
 		    struct ob_err *err);

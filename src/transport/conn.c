@@ -31,9 +31,11 @@ void ob_conn_destroy(struct ob_conn *conn)
 	if (!conn)
 		return;
 	conn_drop_slots(conn);
-	conn_drop_kept(conn);
+	conn_drop_unsent(conn);
 	ob_fd_close(&conn->fd);
-	free(conn->buf);
+	if (!conn->kept)
+		free(conn->buf);
+	free(conn->kept);
 	free(conn);
 }
 
@@ -44,6 +46,8 @@ int ob_conn_fd(const struct ob_conn *conn)
 
 void ob_conn_set_max_message(struct ob_conn *conn, size_t max_message)
 {
+	if (conn->kept && max_message > conn->kept->memory.inbox_size)
+		max_message = conn->kept->memory.inbox_size;
 	conn->max_message = max_message;
 }
 

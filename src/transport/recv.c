@@ -35,8 +35,7 @@ void conn_drop_slots(struct ob_conn *conn)
 	conn->nr_slots = 0;
 }
 
-/* As ob_conn_next; at is where the header would be. */
-static int peek(const struct ob_conn *conn, size_t at, struct ob_hdr *hdr)
+int conn_header(const struct ob_conn *conn, size_t at, struct ob_hdr *hdr)
 {
 	struct ob_reader rd;
 
@@ -52,7 +51,8 @@ static int peek(const struct ob_conn *conn, size_t at, struct ob_hdr *hdr)
 
 static int resize(struct ob_conn *conn, size_t cap)
 {
-	uint8_t *buf = realloc(conn->buf, cap);
+	uint8_t *buf = conn->kept ? kept_resize(conn, cap)
+				  : realloc(conn->buf, cap);
 
 	if (!buf)
 		return -ENOMEM;
@@ -62,8 +62,7 @@ static int resize(struct ob_conn *conn, size_t cap)
 	return 0;
 }
 
-/* Room for the rest of a message of `need` bytes, of which we have a part. */
-static int make_room(struct ob_conn *conn, size_t need)
+void conn_to_front(struct ob_conn *conn)
 {
 	size_t left = conn->tail - conn->head;
 
@@ -71,6 +70,14 @@ static int make_room(struct ob_conn *conn, size_t need)
 		memmove(conn->buf, conn->buf + conn->head, left);
 	conn->head = 0;
 	conn->tail = left;
+}
+
+/* Room for the rest of a message of `need` bytes, of which we have a part. */
+static int make_room(struct ob_conn *conn, size_t need)
+{
+	size_t left = conn->tail - conn->head;
+
+	conn_to_front(conn);
 	if (need > conn->cap)
 		return resize(conn, need);
 	if (conn->cap == BUF_SIZE || need > BUF_SIZE || left > BUF_SIZE)
@@ -86,13 +93,13 @@ static size_t last_start(const struct ob_conn *conn)
 	size_t at = conn->head;
 	struct ob_hdr hdr;
 
-	while (peek(conn, at, &hdr) == 1 && at + hdr.size < conn->tail)
+	while (conn_header(conn, at, &hdr) == 1 && at + hdr.size < conn->tail)
 		at += hdr.size;
 	return at;
 }
 
 /* The slot of the message that begins at `start`; a new one if need be. */
-static struct slot *get_slot(struct ob_conn *conn, uint64_t start)
+struct slot *conn_slot(struct ob_conn *conn, uint64_t start)
 {
 	struct slot *slot;
 
@@ -151,7 +158,7 @@ static void keep_fds(const struct ob_conn *conn, struct slot *slot,
 static void take_control(struct ob_conn *conn, struct msghdr *mh)
 {
 	uint64_t start = conn->received - (conn->tail - last_start(conn));
-	struct slot *slot = get_slot(conn, start);
+	struct slot *slot = conn_slot(conn, start);
 	struct cmsghdr *cmsg;
 
 	for (cmsg = CMSG_FIRSTHDR(mh); cmsg; cmsg = CMSG_NXTHDR(mh, cmsg))
@@ -174,6 +181,7 @@ static ssize_t receive(struct ob_conn *conn, int flags, bool *drained)
 		.msg_iov = &iov, .msg_iovlen = 1,
 		.msg_control = &control, .msg_controllen = sizeof(control),
 	};
+	struct ob_hdr hdr;
 	bool has_control;
 	ssize_t n;
 
@@ -188,7 +196,25 @@ static ssize_t receive(struct ob_conn *conn, int flags, bool *drained)
 	if (has_control)
 		take_control(conn, &mh);
 	*drained = !has_control && (size_t)n < room;
+	if (conn->kept && has_control)
+		kept_saw_fds(conn, (size_t)n == room,
+			     conn_header(conn, last_start(conn), &hdr) == 1);
 	return n;
+}
+
+/* One look at a socket that keeps its bytes until they are done with. */
+static int look(struct ob_conn *conn, int flags, bool *drained)
+{
+	int n = receive(conn, flags | MSG_PEEK, drained);
+	int r;
+
+	if (n == -EAGAIN)
+		*drained = true;
+	conn->kept->drained = *drained;
+	if (n <= 0 && n != -EAGAIN)
+		return n;
+	r = kept_after_look(conn);
+	return r ? r : n;
 }
 
 static int fill(struct ob_conn *conn, int flags, bool *drained)
@@ -197,12 +223,16 @@ static int fill(struct ob_conn *conn, int flags, bool *drained)
 	int r;
 
 	*drained = false;
-	r = peek(conn, conn->head, &hdr);
+	r = conn_header(conn, conn->head, &hdr);
 	if (r)
 		return r < 0 ? r : -EBUSY;
-	r = make_room(conn, hdr.size ? hdr.size : OB_HDR_SIZE);
+	r = conn->kept ? kept_before_look(conn) : 0;
+	if (!r)
+		r = make_room(conn, hdr.size ? hdr.size : OB_HDR_SIZE);
 	if (r)
 		return r;
+	if (conn->kept)
+		return look(conn, flags, drained);
 	r = receive(conn, flags, drained);
 	if (r == -EAGAIN)
 		*drained = true;
@@ -236,7 +266,7 @@ static __attribute__((noinline)) void take_slot(struct ob_conn *conn,
 
 int ob_conn_next(struct ob_conn *conn, struct ob_msg *msg)
 {
-	int r = peek(conn, conn->head, &msg->hdr);
+	int r = conn_header(conn, conn->head, &msg->hdr);
 
 	if (r <= 0)
 		return r;

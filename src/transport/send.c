@@ -16,19 +16,19 @@
 
 #include "base/fd.h"
 
-static void kept_destroy(struct kept *kept)
+static void unsent_destroy(struct unsent *msg)
 {
-	ob_fds_close(kept->fds, kept->nr_fds);
-	free(kept);
+	ob_fds_close(msg->fds, msg->nr_fds);
+	free(msg);
 }
 
-void conn_drop_kept(struct ob_conn *conn)
+void conn_drop_unsent(struct ob_conn *conn)
 {
 	while (conn->first) {
-		struct kept *kept = conn->first;
+		struct unsent *msg = conn->first;
 
-		conn->first = kept->next;
-		kept_destroy(kept);
+		conn->first = msg->next;
+		unsent_destroy(msg);
 	}
 	conn->last = &conn->first;
 }
@@ -62,7 +62,7 @@ static ssize_t transmit(int sock, const struct iovec *iov, unsigned count,
 	return n < 0 ? -errno : n;
 }
 
-static size_t total(const struct iovec *iov, unsigned count)
+size_t conn_iov_len(const struct iovec *iov, unsigned count)
 {
 	size_t len = 0;
 
@@ -71,9 +71,8 @@ static size_t total(const struct iovec *iov, unsigned count)
 	return len;
 }
 
-/* Everything behind the first `skip` bytes. */
-static void gather(uint8_t *dst, const struct iovec *iov, unsigned count,
-		   size_t skip)
+void conn_gather(uint8_t *dst, const struct iovec *iov, unsigned count,
+		 size_t skip)
 {
 	for (unsigned i = 0; i < count; i++) {
 		size_t len = iov[i].iov_len;
@@ -88,14 +87,14 @@ static void gather(uint8_t *dst, const struct iovec *iov, unsigned count,
 	}
 }
 
-static int dup_fds(struct kept *kept, const int *fds, unsigned count)
+static int dup_fds(struct unsent *msg, const int *fds, unsigned count)
 {
-	while (kept->nr_fds < count) {
-		int fd = fcntl(fds[kept->nr_fds], F_DUPFD_CLOEXEC, 0);
+	while (msg->nr_fds < count) {
+		int fd = fcntl(fds[msg->nr_fds], F_DUPFD_CLOEXEC, 0);
 
 		if (fd < 0)
 			return -errno;
-		kept->fds[kept->nr_fds++] = fd;
+		msg->fds[msg->nr_fds++] = fd;
 	}
 	return 0;
 }
@@ -103,24 +102,24 @@ static int dup_fds(struct kept *kept, const int *fds, unsigned count)
 static int keep(struct ob_conn *conn, const struct iovec *iov, unsigned count,
 		size_t sent, const int *fds, unsigned nr_fds)
 {
-	size_t len = total(iov, count) - sent;
-	struct kept *kept = malloc(sizeof(*kept) + len);
+	size_t len = conn_iov_len(iov, count) - sent;
+	struct unsent *msg = malloc(sizeof(*msg) + len);
 	int r;
 
-	if (!kept)
+	if (!msg)
 		return -ENOMEM;
-	kept->next = NULL;
-	kept->len = len;
-	kept->sent = 0;
-	kept->nr_fds = 0;
-	gather(kept->data, iov, count, sent);
-	r = dup_fds(kept, fds, sent ? 0 : nr_fds);
+	msg->next = NULL;
+	msg->len = len;
+	msg->sent = 0;
+	msg->nr_fds = 0;
+	conn_gather(msg->data, iov, count, sent);
+	r = dup_fds(msg, fds, sent ? 0 : nr_fds);
 	if (r) {
-		kept_destroy(kept);
+		unsent_destroy(msg);
 		return r;
 	}
-	*conn->last = kept;
-	conn->last = &kept->next;
+	*conn->last = msg;
+	conn->last = &msg->next;
 	return 0;
 }
 
@@ -129,7 +128,7 @@ int ob_conn_send(struct ob_conn *conn, const struct iovec *iov, unsigned count,
 {
 	ssize_t n;
 
-	if (nr_fds > OB_MAX_MSG_FDS)
+	if (conn->kept || nr_fds > OB_MAX_MSG_FDS)
 		return -EINVAL;
 	if (conn->first)
 		return keep(conn, iov, count, 0, fds, nr_fds);
@@ -138,7 +137,7 @@ int ob_conn_send(struct ob_conn *conn, const struct iovec *iov, unsigned count,
 		n = 0;
 	if (n < 0)
 		return n;
-	if ((size_t)n == total(iov, count))
+	if ((size_t)n == conn_iov_len(iov, count))
 		return 0;
 	return keep(conn, iov, count, n, fds, nr_fds);
 }
@@ -151,41 +150,43 @@ void ob_conn_want_room(struct ob_conn *conn, size_t len)
 }
 
 /* 0: all of it has left. */
-static int continue_kept(struct ob_conn *conn, struct kept *kept)
+static int continue_unsent(struct ob_conn *conn, struct unsent *msg)
 {
-	while (kept->sent < kept->len) {
+	while (msg->sent < msg->len) {
 		struct iovec iov = {
-			kept->data + kept->sent, kept->len - kept->sent
+			msg->data + msg->sent, msg->len - msg->sent
 		};
-		ssize_t n = transmit(conn->fd, &iov, 1, kept->fds,
-				     kept->nr_fds);
+		ssize_t n = transmit(conn->fd, &iov, 1, msg->fds,
+				     msg->nr_fds);
 
 		if (n < 0)
 			return n;
-		kept->sent += n;
-		ob_fds_close(kept->fds, kept->nr_fds);
-		kept->nr_fds = 0;
+		msg->sent += n;
+		ob_fds_close(msg->fds, msg->nr_fds);
+		msg->nr_fds = 0;
 	}
 	return 0;
 }
 
 int ob_conn_flush(struct ob_conn *conn)
 {
+	if (conn->kept)
+		return kept_flush(conn);
 	while (conn->first) {
-		struct kept *kept = conn->first;
-		int r = continue_kept(conn, kept);
+		struct unsent *msg = conn->first;
+		int r = continue_unsent(conn, msg);
 
 		if (r)
 			return r;
-		conn->first = kept->next;
+		conn->first = msg->next;
 		if (!conn->first)
 			conn->last = &conn->first;
-		kept_destroy(kept);
+		unsent_destroy(msg);
 	}
 	return 0;
 }
 
 bool ob_conn_pending(const struct ob_conn *conn)
 {
-	return conn->first;
+	return conn->kept ? conn->kept->stuck : !!conn->first;
 }

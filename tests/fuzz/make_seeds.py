@@ -10,6 +10,7 @@ and capabilities, not their contents.  model_load begins with the streams of
 tests/golden.
 """
 
+import gzip
 import json
 import os
 import pathlib
@@ -163,6 +164,32 @@ def model_loads():
                 part, 0, value, *way) + patch_slot(32, 1, nvme_entry(2))
 
 
+PAGES, EVENTS, PAGE = 8, 16, 4096
+
+
+def old_states():
+    """Memory that releases left behind, changes to a device's, and events."""
+    golden = pathlib.Path(__file__).resolve().parents[1] / "golden"
+    for path in sorted(golden.glob("*/*.memory.gz")):
+        image = gzip.decompress(path.read_bytes())
+        name = path.name.split(".")[0]
+        device = path.with_name(name + ".device").read_text().strip()
+        pages = b"".join(
+            struct.pack("<H", at // PAGE) + image[at:at + PAGE]
+            for at in range(0, len(image), PAGE) if any(image[at:at + PAGE]))
+        head = struct.pack("<BH", MODELS.index(device) | PAGES, len(image) // PAGE)
+        yield f"{path.parent.name}-{name}", head + pages
+    for which in range(len(MODELS)):
+        for section in range(8):
+            yield f"change-{which}-{section}", bytes([which]) + struct.pack(
+                "<BBHIQ", section, 4, 0, 16, 3)
+    for count in (1, 40):
+        entries = b"".join(struct.pack("<QQIHHIIQ", number, number, 1, 4, 9, number, 0, 0)
+                           for number in range(count))
+        yield f"events-{count}", bytes([EVENTS]) + struct.pack(
+            "<8sIIQ", b"OUTREC1", count, 40, count) + entries
+
+
 def nvme_entry(opcode):
     return struct.pack("<BBHIQQQQ6I", opcode, 0, 9, 1, 0, 0, 0x10000, 0, 0, 0, 7, 0, 0, 0)
 
@@ -194,6 +221,7 @@ def main():
     write_seeds(os.path.join(top, "stream_load"), state_seeds.stream_seeds())
     write_seeds(os.path.join(top, "schema"), state_seeds.schema_seeds())
     write_seeds(os.path.join(top, "model_load"), model_loads())
+    write_seeds(os.path.join(top, "old_state"), old_states())
 
 
 if __name__ == "__main__":

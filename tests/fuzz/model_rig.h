@@ -48,7 +48,7 @@ struct rig {
 	unsigned nr_contents;
 };
 
-static void map_memory(struct rig *rig)
+static inline void map_memory(struct rig *rig)
 {
 	int fd = memfd_create("guest", MFD_CLOEXEC);
 	struct ob_dma_map map = {
@@ -65,7 +65,7 @@ static void map_memory(struct rig *rig)
 }
 
 /* Content is named, so that it may be left out: it is zeros then. */
-static bool take_nothing(void *arg, uint64_t max, struct ob_content_run *run)
+static inline bool take_nothing(void *arg, uint64_t max, struct ob_content_run *run)
 {
 	(void)arg;
 	(void)max;
@@ -73,13 +73,13 @@ static bool take_nothing(void *arg, uint64_t max, struct ob_content_run *run)
 	return false;
 }
 
-static void nothing_left(void *arg, uint64_t *initial, uint64_t *dirty)
+static inline void nothing_left(void *arg, uint64_t *initial, uint64_t *dirty)
 {
 	(void)arg;
 	*initial = *dirty = 0;
 }
 
-static void add_content(struct rig *rig, uint32_t kind, uint32_t index,
+static inline void add_content(struct rig *rig, uint32_t kind, uint32_t index,
 			uint64_t size)
 {
 	rig->contents[rig->nr_contents++] = (struct ob_content_source){
@@ -88,7 +88,7 @@ static void add_content(struct rig *rig, uint32_t kind, uint32_t index,
 	};
 }
 
-static void find_state(struct rig *rig)
+static inline void find_state(struct rig *rig)
 {
 	struct ob_device *dev = rig->dev;
 	void *const bases[] = { dev->core, dev->plain, dev->hot };
@@ -110,7 +110,7 @@ static void find_state(struct rig *rig)
 				    dev->pci.bars[i].size);
 }
 
-static void create(struct rig *rig, const char *words)
+static inline void create(struct rig *rig, const char *words)
 {
 	const struct ob_option *tables[3] = { ob_device_common_options };
 	const struct ob_device_class *cls;
@@ -132,7 +132,7 @@ static void create(struct rig *rig, const char *words)
 	find_state(rig);
 }
 
-static struct rig *rig_get(unsigned which)
+static inline struct rig *rig_get(unsigned which)
 {
 	static struct rig rigs[NR_MODELS];
 	struct rig *rig = &rigs[which % NR_MODELS];
@@ -142,14 +142,14 @@ static struct rig *rig_get(unsigned which)
 	return rig;
 }
 
-static void turn(struct rig *rig)
+static inline void turn(struct rig *rig)
 {
 	if (rig->dev->poll_on && !rig->dev->mig.halted)
 		rig->dev->cls->poll(rig->dev);
 	REQUIRE(ob_loop_turn(rig->loop, false) == 0);
 }
 
-static bool is_idle(const struct rig *rig)
+static inline bool is_idle(const struct rig *rig)
 {
 	const struct ob_device *dev = rig->dev;
 
@@ -158,7 +158,7 @@ static bool is_idle(const struct rig *rig)
 }
 
 /* What a drive has thrown away is with the kernel, for as long as it likes. */
-static void settle(struct rig *rig)
+static inline void settle(struct rig *rig)
 {
 	for (unsigned i = 0; !is_idle(rig); i++) {
 		REQUIRE(i < MAX_TURNS);
@@ -168,7 +168,7 @@ static void settle(struct rig *rig)
 		REQUIRE(ob_loop_turn(rig->loop, true) == 0);
 }
 
-static void stand_still(struct rig *rig)
+static inline void stand_still(struct rig *rig)
 {
 	struct ob_device *dev = rig->dev;
 	struct ob_mig *mig = &dev->mig;
@@ -187,19 +187,19 @@ static void stand_still(struct rig *rig)
 }
 
 /* To RUNNING, as every end of a session and of a standstill. */
-static void go_on(struct rig *rig)
+static inline void go_on(struct rig *rig)
 {
 	ob_mig_reset(rig->dev);
 }
 
-static void reset(struct rig *rig)
+static inline void reset(struct rig *rig)
 {
 	ob_device_reset(rig->dev, OB_RESET_DEVICE);
 	settle(rig);
 	memset(rig->mem, 0, MEM_SIZE);
 }
 
-static void write_bar(struct rig *rig, uint64_t offset, uint64_t value,
+static inline void write_bar(struct rig *rig, uint64_t offset, uint64_t value,
 		      uint32_t size)
 {
 	const struct ob_region_access access = { offset, 0, size };
@@ -208,7 +208,7 @@ static void write_bar(struct rig *rig, uint64_t offset, uint64_t value,
 		ob_region_write(rig->dev, &access, &value);
 }
 
-static void read_bar(struct rig *rig, uint64_t offset, uint32_t size)
+static inline void read_bar(struct rig *rig, uint64_t offset, uint32_t size)
 {
 	const struct ob_region_access access = { offset, 0, size };
 	uint64_t value;
@@ -217,7 +217,7 @@ static void read_bar(struct rig *rig, uint64_t offset, uint32_t size)
 		ob_region_read(rig->dev, &access, &value);
 }
 
-static void write_config(struct rig *rig, uint64_t offset, uint32_t value,
+static inline void write_config(struct rig *rig, uint64_t offset, uint32_t value,
 			 uint32_t size)
 {
 	const struct ob_region_access access = { offset, OB_CONFIG, size };
@@ -227,7 +227,7 @@ static void write_config(struct rig *rig, uint64_t offset, uint32_t value,
 }
 
 /* Its state, or what is given instead of it, as a stream. */
-static size_t save(struct rig *rig, void *const *bases, uint8_t *out)
+static inline size_t save(struct rig *rig, void *const *bases, uint8_t *out)
 {
 	struct ob_part parts[OB_PARTS_MAX];
 	const struct ob_save_plan plan = {
@@ -256,7 +256,7 @@ static size_t save(struct rig *rig, void *const *bases, uint8_t *out)
 }
 
 /* What arrives in MIG_DATA_WRITE, then RESUMING -> STOP. */
-static int load(struct rig *rig, const uint8_t *bytes, size_t len, size_t step,
+static inline int load(struct rig *rig, const uint8_t *bytes, size_t len, size_t step,
 		struct ob_err *err)
 {
 	static struct ob_session session;
@@ -283,14 +283,14 @@ static int load(struct rig *rig, const uint8_t *bytes, size_t len, size_t step,
 	return r;
 }
 
-static void remember(struct rig *rig)
+static inline void remember(struct rig *rig)
 {
 	for (unsigned i = 0; i < rig->nr_parts; i++)
 		memcpy(rig->copies[i], rig->parts[i].base,
 		       rig->parts[i].table->size);
 }
 
-static bool is_unchanged(const struct rig *rig)
+static inline bool is_unchanged(const struct rig *rig)
 {
 	for (unsigned i = 0; i < rig->nr_parts; i++)
 		if (memcmp(rig->copies[i], rig->parts[i].base,
@@ -300,7 +300,7 @@ static bool is_unchanged(const struct rig *rig)
 }
 
 /* Everything that the code relies on. */
-static void require_sound(struct rig *rig)
+static inline void require_sound(struct rig *rig)
 {
 	struct ob_device *dev = rig->dev;
 	struct ob_err err = { "" };

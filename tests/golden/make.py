@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""Streams as this release writes them, for all later ones to read.
+"""Streams and memory as this release writes them, for all later ones to read.
 
-    tests/golden/make.py [--outboard PATH] [FOLDER]
+    tests/golden/make.py [--outboard PATH] [--memory] [FOLDER]
 
 makes FOLDER (tests/golden/RELEASE) with, for each state:
 
@@ -10,6 +10,11 @@ makes FOLDER (tests/golden/RELEASE) with, for each state:
     NAME.qemu.gz  the same in QEMU's form, which has no defaults and many zeros
     NAME.json     what `outboard state show --json` says of both, see golden.py
     NAME.device   the --device line, without its socket, that loads both
+    NAME.memory.gz    the state memory of the device, as it would be after its
+                      process died there: what was under way still is
+    NAME.memory.json  what is shown of that
+
+With --memory only the last two and NAME.device.
 
 Once released, a folder is never changed: a release that writes something else
 adds a folder of its own, and tests/golden/test_golden.py reads all of them.
@@ -36,6 +41,7 @@ sys.path.insert(0, str(HERE.parent / "conform"))
 
 import edu          # noqa: E402
 import golden       # noqa: E402
+import memory       # noqa: E402
 import nvme         # noqa: E402
 import vfu          # noqa: E402
 
@@ -232,6 +238,7 @@ STATES = {
 
 
 def saved(outboard, device, deed):
+    """Its memory after the deed, and then its stream."""
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "s")
         model, *rest = device.split(",", 1)
@@ -242,26 +249,50 @@ def saved(outboard, device, deed):
             with vfu.Client(path) as client:
                 client.negotiate()
                 deed(client)
+                image = memory.copy(server.pid)
                 client.set_state(vfu.STOP)
-                return client.saved()
+                return image, client.saved()
         finally:
             server.terminate()
             server.wait(vfu.PATIENCE)
 
 
-def make(outboard, folder, name):
+def shown(outboard, path):
+    made = subprocess.run([outboard, "state", "show", "--json", path], check=True,
+                          capture_output=True)
+    return golden.fold(json.loads(made.stdout))
+
+
+def packed(path):
+    """Under its name with .gz only."""
+    path.with_name(path.name + ".gz").write_bytes(gzip.compress(path.read_bytes(), 9, mtime=0))
+    path.unlink()
+
+
+def keep_memory(outboard, base, image):
+    path = base.with_suffix(".memory")
+    path.write_bytes(image)
+    golden.write(base.with_suffix(".memory.json"), shown(outboard, path))
+    packed(path)
+
+
+def keep_stream(outboard, base, data):
+    stream, form = base.with_suffix(".stream"), base.with_suffix(".qemu")
+    stream.write_bytes(data)
+    subprocess.run([outboard, "state", "convert", "--to", "qemu", stream, form], check=True)
+    golden.write(base.with_suffix(".json"), shown(outboard, stream))
+    packed(form)
+
+
+def make(outboard, folder, name, memory_only):
     deed, device, target = STATES[name]
     base = folder / name
-    stream, form = base.with_suffix(".stream"), base.with_suffix(".qemu")
-    stream.write_bytes(saved(outboard, device, deed))
-    subprocess.run([outboard, "state", "convert", "--to", "qemu", stream, form], check=True)
-    shown = subprocess.run([outboard, "state", "show", "--json", stream], check=True,
-                           capture_output=True).stdout
-    golden.write(base.with_suffix(".json"), golden.fold(json.loads(shown)))
-    base.with_suffix(".qemu.gz").write_bytes(gzip.compress(form.read_bytes(), 9, mtime=0))
-    form.unlink()
+    image, stream = saved(outboard, device, deed)
+    keep_memory(outboard, base, image)
+    if not memory_only:
+        keep_stream(outboard, base, stream)
     base.with_suffix(".device").write_text((target or device) + "\n")
-    print(f"{name:<16} {stream.stat().st_size:7}")
+    print(f"{name:<16} {len(stream):7}")
 
 
 def release(outboard):
@@ -272,12 +303,13 @@ def release(outboard):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--outboard", default=str(HERE.parents[1] / "build" / "outboard"))
+    parser.add_argument("--memory", action="store_true")
     parser.add_argument("folder", nargs="?", type=pathlib.Path)
     args = parser.parse_args()
     folder = args.folder or HERE / release(args.outboard)
     folder.mkdir()
     for name in STATES:
-        make(args.outboard, folder, name)
+        make(args.outboard, folder, name, args.memory)
 
 
 if __name__ == "__main__":

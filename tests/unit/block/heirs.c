@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/ring.h"
 #include "heirs.h"
 
 #define PREFIX "disk0/drive/0/"
@@ -128,6 +129,7 @@ void heirs_start(struct heirs *heirs, struct rig *rig, const char *spec)
 	heirs->spec = spec;
 	heirs->engine = ob_loop_is_uring(rig->loop) ? OB_LOOP_URING
 						    : OB_LOOP_POOL;
+	heirs->loop = rig->loop;
 	for (int i = 0; i < HEIRS_NAMES; i++)
 		heirs->kept[i].fd = -1;
 	ob_loop_set_keep(rig->loop, &heirs->ops);
@@ -168,15 +170,24 @@ void heirs_die(void)
 	_exit(4);
 }
 
-static void live(struct heirs *heirs,
-		 void (*work)(struct heirs *, struct rig *, void *), void *arg)
+static int create_loop(struct heirs *heirs, struct ob_rings *rings,
+		       struct ob_loop **out)
 {
 	struct ob_loop_params params = { .engine = heirs->engine };
+	struct ob_err err = { 0 };
+
+	return rings->loop < 0 ? ob_loop_create(&params, out, &err)
+			       : ob_loop_create_on(&params, rings, out, &err);
+}
+
+static void live(struct heirs *heirs, struct ob_rings *rings,
+		 void (*work)(struct heirs *, struct rig *, void *), void *arg)
+{
 	struct rig rig = { 0 };
 	struct ob_err err = { 0 };
 
 	alarm(60);
-	if (ob_loop_create(&params, &rig.loop, &err))
+	if (create_loop(heirs, rings, &rig.loop))
 		_exit(1);
 	ob_loop_set_keep(rig.loop, &heirs->ops);
 	if (heirs_open(heirs, &rig, &err)) {
@@ -187,14 +198,38 @@ static void live(struct heirs *heirs,
 	heirs_die();
 }
 
+static void count_over(void *arg)
+{
+	++*(unsigned *)arg;
+}
+
+static void wait_for(struct heirs *heirs, struct ob_rings *rings)
+{
+	struct ob_old_rings *old = NULL;
+	struct ob_err err = { 0 };
+	unsigned over = 0;
+
+	if (ob_old_rings_open(heirs->loop, rings, count_over, &over, &old,
+			      &err))
+		fail_msg("%s", err.msg);
+	while (!over)
+		assert_in_range(ob_loop_turn(heirs->loop, true), 0, INT32_MAX);
+	assert_int_equal(ob_old_rings_left(old), 0);
+	ob_old_rings_close(old);
+	ob_rings_close(rings);
+}
+
 void heirs_live(struct heirs *heirs, void (*work)(struct heirs *heirs,
 						  struct rig *rig, void *arg),
 		void *arg)
 {
+	struct ob_rings rings = { -1, -1, -1, 0 };
 	int pair[2], status;
 	pid_t pid;
 
 	heirs->nr_lives++;
+	if (heirs->engine == OB_LOOP_URING)
+		assert_int_equal(ob_rings_create(heirs->nr_lives, &rings), 0);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0,
 				    pair), 0);
 	pid = fork();
@@ -202,7 +237,7 @@ void heirs_live(struct heirs *heirs, void (*work)(struct heirs *heirs,
 	if (!pid) {
 		close(pair[0]);
 		heirs->sock = pair[1];
-		live(heirs, work, arg);
+		live(heirs, &rings, work, arg);
 	}
 	close(pair[1]);
 	assert_int_equal(waitpid(pid, &status, 0), pid);
@@ -213,6 +248,8 @@ void heirs_live(struct heirs *heirs, void (*work)(struct heirs *heirs,
 	while (collect_one(heirs))
 		;
 	ob_fd_close(&heirs->sock);
+	if (rings.loop >= 0)
+		wait_for(heirs, &rings);
 }
 
 void *heirs_shared(size_t size)

@@ -3,7 +3,8 @@
  * A keeper for tests: a table of names in the process that has no lives, and
  * workers that are forked from it, inherit the table, and are killed.  What a
  * worker keeps or drops reaches the table through a socket, also after its
- * death.
+ * death.  Its rings are the table's, too, so that what it had in flight can be
+ * waited for.
  */
 #ifndef TEST_BLOCK_HEIRS_H
 #define TEST_BLOCK_HEIRS_H
@@ -21,6 +22,7 @@ struct heirs {
 	} kept[HEIRS_NAMES];
 	int sock;		/* a worker's end, or the table's */
 	enum ob_loop_engine engine;
+	struct ob_loop *loop;	/* that waits for the rings of the dead */
 	const char *spec;
 	unsigned flags;
 	unsigned nr_lives;
@@ -37,8 +39,8 @@ void heirs_must_open(struct heirs *heirs, struct rig *rig);
 
 /*
  * One life: a process with a loop of its own opens the drive and calls work,
- * which ends with SIGKILL in any case.  Returns when it is dead and all that
- * it kept is in the table.
+ * which ends with SIGKILL in any case.  Returns when it is dead, all that it
+ * kept is in the table, and nothing of it is in flight.
  */
 void heirs_live(struct heirs *heirs, void (*work)(struct heirs *heirs,
 						  struct rig *rig, void *arg),

@@ -4,8 +4,10 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <setjmp.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include <cmocka.h>
 
@@ -33,12 +35,36 @@ void *ob_dev_runtime(struct ob_device *dev)
 
 void ob_dev_enter(struct ob_device *dev)
 {
-	(void)dev;
+	dev->depth++;
 }
 
 void ob_dev_leave(struct ob_device *dev)
 {
-	(void)dev;
+	assert_true(dev->depth);
+	if (--dev->depth == 0)
+		ob_dev_commit(dev);
+}
+
+/* The barriers are for the compiler: a process that dies loses no store. */
+void ob_dev_protect(struct ob_device *dev, const void *hot, size_t len)
+{
+	struct fake_lasting *lasting = dev->lasting;
+
+	assert_true(dev->depth);
+	assert_true(!hot && !len);
+	if (lasting->armed)
+		return;
+	lasting->saved = lasting->now;
+	atomic_signal_fence(memory_order_seq_cst);
+	lasting->armed = true;
+	atomic_signal_fence(memory_order_seq_cst);
+}
+
+void ob_dev_commit(struct ob_device *dev)
+{
+	atomic_signal_fence(memory_order_seq_cst);
+	dev->lasting->armed = false;
+	atomic_signal_fence(memory_order_seq_cst);
 }
 
 struct ob_loop *ob_dev_loop(struct ob_device *dev)
@@ -72,7 +98,7 @@ void ob_irq_raise(struct ob_device *dev, unsigned vector)
 
 void ob_irq_level(struct ob_device *dev, bool asserted)
 {
-	dev->level = asserted;
+	dev->level = dev->lasting->now.level = asserted;
 }
 
 void ob_dev_log(struct ob_device *dev, enum ob_level level,
@@ -137,7 +163,9 @@ void fake_dma_end(struct ob_device *dev, int rc)
 	if (!rc)	/* the client does it whether we stand still or not */
 		rc = dma_copy(dev, &dev->dma_seg, dev->dma_buf,
 			      dev->dma_write);
+	ob_dev_enter(dev);
 	op->done(op, rc);
+	ob_dev_leave(dev);
 }
 
 static void build(struct ob_device *dev)
@@ -171,8 +199,13 @@ struct ob_device *fake_create(const struct ob_device_class *cls,
 			   &dev->loop, &err) ||
 	    ob_options_parse(text, tables, &dev->opts, &err))
 		fail_msg("%s", err.msg);
-	dev->state = calloc(1, cls->state->size);
-	assert_non_null(dev->state);
+	assert_in_range(cls->state->size, 1, FAKE_STATE_SIZE);
+	dev->lasting = mmap(NULL, sizeof(*dev->lasting), PROT_READ | PROT_WRITE,
+			    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	assert_true(dev->lasting != MAP_FAILED);
+	dev->state = dev->lasting->now.state;
+	dev->guest = dev->lasting->guest;
+	dev->raised = dev->lasting->raised;
 	build(dev);
 	cls->reset(dev, OB_RESET_INIT);
 	fake_run(dev);
@@ -192,12 +225,14 @@ void fake_run(struct ob_device *dev)
 {
 	uint32_t owed = dev->owed_irqs;
 
+	ob_dev_enter(dev);
 	dev->still = false;
 	dev->owed_irqs = 0;
 	for (unsigned i = 0; i < 32; i++)
 		dev->raised[i] += owed >> i & 1;
 	if (dev->cls->run)
 		dev->cls->run(dev);
+	ob_dev_leave(dev);
 }
 
 int fake_load(struct ob_device *to, const struct ob_device *from,
@@ -222,7 +257,7 @@ void fake_destroy(struct ob_device *dev)
 	unbuild(dev);
 	ob_options_destroy(dev->opts);
 	ob_loop_destroy(dev->loop);
-	free(dev->state);
+	munmap(dev->lasting, sizeof(*dev->lasting));
 	free(dev);
 }
 
@@ -234,6 +269,63 @@ void fake_rebuild(struct ob_device *dev)
 	fake_run(dev);
 }
 
+void fake_revive(struct ob_device *dev, const struct fake_lasting *left)
+{
+	const struct fake_protected *was = left->armed ? &left->saved
+						       : &left->now;
+	struct ob_err err = { 0 };
+
+	unbuild(dev);
+	dev->dma_op = NULL;
+	dev->depth = 0;
+	dev->still = true;
+	dev->owed_irqs = 0;
+	build(dev);
+	dev->cls->reset(dev, OB_RESET_INIT);
+	if (dev->cls->check &&
+	    dev->cls->check(dev, was->state, NULL, &err))
+		fail_msg("check: %s", err.msg);
+	memcpy(dev->guest, left->guest, FAKE_GUEST_SIZE);
+	memcpy(dev->raised, left->raised, sizeof(left->raised));
+	dev->lasting->now = *was;
+	dev->level = was->level;
+	dev->lasting->armed = false;
+	if (dev->cls->loaded)
+		dev->cls->loaded(dev);
+	fake_run(dev);
+}
+
+/* A client's access is protected as a whole, unless the class says it is hot. */
+static void access_begin(struct ob_device *dev, uint64_t offset, bool write)
+{
+	ob_dev_enter(dev);
+	if (!dev->cls->is_hot ||
+	    !dev->cls->is_hot(dev, OB_BAR0, offset, write))
+		ob_dev_protect(dev, NULL, 0);
+}
+
+static void access_end(struct ob_device *dev)
+{
+	dev->lasting->now.accesses++;
+	ob_dev_leave(dev);
+}
+
+static void fake_read(struct ob_device *dev, uint64_t offset, void *buf,
+		      size_t len)
+{
+	access_begin(dev, offset, false);
+	dev->cls->region_read(dev, OB_BAR0, offset, buf, len);
+	access_end(dev);
+}
+
+static void fake_write(struct ob_device *dev, uint64_t offset, const void *buf,
+		       size_t len)
+{
+	access_begin(dev, offset, true);
+	dev->cls->region_write(dev, OB_BAR0, offset, buf, len);
+	access_end(dev);
+}
+
 void fake_turn(struct ob_device *dev)
 {
 	assert_in_range(ob_loop_turn(dev->loop, false), 0, INT32_MAX);
@@ -243,7 +335,7 @@ uint32_t fake_read32(struct ob_device *dev, uint64_t offset)
 {
 	uint32_t v = 0;
 
-	dev->cls->region_read(dev, OB_BAR0, offset, &v, sizeof(v));
+	fake_read(dev, offset, &v, sizeof(v));
 	return v;
 }
 
@@ -251,16 +343,16 @@ uint64_t fake_read64(struct ob_device *dev, uint64_t offset)
 {
 	uint64_t v = 0;
 
-	dev->cls->region_read(dev, OB_BAR0, offset, &v, sizeof(v));
+	fake_read(dev, offset, &v, sizeof(v));
 	return v;
 }
 
 void fake_write32(struct ob_device *dev, uint64_t offset, uint32_t value)
 {
-	dev->cls->region_write(dev, OB_BAR0, offset, &value, sizeof(value));
+	fake_write(dev, offset, &value, sizeof(value));
 }
 
 void fake_write64(struct ob_device *dev, uint64_t offset, uint64_t value)
 {
-	dev->cls->region_write(dev, OB_BAR0, offset, &value, sizeof(value));
+	fake_write(dev, offset, &value, sizeof(value));
 }

@@ -12,14 +12,37 @@
 #define FAKE_GUEST	0x10000ull	/* guest memory, from here */
 #define FAKE_GUEST_SIZE	0x10000u
 
+#define FAKE_STATE_SIZE 8192u
+
+/*
+ * What outlives the process: shared memory.  `now` is what a step may have
+ * protected, the device's state and what the library keeps beside it; `saved`
+ * is how it was, and counts while `armed` says so.
+ */
+struct fake_protected {
+	uint8_t state[FAKE_STATE_SIZE];
+	unsigned accesses;	/* of the client, that have had their effect */
+	bool level;
+};
+
+struct fake_lasting {
+	bool armed;
+	struct fake_protected now;
+	uint8_t guest[FAKE_GUEST_SIZE];
+	unsigned raised[32];		/* messages per vector, that left */
+	struct fake_protected saved;
+};
+
 struct ob_device {
 	const struct ob_device_class *cls;
 	struct ob_loop *loop;
 	struct ob_options *opts;
 	struct ob_pci pci;
+	struct fake_lasting *lasting;
 	void *state, *runtime;
+	unsigned depth;			/* of steps */
 
-	uint8_t guest[FAKE_GUEST_SIZE];
+	uint8_t *guest;
 	bool dma_later;			/* transfers wait for fake_dma_end */
 	struct ob_dma_op *dma_op;
 	struct ob_seg dma_seg;
@@ -31,7 +54,7 @@ struct ob_device {
 	unsigned stopped;		/* calls of ob_dev_stopped */
 	uint32_t owed_irqs;
 
-	unsigned raised[32];		/* messages per vector */
+	unsigned *raised;		/* messages per vector */
 	bool level;
 	unsigned logged;
 };
@@ -42,6 +65,11 @@ struct ob_device *fake_create(const struct ob_device_class *cls,
 void fake_destroy(struct ob_device *dev);
 /* A new life of the process: the state stays, the runtime is built anew. */
 void fake_rebuild(struct ob_device *dev);
+/*
+ * Another process goes on with what one that was killed left: what a step had
+ * protected is put back, and the device built, checked and run.
+ */
+void fake_revive(struct ob_device *dev, const struct fake_lasting *left);
 /* As the library does it: stop, halt; and run. */
 void fake_stop(struct ob_device *dev);
 void fake_run(struct ob_device *dev);

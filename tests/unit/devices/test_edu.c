@@ -288,7 +288,7 @@ static struct ob_device *loaded(void)
 	fake_stop(to);
 	if (fake_load(to, dev, &err))
 		fail_msg("%s", err.msg);
-	memcpy(to->guest, dev->guest, sizeof(to->guest));
+	memcpy(to->guest, dev->guest, FAKE_GUEST_SIZE);
 	return to;
 }
 

@@ -181,6 +181,26 @@ static void arrays_become_longer_and_shorter(void **arg)
 		       "part.a[6]: there are only 4 here");
 }
 
+static void rows_of_bytes_too(void **arg)
+{
+	const struct ob_table *longer = TABLE(16, ROW(1, BYTES, "a", 0, 1, 16));
+	const struct ob_table *shorter = TABLE(8, ROW(1, BYTES, "a", 0, 1, 8));
+	uint8_t sixteen[16] = "12\0\0\0\0\0008", to[16];
+
+	(void)arg;
+	expect_moved(longer, sixteen, shorter, to);
+	assert_memory_equal(to, sixteen, 8);
+	expect_moved(shorter, sixteen, longer, to);
+	assert_memory_equal(to, sixteen, 16);
+	sixteen[8] = 9;
+	expect_refused(longer, sixteen, shorter, -EINVAL,
+		       "part.a[8]: there are only 8 here");
+	sixteen[8] = 0;
+	sixteen[15] = 9;
+	expect_refused(longer, sixteen, shorter, -EINVAL,
+		       "part.a[15]: there are only 8 here");
+}
+
 static void arrays_of_structures_too(void **arg)
 {
 	const struct ob_table *four =
@@ -286,6 +306,7 @@ int main(void)
 		cmocka_unit_test(a_smaller_maximum_is_kept),
 		cmocka_unit_test(the_message_leads_to_the_element),
 		cmocka_unit_test(arrays_become_longer_and_shorter),
+		cmocka_unit_test(rows_of_bytes_too),
 		cmocka_unit_test(arrays_of_structures_too),
 		cmocka_unit_test(the_writers_default_counts),
 		cmocka_unit_test(kinds_do_not_mix),

@@ -371,6 +371,10 @@ static void says_what_does_not_fit(void **arg)
 	hdr->sections[OB_SECTION_CORE].size = 0;
 	refuses(mem.fd, -EINVAL, "section core: 0 bytes, its table says 16");
 	*hdr = good;
+	hdr->sections[OB_SECTION_DMA].offset = UINT64_MAX & ~4095ull;
+	refuses(mem.fd, -EINVAL, "section dma: 0 bytes at 0xfffffffffffff000"
+		" leave the file of 221184");
+	*hdr = good;
 	hdr->sections[OB_SECTION_UNDO].size = 8;
 	refuses(mem.fd, -EINVAL, "section undo: 8 bytes, not 196872");
 	*hdr = good;

@@ -6,6 +6,7 @@
  */
 #include "sample.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -156,8 +157,7 @@ static void much_can_be_undone(void **arg)
 		ob_undo_add(&mem, (uint8_t *)live + i * 31, 50);
 		memset((uint8_t *)live + i * 31, (int)i, 50);
 	}
-	old = ob_old_state_open(mem.fd, &old, NULL) ? NULL : old;
-	assert_non_null(old);
+	assert_int_equal(ob_old_state_open(mem.fd, &old, NULL), 0);
 	assert_int_equal(ob_old_state_header(old)->step, 1);
 	assert_int_equal(ob_old_state_header(old)->step_kind, OB_STEP_ADMIN);
 	assert_int_equal(ob_old_state_read(old, OB_SECTION_HOT, &sample_hot_table,
@@ -168,11 +168,42 @@ static void much_can_be_undone(void **arg)
 	ob_state_destroy(&mem);
 }
 
+struct huge {
+	uint8_t bytes[OB_UNDO_BYTES];
+};
+
+/* A device whose messages could not be undone is none. */
+static void what_cannot_be_undone_is_refused(void **arg)
+{
+	static const struct ob_field rows[] = {
+		OB_BYTES(1, struct huge, bytes, "0.1"), OB_END
+	};
+	static const struct ob_table huge = { "huge", sizeof(struct huge), rows };
+	const struct ob_table *some[OB_NR_TABLES] = {
+		[OB_SECTION_PLAIN] = &huge, [OB_SECTION_HOT] = &huge,
+	};
+	struct ob_err err = { "" };
+	struct ob_state_mem mem;
+
+	(void)arg;
+	assert_int_equal(ob_state_create(&mem, "huge", some, &err), 0);
+	ob_step_begin(&mem, OB_STEP_MESSAGE);
+	ob_undo_add(&mem, ob_state_section(&mem, OB_SECTION_PLAIN), sizeof(struct huge));
+	ob_step_end(&mem);
+	ob_state_destroy(&mem);
+	some[OB_SECTION_CORE] = &two_table;
+	assert_int_equal(ob_state_create(&mem, "huge", some, &err), -E2BIG);
+	assert_string_equal(err.msg, "the plain state is too large: with the library's it"
+			    " has 196672 bytes, and a step can undo 196608");
+	ob_state_destroy(&mem);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(all_or_nothing_at_every_instruction),
 		cmocka_unit_test(much_can_be_undone),
+		cmocka_unit_test(what_cannot_be_undone_is_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -16,6 +16,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <outboard/keep.h>
+
 #include "base/fd.h"
 #include "base/log.h"
 #include "daemon/control_priv.h"
@@ -254,6 +256,22 @@ static int make_socket(const char *path, int *out, struct ob_err *err)
 	return 0;
 }
 
+/* That of a predecessor, or a new one, which a successor will find. */
+static int get_socket(struct ob_control *control, struct ob_err *err)
+{
+	int r = ob_keep_get(control->loop, OB_CONTROL_NAME);
+
+	if (r >= 0) {
+		control->listener.fd = r;
+		return 0;
+	}
+	r = make_socket(control->path, &control->listener.fd, err);
+	if (r)
+		return r;
+	r = ob_keep_put(control->loop, OB_CONTROL_NAME, control->listener.fd);
+	return r ? ob_fail(err, -r, "control: %s", strerror(-r)) : 0;
+}
+
 /* By ourselves, unless the keeper does. */
 static int start(struct ob_control *control, struct ob_err *err)
 {
@@ -285,7 +303,7 @@ int ob_control_create(struct ob_loop *loop, const char *path,
 	control->path = strdup(path);
 	if (!control->path)
 		return ob_fail(err, ENOMEM, "out of memory");
-	r = make_socket(path, &control->listener.fd, err);
+	r = get_socket(control, err);
 	return r ? r : start(control, err);
 }
 

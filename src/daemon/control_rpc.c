@@ -8,7 +8,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
+#include <linux/limits.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -71,10 +71,10 @@ static json_t *describe_devices(const struct ob_control *control)
 static const char *upgrade_word(int state)
 {
 	static const char *const words[] = {
-		"none", "under way", "done", "refused",
+		"none", "under way", "done", "refused", "rehearsed",
 	};
 
-	return state >= 0 && state < 4 ? words[state] : "unknown";
+	return state >= 0 && state < 5 ? words[state] : "unknown";
 }
 
 static json_t *describe_keeper(const struct ob_keeper_status *s)

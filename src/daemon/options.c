@@ -6,6 +6,9 @@
 #include "daemon/args.h"
 #include "daemon/options.h"
 
+#define WATCHDOG_MS 2000u
+#define MAX_WATCHDOG_MS 3600000u
+
 static int set_device(void *into, const char *value, struct ob_err *err)
 {
 	struct ob_serve_options *opts = into;
@@ -72,6 +75,42 @@ static int set_control(void *into, const char *value, struct ob_err *err)
 	return 0;
 }
 
+static int set_no_keeper(void *into, const char *value, struct ob_err *err)
+{
+	struct ob_serve_options *opts = into;
+
+	(void)value;
+	(void)err;
+	opts->no_keeper = true;
+	return 0;
+}
+
+static int set_standby(void *into, const char *value, struct ob_err *err)
+{
+	struct ob_serve_options *opts = into;
+
+	(void)value;
+	(void)err;
+	opts->standby = true;
+	return 0;
+}
+
+static int set_watchdog(void *into, const char *value, struct ob_err *err)
+{
+	struct ob_serve_options *opts = into;
+	unsigned long ms;
+	char *end;
+
+	errno = 0;
+	ms = strtoul(value, &end, 10);
+	if (*value < '0' || *value > '9' || *end || errno ||
+	    ms > MAX_WATCHDOG_MS)
+		return ob_fail(err, EINVAL, "'%s' is no number up to %u",
+			       value, MAX_WATCHDOG_MS);
+	opts->watchdog_ms = (unsigned)ms;
+	return 0;
+}
+
 static const struct ob_arg args[] = {
 	{ "device", "MODEL,KEY=VALUE,...",
 	  "a device to serve (repeat)", set_device },
@@ -82,6 +121,12 @@ static const struct ob_arg args[] = {
 	{ "control", "PATH", "a socket for status and upgrades", set_control },
 	{ "log-level", "LEVEL", "error, warn, info or debug (info)",
 	  set_log_level },
+	{ "standby", NULL, "a warm process waits for the serving one's death",
+	  set_standby },
+	{ "watchdog", "MS", "kill a process that hangs this long; 0: never (2000)",
+	  set_watchdog },
+	{ "no-keeper", NULL, "one process, which nobody survives; to debug",
+	  set_no_keeper },
 	{ 0 }
 };
 
@@ -104,7 +149,10 @@ static int parse(struct ob_serve_options *opts, int argc, char **argv,
 int ob_serve_options_parse(struct ob_serve_options *opts, int argc,
 			   char **argv, struct ob_err *err)
 {
-	*opts = (struct ob_serve_options){ .log_level = OB_LOG_INFO };
+	*opts = (struct ob_serve_options){
+		.log_level = OB_LOG_INFO, .watchdog_ms = WATCHDOG_MS,
+		.argv = argv,
+	};
 	/* Every option is at least one word of argv. */
 	opts->devices = calloc(argc, sizeof(*opts->devices));
 	opts->loads = calloc(argc, sizeof(*opts->loads));

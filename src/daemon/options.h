@@ -17,6 +17,9 @@ struct ob_serve_options {
 	struct ob_loop_params loop;
 	enum ob_log_level log_level;
 	const char *control;	/* path of a socket; NULL: none */
+	bool no_keeper, standby;
+	unsigned watchdog_ms;	/* 0: none */
+	char *const *argv;	/* as given; of a NULL-terminated array */
 };
 
 /* -EINVAL: the command line is wrong.  Finish is allowed in every case. */

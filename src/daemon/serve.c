@@ -15,54 +15,21 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
-#include "daemon/control.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "daemon/limits.h"
 #include "daemon/notify.h"
-#include "daemon/plan.h"
 #include "daemon/serve.h"
-#include "daemon/signals.h"
-#include "server/server.h"
+#include "daemon/serve_impl.h"
 
 #define DRAIN_SECONDS 5
 
-struct serve;
-
-struct served {
-	struct serve *serve;
-	struct ob_device *dev;
-	bool gone;
-};
-
-struct serve {
-	struct ob_loop *loop;
-	struct ob_plan *plan;
-	struct served *devices;
-	size_t count;		/* devices that exist */
-	size_t gone;		/* devices without anything in flight */
-	struct ob_signals signals;
-	struct ob_control *control;
-	struct ob_timer patience;
-	bool stopping;
-};
-
-/* Every client brings descriptors of memory and interrupts with it. */
-static void raise_fd_limit(void)
+/* With a keeper it is the keeper that tells. */
+static void notify(const struct serve *s, const char *state)
 {
-	struct rlimit limit;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit))
-		return;
-	limit.rlim_cur = limit.rlim_max;
-	if (setrlimit(RLIMIT_NOFILE, &limit))
-		ob_log(NULL, OB_LOG_WARN, "limit of open files stays: %s",
-		       strerror(errno));
-}
-
-static void notify(const char *state)
-{
-	int rc = ob_notify(state);
+	int rc = s->link ? 0 : ob_notify(state);
 
 	if (rc)
 		ob_log(NULL, OB_LOG_WARN, "NOTIFY_SOCKET: %s", strerror(-rc));
@@ -79,7 +46,7 @@ static void device_gone(void *arg)
 		ob_loop_stop(d->serve->loop);
 }
 
-static void give_up(struct serve *s)
+void ob_serve_give_up(struct serve *s)
 {
 	for (size_t i = 0; i < s->count; i++)
 		if (!s->devices[i].gone)
@@ -92,24 +59,29 @@ static void give_up(struct serve *s)
 
 static void patience_ended(struct ob_timer *timer)
 {
-	give_up((struct serve *)((char *)timer -
-				 offsetof(struct serve, patience)));
+	ob_serve_give_up((struct serve *)((char *)timer -
+					  offsetof(struct serve, patience)));
 }
 
-static void stop_asked(struct serve *s, int signo)
+void ob_serve_stop(struct serve *s)
 {
-	if (s->stopping) {
-		give_up(s);
-		return;
-	}
 	s->stopping = true;
-	ob_log(NULL, OB_LOG_INFO, "stopping: %s", strsignal(signo));
-	notify("STOPPING=1");
+	notify(s, "STOPPING=1");
 	s->patience.fire = patience_ended;
 	ob_timer_arm(s->loop, &s->patience, DRAIN_SECONDS * 1000000000ull);
 	for (size_t i = 0; i < s->count; i++)
 		ob_device_shutdown(s->devices[i].dev, device_gone,
 				   &s->devices[i]);
+}
+
+static void stop_asked(struct serve *s, int signo)
+{
+	if (s->stopping) {
+		ob_serve_give_up(s);
+		return;
+	}
+	ob_log(NULL, OB_LOG_INFO, "stopping: %s", strsignal(signo));
+	ob_serve_stop(s);
 }
 
 static void refresh_all(struct serve *s)
@@ -123,9 +95,10 @@ static void signal_came(struct ob_signals *signals, int signo)
 	struct serve *s = (struct serve *)
 		((char *)signals - offsetof(struct serve, signals));
 
+	/* With a keeper its word counts: a terminal signals both of us. */
 	if (signo == SIGUSR1)
 		refresh_all(s);
-	else
+	else if (!s->link)
 		stop_asked(s, signo);
 }
 
@@ -167,57 +140,64 @@ static int listen_all(struct serve *s, struct ob_err *err)
 }
 
 /* One line, whatever the number of devices; scripts wait for it. */
-static int print_ready(const struct serve *s)
+static char *ready_line(const struct serve *s)
 {
-	printf("outboard: ready:");
+	char *line = NULL;
+	size_t size;
+	FILE *out = open_memstream(&line, &size);
+
+	if (!out)
+		return NULL;
+	fprintf(out, "outboard: ready:");
 	for (size_t i = 0; i < s->count; i++) {
 		const struct ob_device *dev = s->devices[i].dev;
 
-		printf("%s %s (%s) on %s", i ? "," : "", ob_dev_id(dev),
-		       ob_dev_class(dev)->name, ob_device_address(dev));
+		fprintf(out, "%s %s (%s) on %s", i ? "," : "", ob_dev_id(dev),
+			ob_dev_class(dev)->name, ob_device_address(dev));
 	}
-	printf("\n");
-	return fflush(stdout) ? -errno : 0;
+	if (fclose(out)) {
+		free(line);
+		return NULL;
+	}
+	return line;
 }
 
-static struct ob_device *device_number(void *arg, size_t i)
+static int tell_ready(const struct serve *s, struct ob_err *err)
 {
-	const struct serve *s = arg;
+	OB_CLEANUP_FREE char *line = ready_line(s);
 
-	return i < s->count ? s->devices[i].dev : NULL;
+	if (!line)
+		return ob_fail(err, ENOMEM, "out of memory");
+	if (s->link)
+		return ob_link_ready(s->link, line);
+	if (printf("%s\n", line) < 0 || fflush(stdout))
+		return ob_fail(err, errno, "standard output: %s",
+			       strerror(errno));
+	notify(s, "READY=1");
+	return 0;
 }
 
-static int open_control(struct serve *s, const char *path, struct ob_err *err)
-{
-	const struct ob_control_host host = {
-		.device = device_number, .arg = s,
-	};
-
-	return path ? ob_control_create(s->loop, path, &host, &s->control, err)
-		    : 0;
-}
-
-static int start(struct serve *s, const struct ob_serve_options *opts,
-		 struct ob_err *err)
+static int start(struct serve *s, struct ob_err *err)
 {
 	int rc;
 
-	raise_fd_limit();
-	if ((rc = ob_signals_block(err)) ||
-	    (rc = ob_loop_create(&opts->loop, &s->loop, err)))
+	ob_raise_fd_limit();
+	if ((rc = ob_signals_block(err)))
+		return rc;
+	rc = s->link ? ob_worker_loop(s, err) :
+		       ob_loop_create(&s->opts->loop, &s->loop, err);
+	if (rc)
 		return rc;
 	s->signals.asked = signal_came;
 	rc = ob_signals_start(s->loop, &s->signals, err);
 	if (rc)
 		return rc;
 	if ((rc = create_devices(s, err)) || (rc = listen_all(s, err)) ||
-	    (rc = open_control(s, opts->control, err)))
+	    (rc = ob_serve_control_open(s, err)))
 		return rc;
-	rc = print_ready(s);
-	if (rc)
-		return ob_fail(err, -rc, "standard output: %s", strerror(-rc));
-	notify("READY=1");
-	return 0;
+	if (s->link && (rc = ob_worker_listen(s, err)))
+		return rc;
+	return tell_ready(s, err);
 }
 
 /* What is in flight owns its device, its drive, its model and the loop. */
@@ -233,7 +213,9 @@ static void finish(struct serve *s)
 	free(s->devices);
 	if (!s->loop)
 		return;
-	ob_control_destroy(s->control, true);
+	ob_serve_control_close(s);
+	if (s->link)
+		ob_worker_finish(s);
 	ob_timer_cancel(s->loop, &s->patience);
 	if (s->signals.watch.ready)
 		ob_signals_stop(s->loop, &s->signals);
@@ -251,23 +233,53 @@ static int run(struct serve *s, struct ob_err *err)
 	return 0;
 }
 
+/* From here on the outcome is known: the keeper's successors could do no more. */
+static void tell_end(struct serve *s, bool started, int rc,
+		     const struct ob_err *err)
+{
+	if (!s->link)
+		return;
+	if (started)
+		ob_link_ended(s->link, rc ? 1 : 0);
+	else if (s->begin.why != OB_START_FIRST)
+		ob_link_refused(s->link, err->msg);
+}
+
+static int live(struct serve *s, struct ob_err *err)
+{
+	bool started = false;
+	int rc = s->link ? ob_worker_wait(s, err) : 0;
+
+	if (!rc) {
+		rc = start(s, err);
+		started = !rc;
+	}
+	if (started)
+		rc = run(s, err);
+	if (!abandoned(s))
+		finish(s);
+	tell_end(s, started, rc, err);
+	return rc;
+}
+
 int ob_serve(const struct ob_serve_options *opts, bool *usage,
 	     struct ob_err *err)
 {
 	struct ob_plan plan;
-	struct serve s = { .plan = &plan };
+	struct serve s = { .opts = opts, .plan = &plan };
 	int rc;
 
 	ob_log_set_level(opts->log_level);
+	rc = ob_link_open(&s.link, err);
+	if (rc)
+		return rc;
 	rc = ob_plan_make(&plan, opts, err);
 	*usage = rc == -EINVAL;
 	if (!rc)
-		rc = start(&s, opts, err);
-	if (!rc)
-		rc = run(&s, err);
+		rc = live(&s, err);
 	if (abandoned(&s))
 		return rc;
-	finish(&s);
 	ob_plan_finish(&plan);
+	ob_link_close(s.link);
 	return rc;
 }

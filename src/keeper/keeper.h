@@ -7,9 +7,20 @@
 
 #include <outboard/error.h>
 
+/* What the world is told: the ready line, the service manager. */
+enum ob_keeper_event {
+	OB_KEEPER_IS_READY,	/* for the first time; text: the ready line */
+	OB_KEEPER_IS_RELOADING,	/* an upgrade begins */
+	OB_KEEPER_IS_RELOADED,	/* it has ended, one way or the other */
+	OB_KEEPER_IS_STOPPING,
+};
+
 struct ob_keeper_options {
 	char *const *argv;	/* of workers; [0] is shown, not searched */
 	int binary;		/* open O_PATH | O_CLOEXEC; taken */
+	const char *path;	/* where SIGHUP finds the next one */
+	/* Optional.  An error ends the server, if it has just got ready. */
+	int (*tell)(enum ob_keeper_event event, const char *text);
 	bool standby;		/* a warm successor waits */
 	unsigned watchdog_ms;	/* a turn that takes longer is killed; 0: never */
 	unsigned grace_ms;	/* an upgrade that dies within it is rolled back */
@@ -17,8 +28,8 @@ struct ob_keeper_options {
 
 /*
  * Starts a worker and keeps one alive until it says ENDED, or a signal asks
- * for the end.  Returns the server's exit status.  Everything is allocated
- * before the first worker runs.
+ * for the end.  Returns the server's exit status, -errno if it could not begin.
+ * Everything is allocated before the first worker runs.  Once in a process.
  */
 int ob_keeper_run(const struct ob_keeper_options *options, struct ob_err *err);
 

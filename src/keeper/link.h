@@ -19,7 +19,9 @@ void ob_link_close(struct ob_link *link);
 
 /*
  * Waits for START (or REHEARSE): what is kept has been given by then.  A warm
- * successor waits here, everything slow behind it.
+ * successor waits here, everything slow behind it.  After a rehearsal, say READY
+ * or REFUSED and wait again: rings come with START only.  -EPIPE: the keeper
+ * has gone.
  */
 struct ob_link_start {
 	bool rehearse;
@@ -37,22 +39,32 @@ int ob_link_wait(struct ob_link *link, struct ob_link_start *start,
 /* For ob_loop_set_keep. */
 struct ob_keep *ob_link_keep(struct ob_link *link);
 
-/* Watches the channel from the loop: clients, COPY, STATUS_IS, STOP. */
+/*
+ * Watches the channel from the loop: clients, COPY, STATUS_IS, STOP; and shows
+ * the keeper's watchdog that the loop turns.  stop comes again with `now` when
+ * nobody wants to wait any longer.  The keeper's death is ours.
+ */
 struct ob_link_events {
 	void (*client)(void *arg, const char *name, int fd);	/* takes fd */
 	void (*copy)(void *arg, uint64_t value);
 	void (*status)(void *arg, const struct ob_keeper_status *status);
-	void (*stop)(void *arg);
+	void (*stop)(void *arg, bool now);
 	void *arg;
 };
 int ob_link_watch(struct ob_link *link, struct ob_loop *loop,
 		  const struct ob_link_events *events);
 
+/* Before the loop is destroyed. */
+void ob_link_unwatch(struct ob_link *link);
+
 int ob_link_accept(struct ob_link *link, const char *name, bool on);
 int ob_link_ready(struct ob_link *link, const char *text);
 int ob_link_refused(struct ob_link *link, const char *why);
 int ob_link_ended(struct ob_link *link, int status);
+/* Copies of all states have been put, as COPY's value asked for. */
+int ob_link_copied(struct ob_link *link, uint64_t value);
 int ob_link_rings_over(struct ob_link *link, uint64_t generation);
+/* The binary stays the caller's. */
 int ob_link_upgrade(struct ob_link *link, int binary, unsigned flags);
 int ob_link_ask_status(struct ob_link *link);
 

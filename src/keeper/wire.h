@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Between keeper and worker: one message per datagram of a SOCK_SEQPACKET
- * pair, fixed in size, descriptors by SCM_RIGHTS.  The keeper trusts the worker
- * as little as it must: every field is bounded, and what does not fit is
- * logged and dropped.
+ * pair, cut off behind its text, descriptors by SCM_RIGHTS.  The keeper trusts the
+ * worker as little as it must: every field is bounded, and what does not fit
+ * is logged and dropped.
  *
  * A worker of another release speaks the same: numbers are never reused, and
  * unknown operations are ignored.
@@ -15,11 +15,12 @@
 
 #define OB_KEEPER_MAGIC 0x4f424b50u
 #define OB_KEEPER_NAME 120u
-#define OB_KEEPER_TEXT 256u
+#define OB_KEEPER_TEXT 3944u	/* the whole is 4 KiB; long ready lines */
 
 /*
- * Environment of a worker, set by the keeper before exec: descriptor numbers.
- *	OUTBOARD_KEEPER=CHANNEL,PULSE
+ * Environment of a worker, set by the keeper before exec: descriptor numbers,
+ * and how many names the keeper can hold.
+ *	OUTBOARD_KEEPER=CHANNEL,PULSE,ROOM
  */
 #define OB_KEEPER_ENV "OUTBOARD_KEEPER"
 
@@ -30,23 +31,26 @@ enum ob_keeper_op {
 	OB_KEEPER_ACCEPT,	/* name of a kept listening socket, value 0/1: the
 				   keeper accepts there and tells with CLIENT */
 	OB_KEEPER_READY,	/* loaded; with START: serves.  text: ready line */
-	OB_KEEPER_RINGS_OVER,	/* value: generation whose rings are not needed */
+	OB_KEEPER_RINGS_OVER,	/* value: generation whose rings are not needed;
+				   the keeper passes it on to those that wait */
 	OB_KEEPER_REFUSED,	/* text: cannot serve, and why */
 	OB_KEEPER_ENDED,	/* value: exit status; the whole server ends */
 	OB_KEEPER_UPGRADE,	/* fd: the binary; value: enum ob_upgrade_flags */
 	OB_KEEPER_STATUS,	/* asks for STATUS */
 	OB_KEEPER_AWAKE,	/* it was idle: watch it again */
+	OB_KEEPER_GET,		/* name: asks for a GIVE, without fd if unknown */
 	/* keeper to worker */
 	OB_KEEPER_GIVE = 64,	/* name, fd; all that is kept, then START */
 	OB_KEEPER_RINGS,	/* value: generation; number[]: loop, sure, journal
-				   as inherited; the last one told is its own */
+				   as inherited, or -1; the last one is its own */
 	OB_KEEPER_START,	/* value: generation; number[]: see below */
-	OB_KEEPER_REHEARSE,	/* load from copies, say READY or REFUSED, wait */
+	OB_KEEPER_REHEARSE,	/* only ID/copy have been given: load them, say
+				   READY or REFUSED, wait for START */
 	OB_KEEPER_COPY,		/* put copies of every state as ID/copy, then PUT
 				   "copied/" with the same value */
 	OB_KEEPER_CLIENT,	/* name of the listening socket, fd */
 	OB_KEEPER_STATUS_IS,	/* struct ob_keeper_status in text */
-	OB_KEEPER_STOP,		/* end: as SIGTERM */
+	OB_KEEPER_STOP,		/* end; value 1: do not wait any longer */
 };
 
 enum ob_upgrade_flags { OB_UPGRADE_DRY_RUN = 1 };
@@ -64,18 +68,30 @@ struct ob_keeper_msg {
 enum ob_start_why { OB_START_FIRST, OB_START_DEATH, OB_START_UPGRADE,
 		    OB_START_ROLLBACK };
 
-/* Memory shared with the keeper, for its watchdog; a page. */
+/*
+ * Memory shared with the keeper, for its watchdog; a page.  The loop adds 2 to
+ * `turn` in every turn that does not sleep, 1 before it sleeps and 1 when it
+ * wakes.  Both sides store their own, then load the other's, sequentially
+ * consistent: a loop that wakes and finds idle_seen to be the turn it slept in
+ * says AWAKE.
+ */
 struct ob_pulse {
 	uint64_t turn;		/* of the loop; odd: awake */
 	uint64_t idle_seen;	/* keeper: the turn at which it stopped looking */
+};
+
+enum ob_upgrade_outcome {
+	OB_UPGRADE_NONE, OB_UPGRADE_UNDER_WAY, OB_UPGRADE_DONE,
+	OB_UPGRADE_REFUSED, OB_UPGRADE_REHEARSED	/* the dry run was fine */
 };
 
 struct ob_keeper_status {
 	uint64_t generation, deaths, upgrades, rollbacks;
 	uint64_t last_gap_us;	/* from death noticed to READY */
 	int32_t worker_pid, last_signal;
-	int32_t last_upgrade;	/* 0: none; 1: under way; 2: done; 3: refused */
-	char why[160];		/* of the last refusal or rollback */
+	int32_t last_upgrade;	/* enum ob_upgrade_outcome */
+	char why[160];		/* of the last refusal or rollback; what the
+				   last rehearsal said */
 };
 
 #endif

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * The keeper's process, as the user and the service manager see it.  It has read
+ * the command line and nothing else: models and drives are the worker's, which
+ * is started with the same words.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "daemon/kept.h"
+#include "daemon/limits.h"
+#include "daemon/notify.h"
+#include "keeper/keeper.h"
+#include "keeper/wire.h"
+
+#define GRACE_MS 5000u
+#define PATH_ROOM 4096
+
+static void notify(const char *state)
+{
+	int rc = ob_notify(state);
+
+	if (rc)
+		ob_log(NULL, OB_LOG_WARN, "NOTIFY_SOCKET: %s", strerror(-rc));
+}
+
+/* Without stdio, which would allocate a buffer. */
+static int print_ready(const char *text)
+{
+	char line[OB_KEEPER_TEXT + 1];
+	int len = snprintf(line, sizeof(line), "%s\n", text);
+	int at = 0;
+
+	while (at < len) {
+		ssize_t n = write(STDOUT_FILENO, line + at, (size_t)(len - at));
+
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		at += n > 0 ? (int)n : 0;
+	}
+	return 0;
+}
+
+/* The clock's reading is part of the protocol (sd_notify(3)). */
+static void notify_reloading(void)
+{
+	struct timespec ts;
+	char text[80];
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	snprintf(text, sizeof(text), "RELOADING=1\nMONOTONIC_USEC=%llu",
+		 (unsigned long long)ts.tv_sec * 1000000u +
+		 (unsigned long long)ts.tv_nsec / 1000u);
+	notify(text);
+}
+
+static int tell(enum ob_keeper_event event, const char *text)
+{
+	int r = 0;
+
+	switch (event) {
+	case OB_KEEPER_IS_READY:
+		r = print_ready(text);
+		if (r)
+			ob_log(NULL, OB_LOG_ERROR, "standard output: %s",
+			       strerror(-r));
+		else
+			notify("READY=1");
+		break;
+	case OB_KEEPER_IS_RELOADING:
+		notify_reloading();
+		break;
+	case OB_KEEPER_IS_RELOADED:
+		notify("READY=1");
+		break;
+	case OB_KEEPER_IS_STOPPING:
+		notify("STOPPING=1");
+		break;
+	}
+	return r;
+}
+
+bool ob_serve_is_kept(const struct ob_serve_options *opts)
+{
+	return !opts->no_keeper && !getenv(OB_KEEPER_ENV);
+}
+
+/* The verb is the first word of ours, the second of the process. */
+static char **worker_argv(const struct ob_serve_options *opts)
+{
+	size_t n = 0;
+	char **argv;
+
+	while (opts->argv[n])
+		n++;
+	argv = calloc(n + 2, sizeof(*argv));
+	if (!argv)
+		return NULL;
+	argv[0] = (char *)"outboard";
+	memcpy(argv + 1, opts->argv, n * sizeof(*argv));
+	return argv;
+}
+
+int ob_serve_kept(const struct ob_serve_options *opts, struct ob_err *err)
+{
+	static char path[PATH_ROOM];
+	ssize_t len = readlink("/proc/self/exe", path, sizeof(path) - 1);
+	char **argv = worker_argv(opts);
+	struct ob_keeper_options keeper = {
+		.argv = argv, .path = path, .tell = tell,
+		.standby = opts->standby, .watchdog_ms = opts->watchdog_ms,
+		.grace_ms = GRACE_MS,
+	};
+	int r;
+
+	ob_log_set_level(opts->log_level);
+	ob_raise_fd_limit();
+	keeper.binary = open("/proc/self/exe", O_PATH | O_CLOEXEC);
+	if (len < 0 || keeper.binary < 0 || !argv)
+		r = ob_fail(err, argv ? errno : ENOMEM, "keeper: %s",
+			    strerror(argv ? errno : ENOMEM));
+	else
+		r = ob_keeper_run(&keeper, err);
+	free(argv);
+	return r;
+}

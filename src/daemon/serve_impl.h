@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* serve.c, and worker.c for the part that only a process with a keeper has. */
+#ifndef OB_DAEMON_SERVE_IMPL_H
+#define OB_DAEMON_SERVE_IMPL_H
+
+#include "daemon/plan.h"
+#include "daemon/signals.h"
+#include "keeper/link.h"
+#include "server/server.h"
+
+struct ob_control;
+struct serve;
+
+struct served {
+	struct serve *serve;
+	struct ob_device *dev;
+	bool gone;
+};
+
+/* The rings of one that died. */
+struct ob_past_rings {
+	struct serve *serve;
+	struct ob_old_rings *rings;
+	uint64_t generation;
+};
+
+struct serve {
+	const struct ob_serve_options *opts;
+	struct ob_loop *loop;
+	struct ob_plan *plan;
+	struct served *devices;
+	size_t count;		/* devices that exist */
+	size_t gone;		/* devices without anything in flight */
+	struct ob_signals signals;
+	struct ob_control *control;	/* NULL: none */
+	struct ob_timer patience;
+	bool stopping;
+
+	struct ob_link *link;	/* NULL: no keeper */
+	struct ob_link_start begin;
+	struct ob_past_rings past[OB_LINK_RINGS];
+	unsigned nr_past, not_over;
+};
+
+/* serve.c */
+void ob_serve_stop(struct serve *s);
+void ob_serve_give_up(struct serve *s);
+
+/* operate.c: the control socket */
+int ob_serve_control_open(struct serve *s, struct ob_err *err);
+void ob_serve_control_close(struct serve *s);
+
+/* worker.c */
+/* Waits until it is this process's turn; answers rehearsals before. */
+int ob_worker_wait(struct serve *s, struct ob_err *err);
+/* Loop on the keeper's rings, channel, the rings of the dead. */
+int ob_worker_loop(struct serve *s, struct ob_err *err);
+/* The keeper accepts for our devices. */
+int ob_worker_listen(struct serve *s, struct ob_err *err);
+void ob_worker_finish(struct serve *s);
+
+#endif

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * A hash with chains, by index, in two mappings without reserve.  Entries that
+ * were never used are untouched, so an almost empty table of 65536 costs a few
+ * pages.
+ */
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "base/fd.h"
+#include "keeper/held.h"
+
+#define BUCKETS 16384u
+
+static void *reserve(size_t size)
+{
+	return mmap(NULL, size, PROT_READ | PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+}
+
+static size_t entries_size(const struct ob_held *held)
+{
+	return (held->room + 1) * sizeof(*held->entries);
+}
+
+int ob_held_init(struct ob_held *held, uint32_t room)
+{
+	*held = (struct ob_held){ .room = room < OB_HELD_MAX ? room :
+				  OB_HELD_MAX };
+	held->entries = reserve(entries_size(held));
+	if (held->entries == MAP_FAILED)
+		return -ENOMEM;
+	held->buckets = reserve(BUCKETS * sizeof(*held->buckets));
+	if (held->buckets == MAP_FAILED) {
+		munmap(held->entries, entries_size(held));
+		return -ENOMEM;
+	}
+	return 0;
+}
+
+void ob_held_finish(struct ob_held *held)
+{
+	if (!held->entries)
+		return;
+	for (uint32_t i = held->first; i; i = held->entries[i].after)
+		ob_fd_close(&held->entries[i].fd);
+	munmap(held->entries, entries_size(held));
+	munmap(held->buckets, BUCKETS * sizeof(*held->buckets));
+	*held = (struct ob_held){ 0 };
+}
+
+/* FNV-1a */
+static uint32_t *bucket(const struct ob_held *held, const char *name)
+{
+	uint32_t hash = 2166136261u;
+
+	while (*name)
+		hash = (hash ^ (uint8_t)*name++) * 16777619u;
+	return &held->buckets[hash % BUCKETS];
+}
+
+struct ob_held_entry *ob_held_find(struct ob_held *held, const char *name)
+{
+	uint32_t i = *bucket(held, name);
+
+	while (i && strcmp(held->entries[i].name, name))
+		i = held->entries[i].chain;
+	return i ? &held->entries[i] : NULL;
+}
+
+static uint32_t take_free(struct ob_held *held)
+{
+	uint32_t i = held->free;
+
+	if (i)
+		held->free = held->entries[i].chain;
+	else if (held->used < held->room)
+		i = ++held->used;
+	return i;
+}
+
+static void append(struct ob_held *held, uint32_t i)
+{
+	held->entries[i].before = held->last;
+	held->entries[i].after = 0;
+	if (held->last)
+		held->entries[held->last].after = i;
+	else
+		held->first = i;
+	held->last = i;
+	held->count++;
+}
+
+int ob_held_put(struct ob_held *held, const char *name, int fd)
+{
+	struct ob_held_entry *entry = ob_held_find(held, name);
+	uint32_t *head, i;
+
+	if (entry) {
+		ob_fd_close(&entry->fd);
+		entry->fd = fd;
+		return 0;
+	}
+	i = take_free(held);
+	if (!i)
+		return -ENFILE;
+	entry = &held->entries[i];
+	head = bucket(held, name);
+	*entry = (struct ob_held_entry){ .fd = fd, .chain = *head };
+	memcpy(entry->name, name, strnlen(name, OB_KEEPER_NAME - 1));
+	*head = i;
+	append(held, i);
+	return 0;
+}
+
+static void unlink_entry(struct ob_held *held, struct ob_held_entry *entry)
+{
+	struct ob_held_entry *all = held->entries;
+
+	if (entry->before)
+		all[entry->before].after = entry->after;
+	else
+		held->first = entry->after;
+	if (entry->after)
+		all[entry->after].before = entry->before;
+	else
+		held->last = entry->before;
+	held->count--;
+}
+
+void ob_held_remove(struct ob_held *held, struct ob_held_entry *entry)
+{
+	uint32_t i = (uint32_t)(entry - held->entries);
+	uint32_t *link = bucket(held, entry->name);
+
+	while (*link != i)
+		link = &held->entries[*link].chain;
+	*link = entry->chain;
+	unlink_entry(held, entry);
+	ob_fd_close(&entry->fd);
+	entry->chain = held->free;
+	held->free = i;
+}
+
+struct ob_held_entry *ob_held_next(const struct ob_held *held,
+				   const struct ob_held_entry *entry)
+{
+	uint32_t i = entry ? entry->after : held->first;
+
+	return i ? &held->entries[i] : NULL;
+}
+
+bool ob_held_match(const struct ob_held_entry *entry, const char *pattern)
+{
+	size_t len = strlen(pattern);
+
+	if (len && pattern[len - 1] == '/')
+		return !strncmp(entry->name, pattern, len);
+	return !strcmp(entry->name, pattern);
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Names and their descriptors, in the order in which they were first put.
+ * The keeper's table, and a worker's picture of it.  Allocated once, as address
+ * space: a page costs memory when it is used.
+ */
+#ifndef OB_KEEPER_HELD_H
+#define OB_KEEPER_HELD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "keeper/wire.h"
+
+#define OB_HELD_MAX 65536u
+
+struct ob_held_entry {
+	int fd;				/* -1: known by name only */
+	bool accept;			/* the keeper's: accepts there */
+	uint32_t chain;			/* in its bucket, or of free ones */
+	uint32_t before, after;		/* in order; 0: none */
+	char name[OB_KEEPER_NAME];
+};
+
+struct ob_held {
+	struct ob_held_entry *entries;	/* [0] is nobody */
+	uint32_t *buckets;
+	uint32_t room, count, used, free;
+	uint32_t first, last;
+};
+
+int ob_held_init(struct ob_held *held, uint32_t room);
+/* Closes everything. */
+void ob_held_finish(struct ob_held *held);
+
+struct ob_held_entry *ob_held_find(struct ob_held *held, const char *name);
+/* Takes fd, unless -ENFILE; closes what the name had before. */
+int ob_held_put(struct ob_held *held, const char *name, int fd);
+void ob_held_remove(struct ob_held *held, struct ob_held_entry *entry);
+/* NULL at the end; entry NULL: the first. */
+struct ob_held_entry *ob_held_next(const struct ob_held *held,
+				   const struct ob_held_entry *entry);
+/* Is the entry meant by pattern: its name, or a folder above it? */
+bool ob_held_match(const struct ob_held_entry *entry, const char *pattern);
+
+#endif

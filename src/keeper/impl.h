@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The keeper's own files only.  There is one keeper in a process and
+ * everything is in this structure, so that nothing is allocated later.
+ *
+ *	keeper.c	the process: signals, deadlines, what is waited for
+ *	spawn.c		a worker is born: rings, channel, fork, exec
+ *	worker.c	what workers say, and what is given to them
+ *	accept.c	sockets at which the keeper accepts
+ *	life.c		who serves: death, succession, the standby
+ *	upgrade.c	another binary takes over, or does not
+ *	watchdog.c	workers that hang or were stopped
+ *	confine.c	what the process gives up
+ */
+#ifndef OB_KEEPER_IMPL_H
+#define OB_KEEPER_IMPL_H
+
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/log.h"
+#include "base/ring.h"
+#include "keeper/held.h"
+#include "keeper/keeper.h"
+#include "keeper/msg.h"
+
+#define OB_KEEPER_RINGS 16u	/* generations whose rings are held */
+#define OB_KEEPER_WORKERS 8u	/* one serves; others wait, or are dying */
+
+enum ob_worker_state {
+	OB_WORKER_NONE,		/* the place is free */
+	OB_WORKER_WAITS,	/* in ob_link_wait: a standby, or not started yet */
+	OB_WORKER_REHEARSES,	/* the new binary, before an upgrade */
+	OB_WORKER_LOADS,	/* was told to START */
+	OB_WORKER_SERVES,	/* said READY */
+	OB_WORKER_DYING,	/* killed while it waited or rehearsed */
+};
+
+struct ob_worker {
+	enum ob_worker_state state;
+	pid_t pid;
+	int pidfd, channel;
+	uint64_t generation;
+	struct ob_rings rings;		/* until it starts; then the keeper's */
+	int pulse_fd;			/* the place's own, as is the page */
+	struct ob_pulse *pulse;
+
+	bool giving;			/* GIVEs are left, then the begin */
+	struct ob_held_entry *give;	/* the next */
+	enum ob_start_why why;		/* of the START that ends it */
+
+	bool stopped;			/* by SIGSTOP */
+	uint64_t kill_at, push_at;	/* deadlines; 0: none */
+	uint64_t ready_at;
+};
+
+enum ob_upgrade_state {
+	OB_UPGRADE_OFF,
+	OB_UPGRADE_COPIES,	/* the old worker was asked for copies */
+	OB_UPGRADE_REHEARSAL,	/* the new one loads them */
+	OB_UPGRADE_SWITCH,	/* the old one was killed, its death is awaited */
+	OB_UPGRADE_GRACE,	/* the new one serves, the old binary is kept */
+};
+
+struct ob_upgrade {
+	enum ob_upgrade_state state;
+	int binary;		/* the new one */
+	bool dry;
+	uint64_t token;		/* of COPY */
+	uint64_t until;		/* rehearsal or grace; 0: not under way */
+};
+
+struct ob_keeper {
+	const struct ob_keeper_options *opts;
+	char **env, env_link[64];
+	sigset_t mask;			/* as it was found, for workers */
+	int binary, epoll, signals, spare;
+
+	struct ob_held held;
+	struct ob_rings rings[OB_KEEPER_RINGS];	/* oldest first */
+	unsigned nr_rings;
+	uint64_t born;			/* generations so far */
+
+	struct ob_worker workers[OB_KEEPER_WORKERS];
+	struct ob_worker *active, *standby, *next;
+	struct ob_upgrade upgrade;
+
+	bool was_ready;			/* some generation was */
+	unsigned deaths, failures;	/* in a row; the latter without READY */
+	int last_signal, last_pid;
+	enum ob_start_why why;		/* of the next START */
+	uint64_t died_us;		/* 0: no gap is being measured */
+	uint64_t retry_at, standby_at, watch_at;
+	uint64_t seen_turn, seen_at;	/* watchdog */
+	struct ob_keeper_status status;
+
+	bool stopping, ended, failed, done;
+	uint64_t stop_at;
+	int exit_status;
+};
+
+extern struct ob_log ob_keeper_log;
+#define SAY(level, ...) ob_log(&ob_keeper_log, OB_LOG_##level, __VA_ARGS__)
+
+/* CLOCK_MONOTONIC */
+uint64_t ob_keeper_us(void);
+uint64_t ob_keeper_ms(void);
+int ob_keeper_tell(struct ob_keeper *k, enum ob_keeper_event event,
+		   const char *text);
+/* Asks for the end; again: at once. */
+void ob_keeper_stop(struct ob_keeper *k, const char *why);
+
+/* What an event of epoll means: kind, and a number. */
+enum ob_keeper_source { OB_FROM_SIGNALS, OB_FROM_PID, OB_FROM_CHANNEL,
+			OB_FROM_LISTENER };
+int ob_keeper_watch(struct ob_keeper *k, int op, int fd, uint32_t events,
+		    enum ob_keeper_source source, uint32_t number);
+
+/* spawn.c: a worker that waits; NULL: logged. */
+struct ob_worker *ob_worker_spawn(struct ob_keeper *k, int binary);
+/* Closes what the keeper has of it; the place is free again. */
+void ob_worker_close(struct ob_worker *w);
+bool ob_worker_signal(struct ob_worker *w, int signo);
+/* Its rings are the keeper's from now on. */
+void ob_rings_keep(struct ob_keeper *k, struct ob_worker *w);
+void ob_rings_over(struct ob_keeper *k, uint64_t generation);
+
+/* worker.c */
+void ob_worker_hear(struct ob_keeper *k, struct ob_worker *w);
+/* The same to the end, after a death. */
+void ob_worker_drain(struct ob_keeper *k, struct ob_worker *w);
+/* Begins to give what it needs; goes on when the channel has room. */
+void ob_worker_give(struct ob_keeper *k, struct ob_worker *w);
+void ob_worker_push(struct ob_keeper *k, struct ob_worker *w);
+bool ob_worker_tell(struct ob_worker *w, enum ob_keeper_op op, uint64_t value,
+		    const char *name, int fd);
+void ob_held_forget(struct ob_keeper *k, struct ob_held_entry *entry);
+bool ob_is_copy(const struct ob_held_entry *entry);
+
+/* accept.c */
+void ob_accept_set(struct ob_keeper *k, const char *name, bool on);
+void ob_accept_none(struct ob_keeper *k);
+void ob_accept_end(struct ob_keeper *k, struct ob_held_entry *entry);
+void ob_accept_ready(struct ob_keeper *k, uint32_t number);
+
+/* life.c */
+void ob_life_died(struct ob_keeper *k, struct ob_worker *w);
+void ob_life_start(struct ob_keeper *k, struct ob_worker *w,
+		   enum ob_start_why why);
+void ob_life_succeed(struct ob_keeper *k);
+void ob_life_ready(struct ob_keeper *k, struct ob_worker *w, const char *text);
+void ob_life_standby(struct ob_keeper *k);
+/* Kills one that nobody will miss; *w becomes NULL. */
+void ob_life_dismiss(struct ob_worker **w);
+
+/* upgrade.c */
+void ob_upgrade_begin(struct ob_keeper *k, int binary, unsigned flags);
+void ob_upgrade_again(struct ob_keeper *k);	/* SIGHUP */
+void ob_upgrade_copied(struct ob_keeper *k, uint64_t token);
+void ob_upgrade_answer(struct ob_keeper *k, bool yes, const char *text);
+void ob_upgrade_switch(struct ob_keeper *k);
+/* It will not happen, or is taken back, depending on how far it was. */
+void ob_upgrade_fail(struct ob_keeper *k, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+void ob_upgrade_time(struct ob_keeper *k, uint64_t now);
+
+/* watchdog.c */
+void ob_watchdog_start(struct ob_keeper *k);
+void ob_watchdog_look(struct ob_keeper *k, uint64_t now);
+void ob_watchdog_children(struct ob_keeper *k);
+
+/* confine.c */
+void ob_confine(void);
+
+#endif

@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * Who serves.
+ *
+ * A death is worked off in one order: what the dead one had said is heard to
+ * its end (a descriptor that was sent counts), its rings stay, and its
+ * successor starts: the standby if there is one, or a new process.
+ *
+ * Deaths before READY make the next try wait: three at once, then 10 ms,
+ * doubling up to a second.  A worker that was READY owes nobody a wait.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "keeper/impl.h"
+
+#define FREE_TRIES 3u
+#define RETRY_MIN_MS 10u
+#define RETRY_MAX_MS 1000u
+#define LIVED_MS 1000u		/* that long is no storm any more */
+#define LOAD_MS 60000u		/* a successor that does not get ready */
+#define STANDBY_AGAIN_MS 1000u
+
+void ob_life_dismiss(struct ob_worker **w)
+{
+	if (!*w)
+		return;
+	(*w)->state = OB_WORKER_DYING;
+	(*w)->giving = false;
+	ob_worker_signal(*w, SIGKILL);
+	*w = NULL;
+}
+
+void ob_life_start(struct ob_keeper *k, struct ob_worker *w,
+		   enum ob_start_why why)
+{
+	w->state = OB_WORKER_LOADS;
+	w->why = why;
+	if (k->was_ready)
+		w->kill_at = ob_keeper_ms() + LOAD_MS;
+	k->active = w;
+	k->why = OB_START_DEATH;
+	ob_rings_keep(k, w);
+	ob_worker_give(k, w);
+}
+
+/* It was born before somebody who served, and lacks his rings. */
+static bool is_outdated(const struct ob_keeper *k, const struct ob_worker *w)
+{
+	return k->nr_rings &&
+	       k->rings[k->nr_rings - 1].generation > w->generation;
+}
+
+static uint64_t delay(const struct ob_keeper *k)
+{
+	uint64_t ms = RETRY_MIN_MS;
+
+	if (k->failures < FREE_TRIES)
+		return 0;
+	for (unsigned i = FREE_TRIES; i < k->failures && ms < RETRY_MAX_MS; i++)
+		ms *= 2;
+	return ms < RETRY_MAX_MS ? ms : RETRY_MAX_MS;
+}
+
+static void retry_later(struct ob_keeper *k, uint64_t ms)
+{
+	k->retry_at = ob_keeper_ms() + ms;
+}
+
+void ob_life_succeed(struct ob_keeper *k)
+{
+	struct ob_worker *w = k->standby;
+
+	k->retry_at = 0;
+	k->standby = NULL;
+	if (w && is_outdated(k, w))
+		ob_life_dismiss(&w);
+	if (!w)
+		w = ob_worker_spawn(k, k->binary);
+	if (w) {
+		ob_life_start(k, w, k->why);
+		return;
+	}
+	k->failures++;
+	retry_later(k, delay(k) ? delay(k) : RETRY_MIN_MS);
+}
+
+void ob_life_standby(struct ob_keeper *k)
+{
+	k->standby_at = 0;
+	if (!k->opts->standby || k->standby || k->stopping || !k->active ||
+	    k->active->state != OB_WORKER_SERVES ||
+	    k->upgrade.state >= OB_UPGRADE_SWITCH)
+		return;
+	k->standby = ob_worker_spawn(k, k->binary);
+	if (!k->standby)
+		k->standby_at = ob_keeper_ms() + STANDBY_AGAIN_MS;
+}
+
+static void measure_gap(struct ob_keeper *k, const struct ob_worker *w)
+{
+	if (!k->died_us)
+		return;
+	k->status.last_gap_us = ob_keeper_us() - k->died_us;
+	k->died_us = 0;
+	SAY(WARN, "worker %d, generation %llu, serves after %llu us",
+	    (int)w->pid, (unsigned long long)w->generation,
+	    (unsigned long long)k->status.last_gap_us);
+}
+
+void ob_life_ready(struct ob_keeper *k, struct ob_worker *w, const char *text)
+{
+	if (w->state != OB_WORKER_LOADS)
+		return;
+	w->state = OB_WORKER_SERVES;
+	w->kill_at = 0;
+	w->ready_at = ob_keeper_ms();
+	measure_gap(k, w);
+	if (!k->was_ready && ob_keeper_tell(k, OB_KEEPER_IS_READY, text)) {
+		k->failed = true;	/* whatever the worker ends with */
+		ob_keeper_stop(k, "nobody can be told");
+	}
+	k->was_ready = true;
+	ob_watchdog_start(k);
+	ob_life_standby(k);
+}
+
+/* Dying */
+
+static void log_death(const struct ob_keeper *k, const struct ob_worker *w,
+		      const siginfo_t *info)
+{
+	char how[80];
+
+	if (info->si_code == CLD_EXITED)
+		snprintf(how, sizeof(how), "exit status %d", info->si_status);
+	else
+		snprintf(how, sizeof(how), "signal %d (%s)", info->si_status,
+			 strsignal(info->si_status));
+	SAY(WARN, "worker %d died: %s, generation %llu, %s, death %u in a row",
+	    (int)w->pid, how, (unsigned long long)w->generation,
+	    w->state == OB_WORKER_SERVES ? "serving" : "loading", k->deaths);
+}
+
+static void count_death(struct ob_keeper *k, const struct ob_worker *w,
+			const siginfo_t *info)
+{
+	bool served = w->state == OB_WORKER_SERVES;
+
+	if (served && ob_keeper_ms() - w->ready_at >= LIVED_MS)
+		k->deaths = k->failures = 0;
+	k->deaths++;
+	k->failures += !served;
+	k->status.deaths++;
+	k->last_pid = w->pid;
+	k->last_signal = info->si_code == CLD_EXITED ? 0 : info->si_status;
+	k->status.last_signal = k->last_signal;
+	if (!k->died_us)
+		k->died_us = ob_keeper_us();
+}
+
+static void finish(struct ob_keeper *k, int status)
+{
+	k->done = true;
+	k->exit_status = k->failed ? 1 : status;
+}
+
+/* Is that the end of the server?  A wrong command line, and what was asked. */
+static bool is_the_end(struct ob_keeper *k, const siginfo_t *info)
+{
+	int status = info->si_code == CLD_EXITED ? info->si_status : 1;
+
+	if (k->ended)
+		finish(k, k->exit_status);
+	else if (k->stopping)
+		finish(k, status);
+	else if (!k->was_ready && (info->si_code == CLD_EXITED ||
+				   k->deaths >= FREE_TRIES))
+		finish(k, status ? status : 1);
+	return k->done;
+}
+
+static void active_died(struct ob_keeper *k, struct ob_worker *w,
+			const siginfo_t *info)
+{
+	bool served = w->state == OB_WORKER_SERVES;
+
+	count_death(k, w, info);
+	if (!k->ended && k->upgrade.state != OB_UPGRADE_SWITCH)
+		log_death(k, w, info);
+	k->active = NULL;
+	k->watch_at = 0;
+	ob_accept_none(k);
+	ob_worker_close(w);
+	if (is_the_end(k, info))
+		return;
+	if (k->upgrade.state == OB_UPGRADE_SWITCH) {
+		ob_upgrade_switch(k);
+		return;
+	}
+	ob_upgrade_fail(k, "the worker died (signal %d)", k->last_signal);
+	if (served || !delay(k))
+		ob_life_succeed(k);
+	else
+		retry_later(k, delay(k));
+}
+
+static void other_died(struct ob_keeper *k, struct ob_worker *w,
+		       const siginfo_t *info)
+{
+	bool was_next = w == k->next, was_standby = w == k->standby;
+
+	ob_worker_close(w);
+	if (was_next) {
+		k->next = NULL;
+		ob_upgrade_fail(k, "the new binary died (%s %d)",
+				info->si_code == CLD_EXITED ? "exit status" :
+				"signal", info->si_status);
+	}
+	if (was_standby) {
+		SAY(WARN, "the standby died");
+		k->standby = NULL;
+		k->standby_at = ob_keeper_ms() + STANDBY_AGAIN_MS;
+	}
+}
+
+void ob_life_died(struct ob_keeper *k, struct ob_worker *w)
+{
+	siginfo_t info = { 0 };
+
+	if (w->state == OB_WORKER_NONE ||
+	    waitid(P_PIDFD, (id_t)w->pidfd, &info, WEXITED | WNOHANG) ||
+	    !info.si_pid)
+		return;
+	w->giving = false;
+	ob_worker_drain(k, w);
+	if (w == k->active)
+		active_died(k, w, &info);
+	else
+		other_died(k, w, &info);
+}

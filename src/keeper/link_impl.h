@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* link.c, link_keep.c and link_watch.c */
+#ifndef OB_KEEPER_LINK_IMPL_H
+#define OB_KEEPER_LINK_IMPL_H
+
+#include "base/pulse.h"
+#include "keeper/held.h"
+#include "keeper/link.h"
+#include "keeper/msg.h"
+
+/* What came while an answer was awaited. */
+struct ob_link_late {
+	struct ob_link_late *next;
+	struct ob_keeper_msg msg;
+	int fd;
+};
+
+struct ob_link {
+	struct ob_keep keep;
+	int channel;
+	bool gone;			/* the keeper */
+	bool rehearsed;
+	struct ob_pulse *pulse;
+	struct ob_loop_pulse loop_pulse;
+	struct ob_held held;	/* fd -1: the keeper has it, we do not */
+	struct ob_rings rings[OB_LINK_RINGS + 1];	/* the last is its own */
+	unsigned nr_rings;
+
+	struct ob_loop *loop;
+	struct ob_link_events events;
+	struct ob_watch watch;
+	struct ob_deferred deferred;
+	struct ob_link_late *late, **late_tail;
+};
+
+/* link.c: 0 also when the keeper has gone. */
+int ob_link_send(struct ob_link *link, const struct ob_keeper_msg *msg, int fd);
+int ob_link_say(struct ob_link *link, enum ob_keeper_op op, uint64_t value,
+		const char *name, int fd);
+/* link_keep.c */
+void ob_link_keep_init(struct ob_link *link);
+/* link_watch.c: the message is for later; takes fd. */
+void ob_link_later(struct ob_link *link, const struct ob_keeper_msg *msg, int fd);
+
+#endif

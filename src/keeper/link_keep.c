@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * The keeper's table, seen from the worker (base/keep.h).
+ *
+ * A descriptor that was given at the start is handed out once; whoever asks
+ * later, or for what this worker has put itself, gets it from the keeper anew.
+ * So nothing is open twice for longer than needed.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "base/fd.h"
+#include "keeper/link_impl.h"
+
+static struct ob_link *link_of(struct ob_keep *keep)
+{
+	return (struct ob_link *)((char *)keep -
+				  offsetof(struct ob_link, keep));
+}
+
+static int put(struct ob_keep *keep, const char *name, int fd)
+{
+	struct ob_link *link = link_of(keep);
+	int r;
+
+	if (strlen(name) >= OB_KEEPER_NAME)
+		return -ENAMETOOLONG;
+	if (link->held.count >= link->held.room &&
+	    !ob_held_find(&link->held, name))
+		return -ENFILE;
+	r = ob_link_say(link, OB_KEEPER_PUT, 0, name, fd);
+	return r ? r : ob_held_put(&link->held, name, -1);
+}
+
+/* Waits for the keeper's answer; what comes before it is for later. */
+static int ask(struct ob_link *link, const char *name)
+{
+	struct ob_keeper_msg msg;
+	int r = ob_link_say(link, OB_KEEPER_GET, 0, name, -1), fd;
+
+	while (!r && !link->gone) {
+		r = ob_msg_recv(link->channel, &msg, &fd, 0);
+		if (r == 0)
+			link->gone = true;
+		else if (r == 1 && msg.op == OB_KEEPER_GIVE)
+			return fd < 0 ? -ENOENT : fd;
+		else if (r == 1)
+			ob_link_later(link, &msg, fd);
+		if (r == 1 || r == -EBADMSG)
+			r = 0;
+	}
+	return r ? r : -ENOENT;
+}
+
+static int get(struct ob_keep *keep, const char *name)
+{
+	struct ob_link *link = link_of(keep);
+	struct ob_held_entry *entry = ob_held_find(&link->held, name);
+
+	if (!entry)
+		return -ENOENT;
+	return entry->fd >= 0 ? ob_fd_take(&entry->fd) : ask(link, name);
+}
+
+static void drop(struct ob_keep *keep, const char *name)
+{
+	struct ob_link *link = link_of(keep);
+	struct ob_held_entry *entry = ob_held_next(&link->held, NULL), *next;
+
+	ob_link_say(link, OB_KEEPER_DROP, 0, name, -1);
+	if (name[0] && name[strlen(name) - 1] != '/') {
+		entry = ob_held_find(&link->held, name);
+		if (entry)
+			ob_held_remove(&link->held, entry);
+		return;
+	}
+	for (; entry; entry = next) {
+		next = ob_held_next(&link->held, entry);
+		if (ob_held_match(entry, name))
+			ob_held_remove(&link->held, entry);
+	}
+}
+
+static void each(struct ob_keep *keep, const char *prefix,
+		 void (*fn)(void *arg, const char *name), void *arg)
+{
+	struct ob_link *link = link_of(keep);
+	struct ob_held_entry *entry = ob_held_next(&link->held, NULL);
+
+	for (; entry; entry = ob_held_next(&link->held, entry))
+		if (!strncmp(entry->name, prefix, strlen(prefix)))
+			fn(arg, entry->name);
+}
+
+void ob_link_keep_init(struct ob_link *link)
+{
+	link->keep = (struct ob_keep){
+		.put = put, .get = get, .drop = drop, .each = each,
+	};
+}
+
+struct ob_keep *ob_link_keep(struct ob_link *link)
+{
+	return &link->keep;
+}

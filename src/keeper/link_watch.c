@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* A worker's end while it serves: the channel and the pulse, in its loop. */
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/fd.h"
+#include "keeper/link_impl.h"
+
+static void tell_status(struct ob_link *link, const struct ob_keeper_msg *msg)
+{
+	struct ob_keeper_status status;
+
+	memcpy(&status, msg->text, sizeof(status));
+	status.why[sizeof(status.why) - 1] = '\0';
+	if (link->events.status)
+		link->events.status(link->events.arg, &status);
+}
+
+static void handle(struct ob_link *link, const struct ob_keeper_msg *msg,
+		   int *fd)
+{
+	const struct ob_link_events *on = &link->events;
+
+	if (msg->op == OB_KEEPER_CLIENT && *fd >= 0 && on->client)
+		on->client(on->arg, msg->name, ob_fd_take(fd));
+	else if (msg->op == OB_KEEPER_COPY && on->copy)
+		on->copy(on->arg, msg->value);
+	else if (msg->op == OB_KEEPER_STATUS_IS)
+		tell_status(link, msg);
+	else if (msg->op == OB_KEEPER_STOP && on->stop)
+		on->stop(on->arg, msg->value);
+}
+
+void ob_link_later(struct ob_link *link, const struct ob_keeper_msg *msg, int fd)
+{
+	struct ob_link_late *late = malloc(sizeof(*late));
+
+	if (!late) {
+		ob_fd_close(&fd);
+		return;
+	}
+	*late = (struct ob_link_late){ .msg = *msg, .fd = fd };
+	*link->late_tail = late;
+	link->late_tail = &late->next;
+	if (link->loop)
+		ob_defer(link->loop, &link->deferred);
+}
+
+static void handle_late(struct ob_deferred *deferred)
+{
+	struct ob_link *link = (struct ob_link *)
+		((char *)deferred - offsetof(struct ob_link, deferred));
+	struct ob_link_late *late;
+
+	while ((late = link->late)) {
+		link->late = late->next;
+		if (!link->late)
+			link->late_tail = &link->late;
+		handle(link, &late->msg, &late->fd);
+		ob_fd_close(&late->fd);
+		free(late);
+	}
+}
+
+/*
+ * It closes its end a moment before the kernel kills us for its death
+ * (PR_SET_PDEATHSIG).  In between we would only look as if we had ended in order.
+ */
+static void keeper_gone(void)
+{
+	raise(SIGKILL);
+}
+
+static void ready(struct ob_watch *watch, uint32_t events)
+{
+	struct ob_link *link = (struct ob_link *)
+		((char *)watch - offsetof(struct ob_link, watch));
+	struct ob_keeper_msg msg;
+	OB_CLEANUP_FD int fd = -1;
+	int r = ob_msg_recv(link->channel, &msg, &fd, MSG_DONTWAIT);
+
+	(void)events;
+	if (r == 1)
+		handle(link, &msg, &fd);
+	else if (r == 0)
+		keeper_gone();
+}
+
+static void awake(void *arg)
+{
+	ob_link_say(arg, OB_KEEPER_AWAKE, 0, NULL, -1);
+}
+
+int ob_link_watch(struct ob_link *link, struct ob_loop *loop,
+		  const struct ob_link_events *events)
+{
+	link->loop = loop;
+	link->events = *events;
+	link->deferred.run = handle_late;
+	link->watch = (struct ob_watch){
+		.ready = ready, .fd = link->channel, .events = POLLIN,
+	};
+	link->loop_pulse = (struct ob_loop_pulse){
+		.turn = &link->pulse->turn,
+		.idle_seen = &link->pulse->idle_seen,
+		.awake = awake, .arg = link,
+	};
+	ob_loop_set_pulse(loop, &link->loop_pulse);
+	if (link->late)
+		ob_defer(loop, &link->deferred);
+	return ob_watch_add(loop, &link->watch);
+}
+
+void ob_link_unwatch(struct ob_link *link)
+{
+	if (!link->loop)
+		return;
+	ob_loop_set_pulse(link->loop, NULL);
+	ob_defer_cancel(link->loop, &link->deferred);
+	if (link->watch.ready)
+		ob_watch_remove(link->loop, &link->watch);
+	link->loop = NULL;
+}

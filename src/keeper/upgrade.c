@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * Another binary takes over.
+ *
+ *	COPIES		the new one waits; the old one is asked for copies of its state
+ *	REHEARSAL	the new one loads them and says yes or no
+ *	SWITCH		the old one is killed: an upgrade is a death whose successor
+ *			is warm, so there is nothing that only upgrades do
+ *	GRACE		the new one serves; should it refuse or die now, the old
+ *			binary, which is still open, takes over in the same way
+ *
+ * Until SWITCH nothing has changed for the clients, and a refusal costs nothing.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/fd.h"
+#include "keeper/impl.h"
+
+#define REHEARSAL_MS 30000u
+
+static void forget_copies(struct ob_keeper *k)
+{
+	struct ob_held_entry *entry = ob_held_next(&k->held, NULL), *next;
+
+	for (; entry; entry = next) {
+		next = ob_held_next(&k->held, entry);
+		if (ob_is_copy(entry))
+			ob_held_forget(k, entry);
+	}
+}
+
+static void finish(struct ob_keeper *k, enum ob_upgrade_outcome outcome,
+		   const char *why)
+{
+	k->status.last_upgrade = outcome;
+	snprintf(k->status.why, sizeof(k->status.why), "%s", why);
+	k->upgrade.state = OB_UPGRADE_OFF;
+	k->upgrade.until = 0;
+	ob_fd_close(&k->upgrade.binary);
+	ob_life_dismiss(&k->next);
+	forget_copies(k);
+	ob_keeper_tell(k, OB_KEEPER_IS_RELOADED, why);
+}
+
+static void take_back(struct ob_keeper *k, const char *why)
+{
+	SAY(ERROR, "upgrade taken back: %s", why);
+	k->status.rollbacks++;
+	k->why = OB_START_ROLLBACK;
+	finish(k, OB_UPGRADE_REFUSED, why);
+	/* It may be alive still; its death lets the old binary follow. */
+	if (k->active)
+		ob_worker_signal(k->active, SIGKILL);
+}
+
+void ob_upgrade_fail(struct ob_keeper *k, const char *fmt, ...)
+{
+	char why[sizeof(k->status.why)];
+	va_list ap;
+
+	if (k->upgrade.state == OB_UPGRADE_OFF)
+		return;
+	va_start(ap, fmt);
+	vsnprintf(why, sizeof(why), fmt, ap);
+	va_end(ap);
+	if (k->upgrade.state >= OB_UPGRADE_SWITCH) {
+		take_back(k, why);
+		return;
+	}
+	SAY(ERROR, "upgrade refused: %s", why);
+	finish(k, OB_UPGRADE_REFUSED, why);
+}
+
+/* A second one does not disturb the first. */
+static bool is_possible(struct ob_keeper *k)
+{
+	const char *why = NULL;
+
+	if (k->upgrade.state != OB_UPGRADE_OFF)
+		why = "another one is under way";
+	else if (k->stopping || !k->active ||
+		 k->active->state != OB_WORKER_SERVES)
+		why = "nobody serves";
+	if (why)
+		SAY(ERROR, "upgrade refused: %s", why);
+	return !why;
+}
+
+void ob_upgrade_begin(struct ob_keeper *k, int binary, unsigned flags)
+{
+	if (!is_possible(k)) {
+		ob_fd_close(&binary);
+		return;
+	}
+	k->upgrade.state = OB_UPGRADE_COPIES;
+	k->upgrade.binary = binary;
+	k->upgrade.dry = flags & OB_UPGRADE_DRY_RUN;
+	k->upgrade.until = ob_keeper_ms() + REHEARSAL_MS;
+	k->upgrade.token++;
+	k->status.last_upgrade = OB_UPGRADE_UNDER_WAY;
+	ob_keeper_tell(k, OB_KEEPER_IS_RELOADING, "");
+	if (binary >= 0)
+		k->next = ob_worker_spawn(k, binary);
+	if (!k->next)
+		ob_upgrade_fail(k, "the new binary cannot be started");
+	else if (!ob_worker_tell(k->active, OB_KEEPER_COPY, k->upgrade.token,
+				 NULL, -1))
+		ob_upgrade_fail(k, "the worker cannot be asked for copies");
+}
+
+void ob_upgrade_again(struct ob_keeper *k)
+{
+	int binary = open(k->opts->path, O_PATH | O_CLOEXEC);
+
+	if (binary < 0)
+		SAY(ERROR, "upgrade refused: %s: %s", k->opts->path,
+		    strerror(errno));
+	else
+		ob_upgrade_begin(k, binary, 0);
+}
+
+void ob_upgrade_copied(struct ob_keeper *k, uint64_t token)
+{
+	if (k->upgrade.state != OB_UPGRADE_COPIES ||
+	    token != k->upgrade.token)
+		return;
+	k->upgrade.state = OB_UPGRADE_REHEARSAL;
+	k->next->state = OB_WORKER_REHEARSES;
+	ob_worker_give(k, k->next);
+}
+
+void ob_upgrade_answer(struct ob_keeper *k, bool yes, const char *text)
+{
+	if (k->upgrade.state != OB_UPGRADE_REHEARSAL)
+		return;
+	if (!yes) {
+		ob_upgrade_fail(k, "the new binary refuses: %.120s", text);
+		return;
+	}
+	SAY(INFO, "upgrade: %.400s", text);
+	if (k->upgrade.dry) {
+		finish(k, OB_UPGRADE_REHEARSED, text);
+		return;
+	}
+	k->upgrade.state = OB_UPGRADE_SWITCH;
+	k->upgrade.until = 0;
+	forget_copies(k);
+	ob_life_dismiss(&k->standby);
+	k->next->state = OB_WORKER_WAITS;
+	ob_worker_signal(k->active, SIGKILL);
+}
+
+void ob_upgrade_switch(struct ob_keeper *k)
+{
+	struct ob_worker *w = k->next;
+
+	k->next = NULL;
+	if (!w) {		/* it died while the old one did */
+		ob_upgrade_fail(k, "the new binary died");
+		ob_life_succeed(k);
+		return;
+	}
+	k->upgrade.state = OB_UPGRADE_GRACE;
+	k->upgrade.until = ob_keeper_ms() + k->opts->grace_ms;
+	ob_life_start(k, w, OB_START_UPGRADE);
+}
+
+static void confirm(struct ob_keeper *k)
+{
+	ob_fd_close(&k->binary);
+	k->binary = ob_fd_take(&k->upgrade.binary);
+	k->status.upgrades++;
+	SAY(INFO, "upgrade done: worker %d, generation %llu",
+	    (int)k->active->pid, (unsigned long long)k->active->generation);
+	finish(k, OB_UPGRADE_DONE, "");
+	ob_life_standby(k);
+}
+
+void ob_upgrade_time(struct ob_keeper *k, uint64_t now)
+{
+	if (!k->upgrade.until || now < k->upgrade.until)
+		return;
+	if (k->upgrade.state == OB_UPGRADE_GRACE && k->active &&
+	    k->active->state == OB_WORKER_SERVES)
+		confirm(k);
+	else
+		ob_upgrade_fail(k, "not ready in time");
+}

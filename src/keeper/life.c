@@ -150,16 +150,18 @@ static void count_death(struct ob_keeper *k, const struct ob_worker *w,
 {
 	bool served = w->state == OB_WORKER_SERVES;
 
+	if (!k->died_us)
+		k->died_us = ob_keeper_us();
+	k->last_pid = w->pid;
+	k->last_signal = info->si_code == CLD_EXITED ? 0 : info->si_status;
+	if (k->upgrade.state == OB_UPGRADE_SWITCH)
+		return;		/* killed by us, for no fault of its own */
 	if (served && ob_keeper_ms() - w->ready_at >= LIVED_MS)
 		k->deaths = k->failures = 0;
 	k->deaths++;
 	k->failures += !served;
 	k->status.deaths++;
-	k->last_pid = w->pid;
-	k->last_signal = info->si_code == CLD_EXITED ? 0 : info->si_status;
 	k->status.last_signal = k->last_signal;
-	if (!k->died_us)
-		k->died_us = ob_keeper_us();
 }
 
 static void finish(struct ob_keeper *k, int status)

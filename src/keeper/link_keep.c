@@ -5,6 +5,9 @@
  * A descriptor that was given at the start is handed out once; whoever asks
  * later, or for what this worker has put itself, gets it from the keeper anew.
  * So nothing is open twice for longer than needed.
+ *
+ * A rehearsal is shown copies and may change nothing: it puts, drops and asks in
+ * vain, as if there were no keeper.
  */
 #include <errno.h>
 #include <string.h>
@@ -25,6 +28,8 @@ static int put(struct ob_keep *keep, const char *name, int fd)
 
 	if (strlen(name) >= OB_KEEPER_NAME)
 		return -ENAMETOOLONG;
+	if (link->rehearsed)
+		return 0;
 	if (link->held.count >= link->held.room &&
 	    !ob_held_find(&link->held, name))
 		return -ENFILE;
@@ -57,7 +62,7 @@ static int get(struct ob_keep *keep, const char *name)
 	struct ob_link *link = link_of(keep);
 	struct ob_held_entry *entry = ob_held_find(&link->held, name);
 
-	if (!entry)
+	if (!entry || (entry->fd < 0 && link->rehearsed))
 		return -ENOENT;
 	return entry->fd >= 0 ? ob_fd_take(&entry->fd) : ask(link, name);
 }
@@ -67,6 +72,8 @@ static void drop(struct ob_keep *keep, const char *name)
 	struct ob_link *link = link_of(keep);
 	struct ob_held_entry *entry = ob_held_next(&link->held, NULL), *next;
 
+	if (link->rehearsed)
+		return;
 	ob_link_say(link, OB_KEEPER_DROP, 0, name, -1);
 	if (name[0] && name[strlen(name) - 1] != '/') {
 		entry = ob_held_find(&link->held, name);

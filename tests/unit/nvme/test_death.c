@@ -786,6 +786,34 @@ static void test_r27_memory_by_messages(void **state)
 	die_as("drive=mem:64K", GUEST_MESSAGES, false, 500);
 }
 
+/* halt stops the clock for a move; without halt it was a death, and the clock
+ * of the dead is ours. */
+static void test_r27_the_timestamp_goes_on(void **state)
+{
+	static const struct variant v = { "drive=mem:64K", GUEST_MAPPED, 0 };
+	struct nvme_features *there, *here;
+	struct guest *g;
+
+	(void)state;
+	variant = &v;
+	g = begin();
+	there = &((struct nvme_plain *)g->dev->state)->features;
+	there->timestamp_ms = 1000;
+	there->timestamp_ns -= 50000000000ull;
+	take_over(g);
+	here = &((struct nvme_plain *)g->dev->state)->features;
+	assert_int_equal(here->timestamp_ns, there->timestamp_ns);
+	lib_run(g->dev);
+	lib_stop(g->dev);
+	lib_halt(g->dev);
+	assert_true(here->timestamp_ms >= 51000);
+	assert_int_equal(here->timestamp_still, 1);
+	lib_destroy(g->dev);
+	ob_loop_destroy(g->loop);
+	munmap(g->mem, GUEST_SIZE);
+	free(g);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -794,6 +822,7 @@ int main(void)
 		cmocka_unit_test(test_r27_shadow_doorbells),
 		cmocka_unit_test(test_r27_mapped_doorbells),
 		cmocka_unit_test(test_r27_memory_by_messages),
+		cmocka_unit_test(test_r27_the_timestamp_goes_on),
 	};
 
 	return cmocka_run_group_tests(tests, setup, NULL);

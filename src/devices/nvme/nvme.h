@@ -197,6 +197,12 @@ struct nvme_hot {
 
 extern const struct ob_table nvme_plain_table, nvme_hot_table;
 
+/* inflight.c */
+void nvme_inflight(struct ob_device *dev,
+		   void (*each)(void *arg,
+				const struct ob_device_inflight *io),
+		   void *arg);
+
 /* -- runtime ----------------------------------------------------------- */
 
 struct nvme;

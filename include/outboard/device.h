@@ -116,6 +116,14 @@ enum ob_reset {
 	OB_RESET_D3,		/* D3hot to D0 without No_Soft_Reset */
 };
 
+/* One command that a device has begun and not ended, for the operator. */
+struct ob_device_inflight {
+	unsigned queue, command;	/* as the guest calls them */
+	const char *operation, *phase;	/* words */
+	uint64_t offset, bytes;		/* on its drive; 0: nothing there */
+	uint64_t age_us;		/* the library's, from the recorder */
+};
+
 struct ob_device_class {
 	uint32_t size;			/* sizeof(struct ob_device_class) */
 	uint32_t abi;			/* OB_DEVICE_ABI */
@@ -240,6 +248,21 @@ struct ob_device_class {
 	 * size (an image that was grown): look, and tell the guest.  Optional.
 	 */
 	void (*refresh)(struct ob_device *dev);
+	/* Calls each for every command in flight, without its age.  Optional. */
+	void (*inflight)(struct ob_device *dev,
+			 void (*each)(void *arg,
+				      const struct ob_device_inflight *io),
+			 void *arg);
+
+	/*
+	 * What the device was asked to do has killed its process again and
+	 * again.  It goes to the failed state of its kind, out of which the
+	 * guest's driver leads it (NVMe: CSTS.CFS), and run, which follows,
+	 * does not begin again what was in flight.  Called within a step, after
+	 * loaded, before run.  Default: registers are served on, and the device
+	 * stands still until it is reset.
+	 */
+	void (*fail)(struct ob_device *dev);
 };
 
 const struct ob_device_class *ob_dev_class(const struct ob_device *dev);
@@ -261,6 +284,15 @@ void ob_dev_commit(struct ob_device *dev);
 /* A note for the flight recorder: what, b and c are the model's. */
 void ob_dev_record(struct ob_device *dev, uint16_t what, uint32_t b,
 		   uint64_t c);
+/* What every reader of the recorder knows of commands. */
+enum ob_trace {
+	OB_TRACE_FETCH,		/* a: queue; b: command id; c: opcode */
+	OB_TRACE_DRIVE,		/* a: slot; b: operation; c: offset */
+	OB_TRACE_DRIVE_DONE,	/* a: slot; b: -errno */
+	OB_TRACE_POST,		/* a: queue; b: command id; c: status */
+};
+void ob_dev_trace(struct ob_device *dev, enum ob_trace what, uint16_t a,
+		  uint32_t b, uint64_t c);
 const struct ob_options *ob_dev_options(const struct ob_device *dev);
 
 /* See stop.  Harmless at other times. */

@@ -8,6 +8,7 @@
 #include "keeper/link.h"
 #include "server/server.h"
 
+struct ob_control;
 struct serve;
 
 struct served {
@@ -31,6 +32,7 @@ struct serve {
 	size_t count;		/* devices that exist */
 	size_t gone;		/* devices without anything in flight */
 	struct ob_signals signals;
+	struct ob_control *control;	/* NULL: none */
 	struct ob_timer patience;
 	bool stopping;
 
@@ -44,6 +46,10 @@ struct serve {
 void ob_serve_stop(struct serve *s);
 void ob_serve_give_up(struct serve *s);
 
+/* operate.c: the control socket */
+int ob_serve_control_open(struct serve *s, struct ob_err *err);
+void ob_serve_control_close(struct serve *s);
+
 /* worker.c */
 /* Waits until it is this process's turn; answers rehearsals before. */
 int ob_worker_wait(struct serve *s, struct ob_err *err);
@@ -52,5 +58,12 @@ int ob_worker_loop(struct serve *s, struct ob_err *err);
 /* The keeper accepts for our devices. */
 int ob_worker_listen(struct serve *s, struct ob_err *err);
 void ob_worker_finish(struct serve *s);
+/* A device that takes over what the dead left; takes opts. */
+int ob_worker_create(struct serve *s, const struct ob_device_class *cls,
+		     struct ob_options *opts, struct ob_device **out,
+		     struct ob_err *err);
+
+/* rehearse.c: answers the keeper */
+void ob_worker_rehearse(struct serve *s);
 
 #endif

@@ -9,6 +9,9 @@
 
 #include <outboard/state.h>
 
+#include "proto/proto.h"
+#include "transport/kept.h"
+
 #define OB_CONFIG_SIZE 4096u
 #define OB_MSIX_MAX 2048u
 #define OB_MSIX_MASKED 1u	/* bit 0 of the vector control */
@@ -44,10 +47,52 @@ struct ob_dma_entry {
 };
 
 struct ob_dma_table {
+	uint32_t used;		/* all entries from here on are free */
+	uint8_t reserved[4];
 	struct ob_dma_entry entries[OB_DMA_MAPS_MAX];
+};
+
+/* What was agreed on, as far as it is a matter of yes and no. */
+enum ob_session_caps {
+	OB_CAP_WRITE_MULTIPLE = 1, OB_CAP_PRECOPY_INFO = 2,
+	OB_CAP_ERROR_TEXT = 4, OB_CAP_TWIN_SOCKET = 8,
+};
+
+/* Bits of ob_session_state.triggers: eventfds that the client gave. */
+enum ob_trigger_bit {
+	OB_TRIGGER_MSIX = 0, OB_TRIGGER_MSI = OB_MSIX_MAX,
+	OB_TRIGGER_INTX = OB_TRIGGER_MSI + 32, OB_TRIGGER_ERR,
+	OB_TRIGGER_REQ, OB_TRIGGER_UNMASK, OB_NR_TRIGGERS
+};
+
+/*
+ * Of the client and its connection what outlives the process.  Without a keeper
+ * it is written all the same, and nobody reads it.
+ *
+ * Changed within steps; the journals as kept.h says.
+ */
+struct ob_session_state {
+	uint8_t connected, negotiated;
+	uint8_t closing;	/* it ends when the answer has left */
+	uint8_t has_twin;
+	uint8_t caps;		/* enum ob_session_caps */
+	uint8_t mig_state;	/* enum ob_mig_state */
+	uint8_t given;		/* as in struct ob_mig */
+	uint8_t log_on;		/* there is a dirty log */
+	uint32_t pid, peer_fds;
+	uint32_t max_msg_fds, max_data_xfer_size, max_dma_maps;
+	uint16_t next_dma_id;
+	uint8_t reserved[2];
+	/* How ID/wire is divided: inbox, outbox, those of the twin. */
+	uint32_t wire[4];
+	uint64_t pgsizes;
+	uint64_t socket_dev, socket_ino;	/* the file that is ours to remove */
+	uint64_t triggers[(OB_NR_TRIGGERS + 63) / 64];
+	struct ob_conn_journal main, twin;
 };
 
 extern const struct ob_table ob_core_table;
 extern const struct ob_table ob_dma_table_table;
+extern const struct ob_table ob_session_table;
 
 #endif

@@ -16,6 +16,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <outboard/keep.h>
+
 #include "base/fd.h"
 #include "base/guard.h"
 #include "server/device_impl.h"
@@ -57,7 +59,8 @@ static int check_class(const struct ob_device_class *cls, struct ob_err *err)
 		return ob_fail(err, EINVAL, "built for another interface (%u bytes, version %u)",
 			       cls->size, cls->abi);
 	if ((r = ob_table_check(&ob_core_table, err)) ||
-	    (r = ob_table_check(&ob_dma_table_table, err)))
+	    (r = ob_table_check(&ob_dma_table_table, err)) ||
+	    (r = ob_table_check(&ob_session_table, err)))
 		return r;
 	if (cls->state && (r = ob_table_check(cls->state, err)))
 		return r;
@@ -78,13 +81,14 @@ static int check_options(const struct ob_options *opts, struct ob_err *err)
 /* Devices without a name are numbered through the process's life. */
 static char *make_id(const struct ob_device *dev)
 {
-	static unsigned number;
+	static unsigned numbers[2];	/* a rehearsal has its own */
 	const char *given = ob_options_str(dev->opts, "id");
 	char *id;
 
 	if (given)
 		return strdup(given);
-	return asprintf(&id, "%s%u", dev->cls->name, number++) < 0 ? NULL : id;
+	return asprintf(&id, "%s%u", dev->cls->name,
+			numbers[dev->rehearsal != NULL]++) < 0 ? NULL : id;
 }
 
 static int create_state(struct ob_device *dev, struct ob_err *err)
@@ -94,6 +98,7 @@ static int create_state(struct ob_device *dev, struct ob_err *err)
 		[OB_SECTION_PLAIN] = dev->cls->state,
 		[OB_SECTION_HOT] = dev->cls->hot,
 		[OB_SECTION_DMA] = &ob_dma_table_table,
+		[OB_SECTION_SESSION] = &ob_session_table,
 	};
 	int r = ob_state_create(&dev->mem, dev->cls->name, tables, err);
 
@@ -102,6 +107,7 @@ static int create_state(struct ob_device *dev, struct ob_err *err)
 	dev->core = ob_state_section(&dev->mem, OB_SECTION_CORE);
 	dev->plain = ob_state_section(&dev->mem, OB_SECTION_PLAIN);
 	dev->hot = ob_state_section(&dev->mem, OB_SECTION_HOT);
+	dev->ss = ob_state_section(&dev->mem, OB_SECTION_SESSION);
 	return 0;
 }
 
@@ -171,7 +177,22 @@ static int build(struct ob_device *dev, struct ob_err *err)
 	return r ? ob_fail(err, -r, "out of memory") : 0;
 }
 
-static int setup(struct ob_device *dev, struct ob_err *err)
+static int start_empty(struct ob_device *dev, struct ob_err *err)
+{
+	int r = 0;
+
+	if (dev->kept && ((r = ob_wire_create(dev, err)) ||
+			  (r = ob_recorder_open(&dev->rec, -1, err)) ||
+			  (r = ob_dev_keep_all(dev, err))))
+		return r;
+	ob_record(&dev->rec, OB_EVENT_BORN, 0, 0, dev->rec.generation);
+	if (dev->cls->run)
+		dev->cls->run(dev);
+	return 0;
+}
+
+/* What can be said before anything is created. */
+static int check_all(struct ob_device *dev, struct ob_err *err)
 {
 	int r;
 
@@ -183,42 +204,71 @@ static int setup(struct ob_device *dev, struct ob_err *err)
 	if (!dev->id || !dev->runtime)
 		return ob_fail(err, ENOMEM, "out of memory");
 	dev->log.who = dev->id;
-	r = ob_guard_start();
-	if (r)
-		return ob_fail(err, -r, "SIGBUS handler: %s", strerror(-r));
-	if ((r = create_state(dev, err)) || (r = init_model(dev, err)) ||
-	    (r = build(dev, err)) || (r = ob_mig_init(dev, err)))
-		return r;
-	ob_step_begin(&dev->mem, OB_STEP_WORK);
-	ob_device_reset(dev, OB_RESET_INIT);
-	if (dev->cls->run)
-		dev->cls->run(dev);
-	ob_step_end(&dev->mem);
 	return 0;
 }
 
-int ob_device_create(struct ob_loop *loop, const struct ob_device_class *cls,
-		     struct ob_options *opts, struct ob_device **out,
-		     struct ob_err *err)
+static int setup(struct ob_device *dev, struct ob_err *err)
+{
+	int r = check_all(dev, err);
+
+	if (r)
+		return r;
+	r = ob_guard_start();
+	if (r)
+		return ob_fail(err, -r, "SIGBUS handler: %s", strerror(-r));
+	if ((r = ob_adopt_begin(dev, err)) || (r = create_state(dev, err)) ||
+	    (r = init_model(dev, err)) || (r = build(dev, err)) ||
+	    (r = ob_mig_init(dev, err)))
+		return r;
+	ob_step_begin(&dev->mem, OB_STEP_WORK);
+	ob_device_reset(dev, OB_RESET_INIT);
+	if (dev->rehearsal)
+		r = ob_rehearse(dev, err);
+	else
+		r = dev->old ? ob_adopt(dev, err) : start_empty(dev, err);
+	ob_dev_step_end(dev);
+	return r;
+}
+
+static struct ob_device *device_new(struct ob_loop *loop,
+				    const struct ob_device_class *cls,
+				    struct ob_options *opts)
 {
 	struct ob_device *dev = calloc(1, sizeof(*dev));
 	unsigned i;
+
+	if (!dev)
+		return NULL;
+	dev->loop = loop;
+	dev->cls = cls;
+	dev->opts = opts;
+	dev->mem.fd = dev->wire.fd = dev->rec.fd = -1;
+	dev->listener.watch.fd = dev->listener.spare = -1;
+	dev->gone_timer.fire = check_gone;
+	for (i = 0; i < 6; i++)
+		dev->bars[i].fd = -1;
+	ob_dma_init(dev);
+	return dev;
+}
+
+static int create(struct ob_loop *loop, const struct ob_device_class *cls,
+		  struct ob_options *opts, const struct ob_past *past,
+		  struct ob_rehearsal *rehearsal, struct ob_device **out,
+		  struct ob_err *err)
+{
+	struct ob_device *dev = device_new(loop, cls, opts);
 	int r;
 
 	if (!dev) {
 		ob_options_destroy(opts);
 		return ob_fail(err, ENOMEM, "%s: out of memory", cls->name);
 	}
-	dev->loop = loop;
-	dev->cls = cls;
-	dev->opts = opts;
-	dev->mem.fd = -1;
-	dev->listener.watch.fd = dev->listener.spare = -1;
-	dev->gone_timer.fire = check_gone;
-	for (i = 0; i < 6; i++)
-		dev->bars[i].fd = -1;
-	ob_dma_init(dev);
+	dev->kept = ob_keep_is_on(loop) && !rehearsal;
+	dev->past = past;
+	dev->rehearsal = rehearsal;
+	dev->rec.generation = past ? (uint32_t)past->generation : 0;
 	r = setup(dev, err);
+	ob_adopt_end(dev);
 	if (r) {
 		ob_err_prefix(err, "%s", dev->id ? dev->id : cls->name);
 		ob_device_destroy(dev);
@@ -226,6 +276,37 @@ int ob_device_create(struct ob_loop *loop, const struct ob_device_class *cls,
 	}
 	*out = dev;
 	return 0;
+}
+
+int ob_device_create_after(struct ob_loop *loop,
+			   const struct ob_device_class *cls,
+			   struct ob_options *opts, const struct ob_past *past,
+			   struct ob_device **out, struct ob_err *err)
+{
+	int r = create(loop, cls, opts, past, NULL, out, err);
+
+	if (r == 0)
+		ob_adopt_resume(*out);
+	return r;
+}
+
+int ob_device_create(struct ob_loop *loop, const struct ob_device_class *cls,
+		     struct ob_options *opts, struct ob_device **out,
+		     struct ob_err *err)
+{
+	return ob_device_create_after(loop, cls, opts, NULL, out, err);
+}
+
+int ob_device_rehearse(struct ob_loop *loop, const struct ob_device_class *cls,
+		       struct ob_options *opts, struct ob_rehearsal *out,
+		       struct ob_err *err)
+{
+	struct ob_device *dev;
+	int r = create(loop, cls, opts, NULL, out, &dev, err);
+
+	if (r == 0)
+		ob_device_destroy(dev);
+	return r;
 }
 
 static void destroy_bars(struct ob_device *dev)
@@ -239,13 +320,19 @@ static void destroy_bars(struct ob_device *dev)
 	}
 }
 
+/*
+ * A device whose process ends may go on in another one, which has its own
+ * descriptors of all this.
+ */
 void ob_device_destroy(struct ob_device *dev)
 {
 	if (!dev)
 		return;
 	ob_timer_cancel(dev->loop, &dev->gone_timer);
 	ob_listener_close(dev);
-	if (dev->session)
+	if (dev->session && dev->kept)
+		ob_session_abandon(dev->session);
+	else if (dev->session)
 		ob_session_destroy(dev->session, "was dropped");
 	ob_defer_cancel(dev->loop, &dev->dma_queue.run);
 	ob_mig_finish(dev);
@@ -254,9 +341,13 @@ void ob_device_destroy(struct ob_device *dev)
 	ob_irqs_finish(dev);
 	destroy_bars(dev);
 	ob_rom_free(dev);
+	ob_dma_finish(dev);
+	ob_wire_finish(dev);
+	ob_recorder_close(&dev->rec);
 	ob_state_destroy(&dev->mem);
 	ob_options_destroy(dev->opts);
 	free(dev->listener.address);
+	free(dev->listener.name);
 	free(dev->runtime);
 	free(dev->id);
 	free(dev);
@@ -317,7 +408,7 @@ void ob_device_refresh(struct ob_device *dev)
 		return;
 	ob_step_begin(&dev->mem, OB_STEP_WORK);
 	dev->cls->refresh(dev);
-	ob_step_end(&dev->mem);
+	ob_dev_step_end(dev);
 }
 
 void ob_dev_enter(struct ob_device *dev)
@@ -325,22 +416,28 @@ void ob_dev_enter(struct ob_device *dev)
 	ob_step_begin(&dev->mem, OB_STEP_WORK);
 }
 
-void ob_dev_protect(struct ob_device *dev, const void *hot, size_t len)
-{
-	if (dev->cls->state)
-		ob_undo_add(&dev->mem, dev->plain, dev->cls->state->size);
-	if (hot)
-		ob_undo_add(&dev->mem, hot, len);
-}
-
-void ob_dev_commit(struct ob_device *dev)
-{
-	ob_undo_commit(&dev->mem);
-}
-
 void ob_dev_leave(struct ob_device *dev)
 {
-	ob_step_end(&dev->mem);
+	ob_dev_step_end(dev);
+}
+
+void ob_dev_record(struct ob_device *dev, uint16_t what, uint32_t b,
+		   uint64_t c)
+{
+	ob_record(&dev->rec, OB_EVENT_MODEL, what, b, c);
+}
+
+void ob_dev_trace(struct ob_device *dev, enum ob_trace what, uint16_t a,
+		  uint32_t b, uint64_t c)
+{
+	static const enum ob_event events[] = {
+		[OB_TRACE_FETCH] = OB_EVENT_FETCH,
+		[OB_TRACE_DRIVE] = OB_EVENT_DRIVE,
+		[OB_TRACE_DRIVE_DONE] = OB_EVENT_DRIVE_DONE,
+		[OB_TRACE_POST] = OB_EVENT_POST,
+	};
+
+	ob_record(&dev->rec, events[what], a, b, c);
 }
 
 struct ob_loop *ob_dev_loop(struct ob_device *dev)

@@ -15,8 +15,10 @@
 #include "server/core.h"
 #include "server/dma_impl.h"
 #include "server/irq.h"
+#include "server/kept.h"
 #include "server/mig.h"
 #include "server/pci.h"
+#include "state/recorder.h"
 #include "state/state_mem.h"
 
 #define container_of(ptr, type, member) \
@@ -41,6 +43,7 @@ struct ob_listener {
 	int spare;			/* an fd to refuse with when none is left */
 	char *path;			/* NULL: inherited */
 	char *address;
+	char *name;			/* the keeper's; NULL: we accept */
 	dev_t dev;			/* of the socket file, so that only */
 	ino_t ino;			/* our own is unlinked */
 	struct ob_refusal refusals[OB_REFUSALS];
@@ -63,6 +66,21 @@ struct ob_device {
 	struct ob_state_mem mem;
 	struct ob_core *core;
 	void *plain, *hot;
+	struct ob_session_state *ss;	/* the client's share */
+
+	/* what outlives the process; kept.h */
+	bool kept;			/* there is a keeper */
+	bool whole;			/* the open step is all or nothing */
+	bool unsettled;			/* names to be dropped after the step */
+	bool fused;			/* the next message is not run */
+	bool adopting;			/* until the rings of the dead are over */
+	bool waiting;			/* ... which takes time */
+	bool failed;			/* stands still until it is reset */
+	const struct ob_past *past;	/* while it is created */
+	struct ob_rehearsal *rehearsal;
+	struct ob_old_state *old;
+	struct ob_wire wire;
+	struct ob_recorder rec;
 
 	/* runtime */
 	void *runtime;
@@ -89,6 +107,17 @@ struct ob_device {
 	void *gone_arg;
 	struct ob_timer gone_timer;
 };
+
+/* Ends a step, and does what had to wait for its commit. */
+static inline void ob_dev_step_end(struct ob_device *dev)
+{
+	ob_step_end(&dev->mem);
+	if (dev->mem.depth)
+		return;
+	dev->whole = false;
+	if (dev->unsettled)
+		ob_dev_settle(dev);
+}
 
 /* listen.c */
 void ob_listener_close(struct ob_device *dev);

@@ -34,6 +34,7 @@ void ob_dma_log_end(struct ob_device *dev)
 {
 	ob_dirty_destroy(dev->dma.log);
 	dev->dma.log = NULL;
+	dev->ss->log_on = 0;
 }
 
 static int too_short(struct ob_session *s, size_t len)
@@ -157,6 +158,30 @@ static int start_log(struct ob_session *s, const struct start *start)
 		return r;
 	}
 	s->dev->dma.log = log;
+	s->dev->ss->log_on = 1;
+	return 0;
+}
+
+/* Nobody knows what was written before: all of it, once. */
+int ob_dma_log_adopt(struct ob_device *dev, struct ob_err *err)
+{
+	struct ob_dirty *log;
+	int r = ob_dirty_create(NULL, 0, &log);
+
+	if (r)
+		return ob_fail(err, -r, "out of memory");
+	for (uint32_t i = 0; i < dev->dma.nr; i++) {
+		const struct ob_range *range = &dev->dma.ranges[i];
+
+		if (!ob_dma_is_logged(range))
+			continue;
+		if (ob_dirty_cover(log, range->first, range->last))
+			ob_dirty_blind(log, range->first, range->last);
+		else
+			ob_dirty_mark(log, range->first,
+				      range->last - range->first + 1);
+	}
+	dev->dma.log = log;
 	return 0;
 }
 
@@ -199,6 +224,8 @@ static int take(struct ob_session *s, const struct ob_feature *ask,
 			return r;
 	}
 	answer_more(s, bitmap, bytes);
+	s->reply.lent = true;
+	s->reply.fill = 0xff;	/* too much is no harm */
 	return 0;
 }
 

@@ -16,6 +16,7 @@
 
 #include "base/fd.h"
 #include "server/device_impl.h"
+#include "server/kept.h"
 #include "server/session.h"
 
 struct command {
@@ -206,12 +207,14 @@ static const struct command commands[OB_NR_CMDS] = {
 	[OB_CMD_MIG_DATA_WRITE] = { ob_do_mig_write, 0 },
 };
 
-/* Finds the row, checks what all commands have in common, runs it. */
+/*
+ * Finds the row, checks what all commands have in common, runs it.  r is what
+ * ob_request_get said.
+ */
 static int execute(struct ob_session *s, struct ob_request *req,
-		   struct ob_msg *msg)
+		   struct ob_msg *msg, int r)
 {
 	const struct command *command;
-	int r = ob_request_get(req, msg->payload, msg->len);
 
 	if (r == -EINVAL)
 		return ob_fail(&s->err, EINVAL, "%zu bytes are not what it has",
@@ -239,6 +242,7 @@ static void start_reply(struct ob_reply *reply)
 	reply->bulk = NULL;
 	reply->bulk_len = 0;
 	reply->nr_more = 0;
+	reply->lent = false;
 	reply->nr_fds = 0;
 }
 
@@ -285,10 +289,29 @@ static unsigned pieces(const struct ob_reply *reply, struct iovec *iov)
 	return n;
 }
 
+/* Into the outbox, within the step. */
+static int enqueue(struct ob_session *s, struct iovec *iov)
+{
+	struct ob_reply *reply = &s->reply;
+	unsigned nr_more = reply->nr_more;
+	int r;
+
+	if (reply->lent)
+		reply->nr_more = 0;
+	r = ob_conn_queue(s->main.conn, iov, pieces(reply, iov),
+			  reply->fd_names, reply->nr_fds);
+	if (r || !reply->lent || !nr_more)
+		return r;
+	return ob_conn_queue_lent(s->main.conn, reply->more, nr_more,
+				  reply->fill);
+}
+
 static int transmit(struct ob_session *s, struct iovec *iov)
 {
 	const struct ob_reply *reply = &s->reply;
 
+	if (s->dev->kept)
+		return enqueue(s, iov);
 	return ob_conn_send(s->main.conn, iov, pieces(reply, iov), reply->fds,
 			    reply->nr_fds);
 }
@@ -323,13 +346,18 @@ static int send_reply(struct ob_session *s, const struct ob_hdr *asked,
 static int run(struct ob_session *s, struct ob_request *req,
 	       struct ob_msg *msg)
 {
+	struct ob_device *dev = s->dev;
 	int r;
 
 	if ((msg->hdr.flags & OB_HDR_TYPE) != OB_HDR_COMMAND)
 		return -EINVAL;
-	ob_step_begin(&s->dev->mem, OB_STEP_MESSAGE);
-	r = execute(s, req, msg);
-	ob_step_end(&s->dev->mem);
+	r = ob_request_get(req, msg->payload, msg->len);
+	ob_step_begin(&dev->mem, OB_STEP_MESSAGE);
+	if (dev->kept && !(r == 0 && ob_request_is_hot(dev, req)))
+		ob_step_protect(dev);
+	r = dev->fused ? ob_fuse_message(dev, &msg->hdr) :
+	    execute(s, req, msg, r);
+	ob_dev_step_end(dev);
 	return r;
 }
 
@@ -337,6 +365,8 @@ static int finish(struct ob_session *s, const struct ob_request *req, int r)
 {
 	int sent = 0;
 
+	ob_record(&s->dev->rec, OB_EVENT_ANSWER, req->hdr.cmd, (uint32_t)-r,
+		  s->dev->ss->main.done);
 	if (r) {
 		log_failure(s, &req->hdr, r);
 		pad_error(s, req);
@@ -345,7 +375,8 @@ static int finish(struct ob_session *s, const struct ob_request *req, int r)
 		sent = send_reply(s, &req->hdr, r);
 	free(s->reply.bulk);
 	s->reply.bulk = NULL;
-	ob_fd_close(&s->twin_peer);
+	if (!s->dev->kept)
+		ob_fd_close(&s->twin_peer);
 	return sent;
 }
 
@@ -363,6 +394,8 @@ static int answer(struct ob_session *s, struct ob_msg *msg)
 	struct ob_request req = { .hdr = msg->hdr };
 	int r;
 
+	ob_record(&s->dev->rec, OB_EVENT_MESSAGE, msg->hdr.cmd, msg->hdr.id,
+		  s->dev->ss->main.done);
 	start_reply(&s->reply);
 	r = run(s, &req, msg);
 	if (r != -EINPROGRESS)
@@ -374,10 +407,13 @@ static int answer(struct ob_session *s, struct ob_msg *msg)
 int ob_dispatch_held(struct ob_session *s, int r)
 {
 	s->is_held = false;
-	return finish(s, &s->held, r);
+	r = finish(s, &s->held, r);
+	if (s->dev->kept)
+		ob_conn_done(s->main.conn);
+	return r;
 }
 
-int ob_dispatch(struct ob_session *s, struct ob_msg *msg)
+static int dispatch(struct ob_session *s, struct ob_msg *msg)
 {
 	int r = 0;
 
@@ -390,4 +426,35 @@ int ob_dispatch(struct ob_session *s, struct ob_msg *msg)
 		       msg->hdr.id);
 	ob_msg_finish(msg);
 	return r;
+}
+
+/* Small answers may wait for the end of the batch. */
+static bool leaves_now(const struct ob_reply *reply)
+{
+	return reply->lent || reply->nr_fds || reply->bulk_len;
+}
+
+/*
+ * The message, its answer and the note that it is done are one step.  The answer
+ * leaves after it, since what has left cannot be taken back.
+ */
+static int dispatch_kept(struct ob_session *s, struct ob_msg *msg)
+{
+	struct ob_device *dev = s->dev;
+	int r;
+
+	ob_step_begin(&dev->mem, OB_STEP_MESSAGE);
+	ob_step_protect_journal(dev);
+	r = dispatch(s, msg);
+	dev->fused = false;
+	if (!s->is_held)
+		ob_conn_done(s->main.conn);
+	dev->ss->closing = s->closing;
+	ob_dev_step_end(dev);
+	return r || !leaves_now(&s->reply) ? r : ob_session_flush(s);
+}
+
+int ob_dispatch(struct ob_session *s, struct ob_msg *msg)
+{
+	return s->dev->kept ? dispatch_kept(s, msg) : dispatch(s, msg);
 }

@@ -22,7 +22,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
-#include "server/dma_impl.h"
+#include "server/device_impl.h"
 
 #define FUSE_MAGIC 0x65735546
 
@@ -48,46 +48,125 @@ static int examine(int fd, struct ob_dma_file *key)
 	return 0;
 }
 
-int ob_dma_file_get(struct ob_dma *dma, int *fd, struct ob_dma_file **out)
+static struct ob_dma_file *add(struct ob_dma *dma,
+			       const struct ob_dma_file *key, int fd,
+			       uint32_t id)
+{
+	struct ob_dma_file *file = calloc(1, sizeof(*file));
+
+	if (!file)
+		return NULL;
+	file->dev = key->dev;
+	file->ino = key->ino;
+	file->access = key->access;
+	file->fd = fd;
+	file->id = id;
+	file->next = dma->files;
+	file->pprev = &dma->files;
+	if (file->next)
+		file->next->pprev = &file->next;
+	dma->files = file;
+	return file;
+}
+
+/* With the keeper before an entry of the table says so. */
+static int add_new(struct ob_device *dev, const struct ob_dma_file *key,
+		   int *fd, struct ob_dma_file **out)
+{
+	uint32_t id = dev->dma.next_file_id;
+	int r = ob_dev_keep(dev, *fd, "dma/%u", id);
+
+	if (r)
+		return r;
+	*out = add(&dev->dma, key, *fd, id);
+	if (!*out)
+		return -ENOMEM;
+	dev->dma.next_file_id++;
+	ob_fd_take(fd);
+	return 0;
+}
+
+int ob_dma_file_get(struct ob_device *dev, int *fd, struct ob_dma_file **out)
 {
 	struct ob_dma_file key = { .fd = -1 }, *file;
 	int r = examine(*fd, &key);
 
 	if (r)
 		return r;
-	for (file = dma->files; file; file = file->next)
+	for (file = dev->dma.files; file; file = file->next)
 		if (file->dev == key.dev && file->ino == key.ino &&
 		    file->access == key.access)
 			break;
+	if (!file && (r = add_new(dev, &key, fd, &file)))
+		return r;
+	file->refs++;
+	*out = file;
+	return 0;
+}
+
+int ob_dma_file_adopt(struct ob_device *dev, uint32_t id,
+		      struct ob_dma_file **out)
+{
+	struct ob_dma_file key = { .fd = -1 }, *file;
+	int fd, r;
+
+	for (file = dev->dma.files; file && file->id != id; file = file->next)
+		;
 	if (!file) {
-		file = calloc(1, sizeof(*file));
-		if (!file)
-			return -ENOMEM;
-		file->dev = key.dev;
-		file->ino = key.ino;
-		file->access = key.access;
-		file->fd = ob_fd_take(fd);
-		file->id = dma->next_file_id++;
-		file->next = dma->files;
-		file->pprev = &dma->files;
-		if (file->next)
-			file->next->pprev = &file->next;
-		dma->files = file;
+		fd = ob_dev_kept(dev, "dma/%u", id);
+		if (fd < 0)
+			return fd;
+		r = examine(fd, &key);
+		file = r ? NULL : add(&dev->dma, &key, fd, id);
+		if (!file) {
+			ob_fd_close(&fd);
+			return r ? r : -ENOMEM;
+		}
+		if (id >= dev->dma.next_file_id)
+			dev->dma.next_file_id = id + 1;
 	}
 	file->refs++;
 	*out = file;
 	return 0;
 }
 
-void ob_dma_file_put(struct ob_dma_file *file)
+/* The keeper has it until the table has stopped saying so. */
+void ob_dma_file_put(struct ob_device *dev, struct ob_dma_file *file)
 {
 	if (--file->refs)
 		return;
 	*file->pprev = file->next;
 	if (file->next)
 		file->next->pprev = file->pprev;
-	close(file->fd);
+	ob_fd_close(&file->fd);
+	if (dev->kept) {
+		file->next = dev->dma.over;
+		dev->dma.over = file;
+		dev->unsettled = true;
+		return;
+	}
 	free(file);
+}
+
+void ob_dma_files_settle(struct ob_device *dev)
+{
+	struct ob_dma_file *file;
+
+	while ((file = dev->dma.over)) {
+		dev->dma.over = file->next;
+		ob_dev_unkeep(dev, "dma/%u", file->id);
+		free(file);
+	}
+}
+
+void ob_dma_files_free(struct ob_dma *dma)
+{
+	struct ob_dma_file *file;
+
+	while ((file = dma->over)) {
+		dma->over = file->next;
+		free(file);
+	}
 }
 
 static int check_extent(const struct ob_dma_file *file, uint64_t offset,

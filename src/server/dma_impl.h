@@ -60,7 +60,9 @@ struct ob_dma {
 	uint32_t nr, room, hit;		/* hit: index of the last look-up */
 	uint32_t free_hint;		/* no slot below it is free */
 	uint32_t next_file_id;
+	bool clearing;			/* all of it goes */
 	struct ob_dma_file *files;
+	struct ob_dma_file *over;	/* unused, but the keeper has them yet */
 	uint64_t pgsize;		/* smallest page, for alignment */
 	struct ob_dirty *log;		/* NULL: nobody asked for one */
 	uint64_t slots[OB_BITMAP_WORDS(OB_DMA_MAPS_MAX)];
@@ -71,8 +73,10 @@ void ob_dma_init(struct ob_device *dev);
 int ob_dma_map(struct ob_device *dev, const struct ob_dma_map *req, int *fd,
 	       struct ob_err *err);
 int ob_dma_unmap(struct ob_device *dev, const struct ob_dma_unmap *req);
-/* Everything; also at the end. */
+/* Everything: the client has gone. */
 void ob_dma_clear(struct ob_device *dev);
+/* The end; the state stays as it is. */
+void ob_dma_finish(struct ob_device *dev);
 
 /*
  * dirty_feature.c: is what we write there to be logged?  Of memory without an
@@ -81,10 +85,18 @@ void ob_dma_clear(struct ob_device *dev);
 bool ob_dma_is_logged(const struct ob_range *range);
 /* Ends the log, if there is one. */
 void ob_dma_log_end(struct ob_device *dev);
+/* A dead process had one: another, in which all that is mapped is dirty. */
+int ob_dma_log_adopt(struct ob_device *dev, struct ob_err *err);
 
 /* dma_file.c */
-int ob_dma_file_get(struct ob_dma *dma, int *fd, struct ob_dma_file **out);
-void ob_dma_file_put(struct ob_dma_file *file);
+int ob_dma_file_get(struct ob_device *dev, int *fd, struct ob_dma_file **out);
+void ob_dma_file_put(struct ob_device *dev, struct ob_dma_file *file);
+/* A dead process's, by its number; looked up once. */
+int ob_dma_file_adopt(struct ob_device *dev, uint32_t id,
+		      struct ob_dma_file **out);
+/* After a step: drops the names of what was put for the last time. */
+void ob_dma_files_settle(struct ob_device *dev);
+void ob_dma_files_free(struct ob_dma *dma);
 /* May all of it be reached by file I/O, for writing too?  -EINVAL, -EACCES. */
 int ob_dma_file_check(const struct ob_dma_file *file, uint64_t offset,
 		      uint64_t size, bool write);
@@ -92,6 +104,10 @@ int ob_dma_file_check(const struct ob_dma_file *file, uint64_t offset,
 int ob_window_get(struct ob_dma_file *file, uint64_t offset, uint64_t size,
 		  int prot, struct ob_window **out);
 void ob_window_put(struct ob_window *win);
+
+/* dma_map.c: how the bytes of a range are reached, and the end of that. */
+int ob_dma_attach(struct ob_range *range, uint64_t size);
+void ob_dma_detach(struct ob_device *dev, struct ob_range *range);
 
 /* The range that holds addr, or NULL. */
 struct ob_range *ob_dma_find(struct ob_dma *dma, uint64_t addr);

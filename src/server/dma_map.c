@@ -96,7 +96,7 @@ static int check_map(const struct ob_device *dev, const struct ob_dma_map *req,
 }
 
 /* How the bytes are reached: window, file I/O, or (no file) messages. */
-static int attach(struct ob_range *range, uint64_t size)
+int ob_dma_attach(struct ob_range *range, uint64_t size)
 {
 	int prot = 0, r;
 
@@ -118,12 +118,12 @@ static int attach(struct ob_range *range, uint64_t size)
 	return 0;
 }
 
-static void detach(struct ob_range *range)
+void ob_dma_detach(struct ob_device *dev, struct ob_range *range)
 {
 	if (range->window)
 		ob_window_put(range->window);
 	if (range->file)
-		ob_dma_file_put(range->file);
+		ob_dma_file_put(dev, range->file);
 }
 
 static int make_room(struct ob_dma *dma)
@@ -141,6 +141,19 @@ static int make_room(struct ob_dma *dma)
 	return 0;
 }
 
+/*
+ * Within a message the entry comes and goes with the rest of the step, since
+ * to do it again would be another thing.
+ */
+static struct ob_dma_entry *entry_of(struct ob_device *dev, uint32_t slot)
+{
+	struct ob_dma_entry *entry = &table(dev)->entries[slot];
+
+	if (dev->whole && !dev->dma.clearing)
+		ob_undo_add(&dev->mem, entry, sizeof(*entry));
+	return entry;
+}
+
 static void record(struct ob_device *dev, struct ob_range *range)
 {
 	struct ob_dma *dma = &dev->dma;
@@ -151,7 +164,9 @@ static void record(struct ob_device *dev, struct ob_range *range)
 		range->slot++;
 	dma->free_hint = range->slot + 1;
 	ob_bit_set(dma->slots, range->slot);
-	entry = &table(dev)->entries[range->slot];
+	if (range->slot >= table(dev)->used)
+		table(dev)->used = range->slot + 1;
+	entry = entry_of(dev, range->slot);
 	entry->address = range->first;
 	entry->offset = range->offset;
 	entry->flags = range->flags;
@@ -175,11 +190,11 @@ static void forget(struct ob_device *dev, struct ob_range *range)
 {
 	struct ob_dma *dma = &dev->dma;
 
-	table(dev)->entries[range->slot].size = 0;
+	entry_of(dev, range->slot)->size = 0;
 	ob_bit_clear(dma->slots, range->slot);
 	if (range->slot < dma->free_hint)
 		dma->free_hint = range->slot;
-	detach(range);
+	ob_dma_detach(dev, range);
 }
 
 static bool same(const struct ob_range *a, const struct ob_range *b)
@@ -224,7 +239,7 @@ static int map_range(struct ob_device *dev, struct ob_range *range,
 
 	if (r)
 		return r;
-	if ((r = make_room(&dev->dma)) || (r = attach(range, size)))
+	if ((r = make_room(&dev->dma)) || (r = ob_dma_attach(range, size)))
 		return r;
 	insert(dev, at, range);
 	log_range(dev, range);
@@ -262,7 +277,7 @@ int ob_dma_map(struct ob_device *dev, const struct ob_dma_map *req, int *fd,
 
 	if (r)
 		return r;
-	if (*fd >= 0 && (r = ob_dma_file_get(&dev->dma, fd, &range.file)))
+	if (*fd >= 0 && (r = ob_dma_file_get(dev, fd, &range.file)))
 		return ob_fail(err, -r, "the fd is no file of memory: %s",
 			       strerror(-r));
 	r = map_range(dev, &range, req->size);
@@ -270,7 +285,7 @@ int ob_dma_map(struct ob_device *dev, const struct ob_dma_map *req, int *fd,
 		changed(dev);
 		return 0;
 	}
-	detach(&range);
+	ob_dma_detach(dev, &range);
 	return r > 0 ? 0 : ob_fail(err, -r, "%s", why(r));
 }
 
@@ -304,13 +319,17 @@ static int unmap_one(struct ob_device *dev, uint64_t addr, uint64_t size)
 	return 0;
 }
 
+/* Cleared in place: to go on with that is the same as to begin it again. */
 static void unmap_all(struct ob_device *dev)
 {
 	struct ob_dma *dma = &dev->dma;
 
 	ob_dma_msg_drop(dev, 0, UINT64_MAX, -EFAULT);
+	dma->clearing = true;
 	while (dma->nr)
 		forget(dev, &dma->ranges[--dma->nr]);
+	dma->clearing = false;
+	table(dev)->used = 0;
 	free(dma->ranges);
 	dma->ranges = NULL;
 	dma->room = 0;
@@ -337,4 +356,16 @@ void ob_dma_clear(struct ob_device *dev)
 	unmap_all(dev);
 	if (any)
 		changed(dev);
+}
+
+/* The runtime alone. */
+void ob_dma_finish(struct ob_device *dev)
+{
+	struct ob_dma *dma = &dev->dma;
+
+	while (dma->nr)
+		ob_dma_detach(dev, &dma->ranges[--dma->nr]);
+	free(dma->ranges);
+	ob_dirty_destroy(dma->log);
+	ob_dma_files_free(dma);
 }

@@ -67,7 +67,7 @@ static void run_done(struct ob_deferred *deferred)
 		next = op->next;
 		op->done(op, op->rc);
 	}
-	ob_step_end(&dev->mem);
+	ob_dev_step_end(dev);
 }
 
 /* One of op's messages is over. */
@@ -155,7 +155,33 @@ static struct ob_dma_msg *cut(struct ob_dma_queue *q, uint64_t limit)
 	return m;
 }
 
-static int send_one(struct ob_conn *conn, const struct ob_dma_msg *m)
+static int send_plainly(struct ob_conn *conn, const struct iovec *iov,
+			unsigned count)
+{
+	return ob_conn_send(conn, iov, count, NULL, 0);
+}
+
+/*
+ * The id of a dead process's message is not used again soon, so that its answer
+ * is nobody's.
+ */
+static int send_kept(struct ob_device *dev, struct ob_conn *conn,
+		     const struct iovec *iov, unsigned count)
+{
+	int r;
+
+	ob_step_begin(&dev->mem, OB_STEP_WORK);
+	ob_step_protect_journal(dev);
+	dev->ss->next_dma_id = dev->dma_queue.next_id;
+	r = ob_conn_queue(conn, iov, count, NULL, 0);
+	ob_dev_step_end(dev);
+	if (r == 0)
+		r = ob_conn_flush(conn);
+	return r == -EAGAIN ? 0 : r;
+}
+
+static int send_one(struct ob_device *dev, struct ob_conn *conn,
+		    const struct ob_dma_msg *m)
 {
 	uint8_t head[OB_HDR_SIZE + OB_DMA_ACCESS_SIZE];
 	struct ob_hdr hdr = {
@@ -172,7 +198,8 @@ static int send_one(struct ob_conn *conn, const struct ob_dma_msg *m)
 	ob_writer_init(&wr, head, sizeof(head));
 	if ((r = ob_hdr_put(&wr, &hdr)) || (r = ob_put_dma_access(&wr, &access)))
 		return r;
-	return ob_conn_send(conn, iov, m->write ? 2 : 1, NULL, 0);
+	return dev->kept ? send_kept(dev, conn, iov, m->write ? 2 : 1) :
+		send_plainly(conn, iov, m->write ? 2 : 1);
 }
 
 void ob_dma_msg_pump(struct ob_session *s)
@@ -191,7 +218,7 @@ void ob_dma_msg_pump(struct ob_session *s)
 		m->next = q->sent;
 		q->sent = m;
 		q->nr_sent++;
-		if (send_one(conn, m))
+		if (send_one(s->dev, conn, m))
 			return;	/* dead: the next read says so and ends it */
 	}
 }

@@ -9,6 +9,7 @@
 #include <errno.h>
 
 #include "server/device_impl.h"
+#include "server/kept.h"
 #include "server/session.h"
 
 int ob_do_device_info(struct ob_session *s, const struct ob_request *req,
@@ -59,6 +60,7 @@ static int put_mappable(struct ob_session *s, struct ob_region_info *info,
 	info->flags |= OB_REGION_MMAP;
 	info->argsz += (uint32_t)OB_CAP_SPARSE_SIZE(n);
 	s->reply.fds[0] = s->dev->bars[info->index].fd;
+	s->reply.fd_names[0] = (uint8_t)(OB_FD_BAR0 + info->index);
 	s->reply.nr_fds = 1;
 	if (room < info->argsz)
 		return ob_put_region_info(&s->reply.wr, info);

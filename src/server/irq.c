@@ -26,6 +26,7 @@
  */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -42,18 +43,28 @@ static void trigger_free(struct ob_device *dev, struct ob_signal **place)
 	*place = NULL;
 }
 
+int ob_irq_tie(struct ob_signal **place, int fd)
+{
+	*place = calloc(1, sizeof(**place));
+	if (!*place)
+		return -ENOMEM;
+	(*place)->fd = fd;
+	return 0;
+}
+
 int ob_irq_assign(struct ob_device *dev, unsigned index, unsigned vector,
 		  int *fd)
 {
 	struct ob_signal **place = &dev->irqs.triggers[index][vector];
 	struct ob_signal *sig = NULL;
+	int r = ob_irq_keep(dev, index, vector, fd ? *fd : -1);
 
-	if (fd) {
-		sig = calloc(1, sizeof(*sig));
-		if (!sig)
-			return -ENOMEM;
-		sig->fd = ob_fd_take(fd);
-	}
+	if (r)
+		return r;
+	if (fd && (r = ob_irq_tie(&sig, *fd)))
+		return r;
+	if (fd)
+		ob_fd_take(fd);
 	trigger_free(dev, place);
 	*place = sig;
 	return 0;
@@ -71,6 +82,7 @@ bool ob_irq_fire(struct ob_device *dev, unsigned index, unsigned vector)
 	if (!ob_irq_has_trigger(dev, index, vector))
 		return false;
 	ob_signal_raise(dev->loop, dev->irqs.triggers[index][vector]);
+	ob_record(&dev->rec, OB_EVENT_INTERRUPT, (uint16_t)index, vector, 0);
 	return true;
 }
 
@@ -97,18 +109,27 @@ int ob_irqs_init(struct ob_device *dev)
 	return 0;
 }
 
-void ob_irqs_drop(struct ob_device *dev)
+static void triggers_free(struct ob_device *dev)
 {
 	struct ob_irqs *irqs = &dev->irqs;
 	unsigned i, v;
 
+	for (i = 0; i < OB_NR_IRQ_INDEXES; i++)
+		for (v = 0; irqs->triggers[i] && v < irqs->count[i]; v++)
+			trigger_free(dev, &irqs->triggers[i][v]);
+	ob_irq_unmask_drop(dev);
+}
+
+void ob_irqs_drop(struct ob_device *dev)
+{
+	struct ob_irqs *irqs = &dev->irqs;
+	unsigned v;
+
 	for (v = 0; v < irqs->count[OB_IRQ_INDEX_MSIX]; v++)
 		if (ob_irq_has_trigger(dev, OB_IRQ_INDEX_MSIX, v))
 			ob_msix_mask(dev, v, true);
-	for (i = 0; i < OB_NR_IRQ_INDEXES; i++)
-		for (v = 0; v < irqs->count[i]; v++)
-			trigger_free(dev, &irqs->triggers[i][v]);
-	ob_irq_unmask_drop(dev);
+	triggers_free(dev);
+	memset(dev->ss->triggers, 0, sizeof(dev->ss->triggers));
 	dev->core->intx_masked = OB_INTX_OPEN;
 }
 
@@ -116,8 +137,7 @@ void ob_irqs_finish(struct ob_device *dev)
 {
 	unsigned i;
 
-	if (dev->core)
-		ob_irqs_drop(dev);
+	triggers_free(dev);
 	for (i = 0; i < OB_NR_IRQ_INDEXES; i++) {
 		free(dev->irqs.triggers[i]);
 		dev->irqs.triggers[i] = NULL;

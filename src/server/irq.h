@@ -6,6 +6,7 @@
 #include <outboard/device.h>
 
 #include "proto/proto.h"
+#include "server/core.h"
 
 /*
  * Runtime.  A trigger is an eventfd of the client, owned here; NULL where the
@@ -16,10 +17,24 @@ struct ob_irqs {
 	struct ob_signal **triggers[OB_NR_IRQ_INDEXES];
 	enum ob_irq_mode mode;		/* as configuration space says */
 	struct ob_watch unmask;		/* irq_unmask.c; no ready: none */
+	bool stale;			/* a name of the keeper's is over */
+	uint64_t gone[(OB_NR_TRIGGERS + 63) / 64];	/* which */
 };
 
 int ob_irqs_init(struct ob_device *dev);
 void ob_irqs_finish(struct ob_device *dev);
+
+/* irq_kept.c */
+/* The eventfd of a bit in the state's list is with the keeper, or no more. */
+int ob_irq_keep(struct ob_device *dev, unsigned index, unsigned vector,
+		int fd);
+int ob_irq_keep_unmask(struct ob_device *dev, int fd);
+/* After a step: drops the names of what was taken away. */
+void ob_irqs_settle(struct ob_device *dev);
+/* A dead process's eventfds, as the state says. */
+int ob_irqs_adopt(struct ob_device *dev, struct ob_err *err);
+/* Raises everything that it may not have come to tell. */
+void ob_irqs_owed(struct ob_device *dev);
 /* The client has gone: its eventfds too. */
 void ob_irqs_drop(struct ob_device *dev);
 /* Clears levels, pendings and masks; the client's eventfds stay. */
@@ -38,6 +53,8 @@ void ob_irq_changed(struct ob_device *dev);
 /* Takes *fd; NULL takes the trigger away.  Closes the one before. */
 int ob_irq_assign(struct ob_device *dev, unsigned index, unsigned vector,
 		  int *fd);
+/* Takes fd, unless it fails (-ENOMEM). */
+int ob_irq_tie(struct ob_signal **place, int fd);
 bool ob_irq_has_trigger(const struct ob_device *dev, unsigned index,
 			unsigned vector);
 /* Pulls a trigger if there is one. */
@@ -47,10 +64,14 @@ void ob_intx_mask(struct ob_device *dev, bool masked);
 /* Takes *fd, which unmasks INTx whenever it is signalled; NULL: none. */
 int ob_irq_unmask_by(struct ob_device *dev, int *fd);
 void ob_irq_unmask_drop(struct ob_device *dev);
+/* As ob_irq_unmask_by, of one that the keeper has already. */
+int ob_irq_unmask_watch(struct ob_device *dev, int fd);
 
 /* msix.c: the table and the pending bits. */
 void ob_msix_reset(struct ob_device *dev);
 void ob_msix_raise(struct ob_device *dev, unsigned vector);
+/* A message that may have been raised; none while it would be remembered. */
+void ob_msix_owe(struct ob_device *dev, unsigned vector);
 void ob_msix_mask(struct ob_device *dev, unsigned vector, bool masked);
 /* Delivers what is pending and no longer masked. */
 void ob_msix_flush(struct ob_device *dev);

@@ -99,7 +99,7 @@ static void disable(struct ob_device *dev, unsigned index)
 	for (v = 0; v < dev->irqs.count[index]; v++)
 		assign(dev, index, v, NULL);
 	if (index == OB_IRQ_INDEX_INTX)
-		ob_irq_unmask_drop(dev);
+		ob_irq_unmask_by(dev, NULL);
 }
 
 static void mask(struct ob_device *dev, unsigned index, unsigned vector,

@@ -28,12 +28,12 @@ static void unmask_ready(struct ob_watch *watch, uint32_t events)
 	if (n != sizeof(count)) {
 		ob_log(&dev->log, OB_LOG_GUEST, "INTx: what unmasks it is no "
 		       "eventfd");
-		ob_irq_unmask_drop(dev);
+		ob_irq_unmask_by(dev, NULL);
 		return;
 	}
 	ob_step_begin(&dev->mem, OB_STEP_WORK);
 	ob_intx_mask(dev, false);
-	ob_step_end(&dev->mem);
+	ob_dev_step_end(dev);
 }
 
 void ob_irq_unmask_drop(struct ob_device *dev)
@@ -47,16 +47,13 @@ void ob_irq_unmask_drop(struct ob_device *dev)
 	watch->ready = NULL;
 }
 
-int ob_irq_unmask_by(struct ob_device *dev, int *fd)
+int ob_irq_unmask_watch(struct ob_device *dev, int fd)
 {
 	struct ob_watch *watch = &dev->irqs.unmask;
 	int r;
 
-	ob_irq_unmask_drop(dev);
-	if (!fd)
-		return 0;
 	*watch = (struct ob_watch){
-		.ready = unmask_ready, .fd = ob_fd_take(fd), .events = POLLIN,
+		.ready = unmask_ready, .fd = fd, .events = POLLIN,
 	};
 	r = ob_watch_add(dev->loop, watch);
 	if (r) {
@@ -64,4 +61,14 @@ int ob_irq_unmask_by(struct ob_device *dev, int *fd)
 		watch->ready = NULL;
 	}
 	return r;
+}
+
+int ob_irq_unmask_by(struct ob_device *dev, int *fd)
+{
+	int r = ob_irq_keep_unmask(dev, fd ? *fd : -1);
+
+	if (r)
+		return r;
+	ob_irq_unmask_drop(dev);
+	return fd ? ob_irq_unmask_watch(dev, ob_fd_take(fd)) : 0;
 }

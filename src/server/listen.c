@@ -47,7 +47,7 @@ static bool hung_up(int fd)
 	       (p.revents & (POLLRDHUP | POLLHUP | POLLERR));
 }
 
-static void take_client(struct ob_device *dev, int fd)
+void ob_device_client(struct ob_device *dev, int fd)
 {
 	pid_t pid = peer_pid(fd);
 	int r;
@@ -106,7 +106,7 @@ static void listen_ready(struct ob_watch *watch, uint32_t events)
 	/* One a call: an inherited socket may block, its flags are shared (R6). */
 	fd = accept_one(dev);
 	if (fd >= 0)
-		take_client(dev, fd);
+		ob_device_client(dev, fd);
 	else if (errno == EMFILE && refuse_one(dev))
 		return;
 	else if (errno != EAGAIN && errno != ECONNABORTED && errno != EINTR)
@@ -260,6 +260,8 @@ static int start(struct ob_device *dev, struct ob_err *err)
 	struct ob_listener *l = &dev->listener;
 	int r;
 
+	if (dev->kept)
+		return 0;
 	l->watch.ready = listen_ready;
 	l->watch.events = POLLIN;
 	r = ob_watch_add(dev->loop, &l->watch);
@@ -271,29 +273,75 @@ static int start(struct ob_device *dev, struct ob_err *err)
 				      strerror(errno)) : 0;
 }
 
+/* The keeper has it from a former life. */
+static int listen_kept(struct ob_device *dev, const char *path,
+		       struct ob_err *err)
+{
+	struct ob_listener *l = &dev->listener;
+
+	l->dev = (dev_t)dev->ss->socket_dev;
+	l->ino = (ino_t)dev->ss->socket_ino;
+	l->path = path ? strdup(path) : NULL;
+	return path && !l->path ? ob_fail(err, ENOMEM, "out of memory") : 0;
+}
+
+static int listen_new(struct ob_device *dev, const char *path,
+		      struct ob_err *err)
+{
+	int r = path ? listen_path(dev, path, err) :
+		listen_inherited(dev, (int)ob_options_u64(dev->opts, "fd"),
+				 err);
+
+	if (r)
+		return r;
+	dev->ss->socket_dev = dev->listener.dev;
+	dev->ss->socket_ino = dev->listener.ino;
+	r = ob_dev_keep(dev, dev->listener.watch.fd, "listen");
+	return r ? ob_fail(err, -r, "the keeper does not take the socket: %s",
+			   strerror(-r)) : 0;
+}
+
+static int set_names(struct ob_device *dev, const char *path)
+{
+	struct ob_listener *l = &dev->listener;
+	int n = path ? asprintf(&l->address, "unix:%s", path) :
+		asprintf(&l->address, "fd:%d",
+			 (int)ob_options_u64(dev->opts, "fd"));
+
+	if (n < 0) {
+		l->address = NULL;
+		return -ENOMEM;
+	}
+	if (dev->kept && asprintf(&l->name, "%s/listen", dev->id) < 0) {
+		l->name = NULL;
+		return -ENOMEM;
+	}
+	return 0;
+}
+
 int ob_device_listen(struct ob_device *dev, struct ob_err *err)
 {
 	const char *path = ob_options_str(dev->opts, "socket");
-	char *address;
-	int r, n;
+	int fd = ob_dev_kept(dev, "listen"), r;
 
-	if (path) {
-		n = asprintf(&address, "unix:%s", path);
-		r = listen_path(dev, path, err);
+	if (fd >= 0) {
+		dev->listener.watch.fd = fd;
+		r = listen_kept(dev, path, err);
 	} else {
-		int fd = (int)ob_options_u64(dev->opts, "fd");
-
-		n = asprintf(&address, "fd:%d", fd);
-		r = listen_inherited(dev, fd, err);
+		r = listen_new(dev, path, err);
 	}
-	dev->listener.address = n < 0 ? NULL : address;
-	if (r == 0 && n < 0)
+	if (r == 0 && set_names(dev, path))
 		r = ob_fail(err, ENOMEM, "out of memory");
 	if (r == 0)
 		r = start(dev, err);
 	if (r)
 		ob_err_prefix(err, "%s", dev->id);
 	return r;
+}
+
+const char *ob_device_listen_name(const struct ob_device *dev)
+{
+	return dev->listener.name;
 }
 
 const char *ob_device_address(const struct ob_device *dev)

@@ -20,6 +20,7 @@
 #include <string.h>
 
 #include "server/device_impl.h"
+#include "server/kept.h"
 #include "server/session.h"
 
 #define NS_PER_MS 1000000u
@@ -35,6 +36,13 @@ static void set_state(struct ob_device *dev, enum ob_mig_state state)
 	ob_log(&dev->log, OB_LOG_DEBUG, "migration: %s to %s",
 	       ob_mig_state_name(mig->state), ob_mig_state_name(state));
 	mig->state = state;
+	dev->ss->mig_state = (uint8_t)state;
+}
+
+void ob_mig_set_given(struct ob_device *dev, bool given)
+{
+	dev->mig.given = given;
+	dev->ss->given = given;
 }
 
 bool ob_mig_is_late(struct ob_device *dev, unsigned ms)
@@ -49,14 +57,27 @@ bool ob_mig_is_late(struct ob_device *dev, unsigned ms)
 	return false;
 }
 
-/* The end of a standstill, or of an attempt at one. */
+/* Does the device stand still in that state? */
+static bool is_still(enum ob_mig_state state)
+{
+	return state == OB_MIG_STOP || state == OB_MIG_STOPPED_COPY ||
+	       state == OB_MIG_RESUMING || state == OB_MIG_ERROR;
+}
+
+/*
+ * The end of a standstill, or of an attempt at one.  One that has another
+ * reason, which is our predecessor's death, goes on until that ends.
+ */
 static void go_on(struct ob_device *dev)
 {
 	struct ob_mig *mig = &dev->mig;
 
 	if (!mig->stopping && !mig->halted)
 		return;
-	mig->stopping = mig->stopped = mig->halted = mig->given = false;
+	ob_mig_set_given(dev, false);
+	if (dev->adopting || dev->failed)
+		return;
+	mig->stopping = mig->stopped = mig->halted = false;
 	ob_mig_drives_used(dev);
 	ob_poll_update(dev);
 	ob_irqs_deliver(dev);
@@ -81,7 +102,7 @@ static void begin_stop(struct ob_device *dev)
 		return;
 	mig->stopping = true;
 	ob_dma_msg_drop(dev, 0, UINT64_MAX, -ECANCELED);
-	if (dev->cls->stop)
+	if (dev->cls->stop && !dev->failed)
 		dev->cls->stop(dev);
 	else
 		mig->stopped = true;
@@ -92,10 +113,14 @@ static int do_halt(struct ob_session *s)
 	struct ob_device *dev = s->dev;
 	struct ob_mig *mig = &dev->mig;
 
+	if (dev->adopting)
+		return ob_mig_is_late(dev, OLD_LIFE_EVERY_MS) ?
+			ob_fail(&s->err, EBUSY, "operations from before a "
+				"restart have not ended") : -EINPROGRESS;
 	begin_stop(dev);
 	if (!mig->stopped && !ob_mig_is_late(dev, OB_MIG_DRAIN_MAX_MS))
 		return -EINPROGRESS;
-	if (dev->cls->halt)
+	if (dev->cls->halt && !dev->failed)
 		dev->cls->halt(dev);
 	mig->halted = true;
 	ob_poll_update(dev);
@@ -115,6 +140,7 @@ static int acquire(struct ob_session *s)
 	return r ? ob_dev_acquire_drives(s->dev, &s->err) : 0;
 }
 
+/* While a predecessor's requests are in the kernel it only may run (still_over). */
 static int do_run(struct ob_session *s)
 {
 	int r = acquire(s);
@@ -141,6 +167,7 @@ static int do_save(struct ob_session *s)
 static int do_saved(struct ob_session *s)
 {
 	ob_mig_save_end(s->dev);
+	s->dev->mig.broken = false;
 	return 0;
 }
 
@@ -170,12 +197,14 @@ static int do_commit(struct ob_session *s)
 
 	if (r)
 		return r;
-	r = ob_mig_load_commit(s->dev, &s->err);
+	r = s->dev->mig.load ? ob_mig_load_commit(s->dev, &s->err) :
+	    ob_fail(&s->err, EIO, "the process that was loading has died");
 	ob_mig_load_end(s->dev);
+	s->dev->mig.broken = false;
 	if (r)
 		set_state(s->dev, OB_MIG_ERROR);
 	else
-		s->dev->mig.given = false;
+		ob_mig_set_given(s->dev, false);
 	return r;
 }
 
@@ -270,15 +299,18 @@ static int attempt(struct ob_session *s)
 
 static void again(struct ob_device *dev)
 {
-	int r;
+	int r, sent = 0;
 
 	ob_timer_cancel(dev->loop, &dev->mig.timer);
 	ob_defer_cancel(dev->loop, &dev->mig.wake);
-	ob_step_begin(&dev->mem, OB_STEP_WORK);
+	ob_step_begin(&dev->mem, OB_STEP_TIMER);
+	ob_step_protect(dev);
 	r = attempt(dev->session);
-	ob_step_end(&dev->mem);
 	if (r != -EINPROGRESS)
-		ob_session_answer(dev->session, r);
+		sent = ob_session_answer(dev->session, r);
+	ob_dev_step_end(dev);
+	if (r != -EINPROGRESS)
+		ob_session_answered(dev->session, sent);
 }
 
 static void timer_fired(struct ob_timer *timer)
@@ -333,6 +365,7 @@ static void end_sessions(struct ob_device *dev)
 {
 	ob_mig_save_end(dev);
 	ob_mig_load_end(dev);
+	dev->mig.broken = false;
 }
 
 void ob_mig_reset(struct ob_device *dev)
@@ -368,6 +401,28 @@ void ob_mig_disconnected(struct ob_device *dev)
 	ob_mig_reset(dev);
 }
 
+/*
+ * A stream that was being written or read has ended with its process.  The state
+ * stays what the client believes it to be.
+ */
+void ob_mig_adopt(struct ob_device *dev)
+{
+	struct ob_mig *mig = &dev->mig;
+
+	mig->state = mig->target = dev->ss->mig_state;
+	mig->given = dev->ss->given;
+	mig->broken = ob_mig_is_saving(mig->state) ||
+		      mig->state == OB_MIG_RESUMING;
+	mig->halted = true;
+}
+
+void ob_mig_still_over(struct ob_device *dev)
+{
+	if (dev->adopting || dev->failed || is_still(dev->mig.state))
+		return;
+	go_on(dev);
+}
+
 unsigned ob_mig_in_flight(const struct ob_device *dev)
 {
 	return ob_mig_drives_in_flight(dev);
@@ -378,6 +433,7 @@ int ob_mig_init(struct ob_device *dev, struct ob_err *err)
 	struct ob_mig *mig = &dev->mig;
 
 	mig->state = mig->target = OB_MIG_RUNNING;
+	dev->ss->mig_state = OB_MIG_RUNNING;
 	mig->timer.fire = timer_fired;
 	mig->wake.run = woken;
 	return ob_mig_drives_init(dev, err);

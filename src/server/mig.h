@@ -39,6 +39,7 @@ struct ob_mig {
 	bool stopped;			/* nothing is left that ends by itself */
 	bool halted;			/* no DMA, no interrupt */
 	bool given;			/* END left: others may run it now */
+	bool broken;			/* the session died with its process */
 
 	ob_mig_try held;		/* what the client waits for, or NULL */
 	struct ob_timer timer;		/* the next try */
@@ -72,6 +73,11 @@ void ob_mig_reset(struct ob_device *dev);
  */
 void ob_mig_interrupt(struct ob_device *dev);
 void ob_mig_disconnected(struct ob_device *dev);
+void ob_mig_set_given(struct ob_device *dev, bool given);
+/* As dev->ss says of a dead process; the device stands still. */
+void ob_mig_adopt(struct ob_device *dev);
+/* One reason to stand still has gone: it runs if there is no other. */
+void ob_mig_still_over(struct ob_device *dev);
 /* Of our own, like a class's in_flight. */
 unsigned ob_mig_in_flight(const struct ob_device *dev);
 
@@ -112,8 +118,15 @@ void ob_mig_load_end(struct ob_device *dev);
 int ob_do_mig_write(struct ob_session *s, const struct ob_request *req,
 		    struct ob_msg *msg);
 
-/* mig_core.c: the library's own part of what was loaded. */
+/*
+ * Would this device work with that?  Of a stream or of a dead process.  The
+ * parts are fresh copies.
+ */
 struct ob_core;
+int ob_mig_judge(struct ob_device *dev, const struct ob_core *core,
+		 const void *plain, const void *hot, struct ob_err *err);
+
+/* mig_core.c: the library's own part of what was loaded. */
 int ob_mig_core_check(const struct ob_device *dev, const struct ob_core *core,
 		      struct ob_err *err);
 /*

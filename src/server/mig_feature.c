@@ -67,6 +67,8 @@ static int get_precopy(struct ob_session *s, const struct ob_feature *ask,
 	if (state != OB_MIG_PRECOPY && state != OB_MIG_PRECOPY_P2P)
 		return ob_fail(&s->err, EINVAL, "the state is %s",
 			       ob_mig_state_name(state));
+	if (s->dev->mig.broken)
+		return ob_fail(&s->err, EIO, "the stream has ended with its process");
 	ob_mig_precopy_info(s->dev, &info.initial_bytes, &info.dirty_bytes);
 	return ob_put_precopy_info(&s->reply.wr, &info);
 }

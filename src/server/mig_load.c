@@ -164,6 +164,9 @@ int ob_do_mig_write(struct ob_session *s, const struct ob_request *req,
 	struct ob_mig *mig = &s->dev->mig;
 
 	(void)msg;
+	if (mig->broken && mig->state == OB_MIG_RESUMING)
+		return ob_fail(&s->err, EIO, "the process that was loading "
+			       "has died; begin again");
 	if (!mig->load)
 		return ob_fail(&s->err, EINVAL, "nothing to write in %s",
 			       ob_mig_state_name(mig->state));
@@ -189,15 +192,22 @@ static void *part(const struct ob_mig_load *load, const char *name)
  * The model first: it knows its options, whose other value config space would
  * only show as a byte that differs.
  */
+int ob_mig_judge(struct ob_device *dev, const struct ob_core *core,
+		 const void *plain, const void *hot, struct ob_err *err)
+{
+	int r = dev->cls->check ? dev->cls->check(dev, plain, hot, err) : 0;
+
+	return r ? r : ob_mig_core_check(dev, core, err);
+}
+
 static int judge(struct ob_device *dev, struct ob_mig_load *load,
 		 struct ob_err *err)
 {
 	int r = ob_loader_finish(load->loader, err);
 
-	if (!r && dev->cls->check)
-		r = dev->cls->check(dev, part(load, "plain"),
-				    part(load, "hot"), err);
-	return r ? r : ob_mig_core_check(dev, part(load, "core"), err);
+	return r ? r : ob_mig_judge(dev, part(load, "core"),
+				    part(load, "plain"), part(load, "hot"),
+				    err);
 }
 
 /* Nothing is under way, so that the only reason to fail is a mistake of ours. */

@@ -307,7 +307,7 @@ static int collect(struct ob_device *dev, size_t size, struct ob_err *err)
 		if (r)
 			return r;
 		ob_saver_allow_end(save->saver);
-		dev->mig.given = true;
+		ob_mig_set_given(dev, true);
 	}
 	return 0;
 }
@@ -361,6 +361,8 @@ static bool read_in_place(struct ob_mig_save *save, struct ob_reply *reply,
 	save->ahead = 0;
 	reply->more = save->iov;
 	reply->nr_more = count;
+	reply->lent = true;
+	reply->fill = 0;
 	if (save->dev->mig.halted)
 		ob_defer(save->dev->loop, &save->look_ahead);
 	return true;
@@ -378,6 +380,8 @@ static size_t give_kept(struct ob_mig_save *save, struct ob_reply *reply,
 	save->kept_at += n;
 	reply->more = save->iov;
 	reply->nr_more = n > 0;
+	reply->lent = true;
+	reply->fill = 0;
 	return n;
 }
 
@@ -406,6 +410,9 @@ static int read_kept(struct ob_session *s)
 
 static int check_read(struct ob_session *s, const struct ob_mig_data *ask)
 {
+	if (s->dev->mig.broken && ob_mig_is_saving(s->dev->mig.state))
+		return ob_fail(&s->err, EIO, "the process that wrote the "
+			       "stream has died; begin again");
 	if (!s->dev->mig.save)
 		return ob_fail(&s->err, EINVAL, "nothing to read in %s",
 			       ob_mig_state_name(s->dev->mig.state));

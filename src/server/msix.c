@@ -35,6 +35,12 @@ void ob_msix_raise(struct ob_device *dev, unsigned vector)
 		ob_bit_set(dev->core->msix_pending, vector);
 }
 
+void ob_msix_owe(struct ob_device *dev, unsigned vector)
+{
+	if (deliverable(dev, vector))
+		ob_irq_fire(dev, OB_IRQ_INDEX_MSIX, vector);
+}
+
 static void deliver(struct ob_device *dev, unsigned vector)
 {
 	if (ob_bit_test(dev->core->msix_pending, vector) &&

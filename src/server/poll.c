@@ -51,7 +51,7 @@ static bool dev_poll(struct ob_poller *poller)
 	if (model_polls(dev) && dev->cls->poll) {
 		ob_step_begin(&dev->mem, OB_STEP_POLL);
 		worked = dev->cls->poll(dev);
-		ob_step_end(&dev->mem);
+		ob_dev_step_end(dev);
 	}
 	if (!dev->session)
 		return worked;
@@ -69,7 +69,7 @@ static bool dev_sleep(struct ob_poller *poller)
 	if (model_polls(dev) && dev->cls->sleep) {
 		ob_step_begin(&dev->mem, OB_STEP_POLL);
 		may = dev->cls->sleep(dev);
-		ob_step_end(&dev->mem);
+		ob_dev_step_end(dev);
 	}
 	if (dev->session)
 		ob_session_spin(dev->session, false);

@@ -34,10 +34,17 @@ void ob_bus_master_update(struct ob_device *dev)
 
 void ob_device_reset(struct ob_device *dev, enum ob_reset kind)
 {
+	bool failed = dev->failed && kind != OB_RESET_INIT;
+
+	if (failed)
+		dev->failed = false;
+	ob_record(&dev->rec, OB_EVENT_RESET, (uint16_t)kind, 0, 0);
 	ob_dev_poll(dev, false, false);
 	ob_config_reset(dev);
 	ob_irqs_reset(dev);
 	ob_bus_master_update(dev);
 	if (dev->cls->reset)
 		dev->cls->reset(dev, kind);
+	if (failed)
+		ob_mig_still_over(dev);
 }

@@ -22,10 +22,58 @@ int ob_device_create(struct ob_loop *loop, const struct ob_device_class *cls,
 		     struct ob_err *err);
 
 /*
+ * The same under a keeper (outboard/keep.h), where a dead process may have left
+ * the device: then its state is found there and goes on (docs/crash-safety.md).
+ * What is known of the dead, kept by the caller until this returns:
+ */
+struct ob_old_rings;
+struct ob_past {
+	const struct ob_old_rings *const *rings;	/* all that are not over */
+	unsigned nr_rings;
+	int signal;		/* of the last death; 0: unknown, none */
+	uint64_t generation;	/* ours, for the recorder */
+};
+int ob_device_create_after(struct ob_loop *loop,
+			   const struct ob_device_class *cls,
+			   struct ob_options *opts, const struct ob_past *past,
+			   struct ob_device **out, struct ob_err *err);
+/*
+ * No request of the dead is in the kernel any more: the device may run.  Until
+ * then it answers register accesses and stands still.  Needs to be called only
+ * if past had rings that were not over.
+ */
+void ob_device_old_rings_over(struct ob_device *dev);
+
+/*
+ * A copy of the state for a rehearsal, between two steps, put as ID/copy.
+ */
+int ob_device_copy(struct ob_device *dev, struct ob_err *err);
+
+/*
+ * Would this build go on with the copy?  Changes nothing and puts nothing.
+ * Takes opts.  -ENOENT: there is none.
+ */
+struct ob_rehearsal {
+	size_t state_bytes;	/* that were written */
+	uint64_t oldest_ns;	/* age of the oldest drive request in flight */
+	uint32_t in_flight;	/* drive requests */
+};
+int ob_device_rehearse(struct ob_loop *loop, const struct ob_device_class *cls,
+		       struct ob_options *opts, struct ob_rehearsal *out,
+		       struct ob_err *err);
+
+/*
  * Listens as its options say: socket=PATH (created 0660, unlinked at the end;
  * a stale one is replaced, a live one refused) or fd=N.
  */
 int ob_device_listen(struct ob_device *dev, struct ob_err *err);
+/*
+ * Under a keeper the device does not accept: the keeper does, at the socket it
+ * has under this name, and whoever hears of a client hands it over (takes fd).
+ * NULL without one.
+ */
+const char *ob_device_listen_name(const struct ob_device *dev);
+void ob_device_client(struct ob_device *dev, int fd);
 
 /*
  * The parts of a model's state that travel: core, plain, hot, those that it
@@ -45,6 +93,21 @@ const char *ob_device_address(const struct ob_device *dev);
 int ob_device_check_stream(struct ob_device *dev,
 			   int (*read)(void *arg, void *buf, size_t len),
 			   void *arg, struct ob_err *err);
+
+/* What the device is doing now; the words live as long as the device. */
+struct ob_device_status {
+	const char *id, *model, *address;
+	pid_t client;			/* 0: none is connected */
+	uint64_t step;			/* odd: inside of one */
+	uint64_t state_bytes;		/* of its memory, as far as written */
+	unsigned in_flight;		/* commands */
+};
+void ob_device_status(struct ob_device *dev, struct ob_device_status *out);
+/* Commands in flight, with their age. */
+void ob_device_inflight(struct ob_device *dev,
+			void (*each)(void *arg,
+				     const struct ob_device_inflight *io),
+			void *arg);
 
 /* The operator asks to look again at what is behind the device. */
 void ob_device_refresh(struct ob_device *dev);

@@ -34,7 +34,10 @@ struct ob_reply {
 	 */
 	const struct iovec *more;
 	unsigned nr_more;		/* OB_REPLY_MORE at most */
+	bool lent;			/* more is large: not to be copied */
+	uint8_t fill;			/* sent instead if we die before */
 	int fds[OB_REPLY_FDS];		/* borrowed */
+	uint8_t fd_names[OB_REPLY_FDS];	/* of them, for a successor (kept.h) */
 	unsigned nr_fds;
 };
 
@@ -75,6 +78,19 @@ int ob_session_create(struct ob_device *dev, int fd, pid_t pid,
 /* The twin socket: takes our end. */
 int ob_session_open_twin(struct ob_session *s, int fd);
 /*
+ * One that a dead process had, as the state says; takes fd.  Talks to nobody yet:
+ * ob_session_resume does, after the hand-over.
+ */
+int ob_session_adopt(struct ob_device *dev, int fd, struct ob_session **out,
+		     struct ob_err *err);
+void ob_session_resume(struct ob_session *s);
+/* The state says that there is one, but it could not be adopted. */
+void ob_session_lost(struct ob_device *dev);
+/* Lets go of it without a trace: it goes on elsewhere. */
+void ob_session_abandon(struct ob_session *s);
+/* What was agreed goes into the state. */
+void ob_session_record(struct ob_session *s);
+/*
  * Ends it: memory unmapped, eventfds dropped, DMA operations failed; the
  * device's state stays.  why is for the log.
  */
@@ -86,12 +102,17 @@ void ob_session_drain(struct ob_session *s);
 /* Read from the poller instead of the watch. */
 void ob_session_spin(struct ob_session *s, bool on);
 /*
- * Answers the request that is held, from the loop: s->reply as its handler
- * left it, or an error.  May end the session.
+ * The request that is held is answered: s->reply as its handler left it, or an
+ * error.  The first within the step that ends it, the second, with what the
+ * first returned, from the loop after it; that may end the session.
  */
-void ob_session_answer(struct ob_session *s, int r);
+int ob_session_answer(struct ob_session *s, int r);
+void ob_session_answered(struct ob_session *s, int r);
 /* Have DMA messages sent once no answer is due. */
 void ob_session_want_pump(struct ob_session *s);
+
+/* Sends what is queued; 0, also when some is left, or the connection's end. */
+int ob_session_flush(struct ob_session *s);
 
 /* dispatch.c: one message, to its reply. */
 int ob_dispatch(struct ob_session *s, struct ob_msg *msg);

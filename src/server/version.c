@@ -13,6 +13,7 @@
 
 #include "base/fd.h"
 #include "server/device_impl.h"
+#include "server/kept.h"
 #include "server/session.h"
 
 /* More are taken (OB_MAX_MSG_FDS), but QEMU refuses a server that says so. */
@@ -55,10 +56,11 @@ static int open_twin(struct ob_session *s)
 		return -errno;
 	s->twin_peer = pair[1];
 	r = ob_session_open_twin(s, pair[0]);
-	if (r)
+	if (r || (r = ob_dev_keep(s->dev, pair[1], "twin-peer")))
 		return r;
 	s->caps.twin_fd_index = 0;
 	s->reply.fds[0] = s->twin_peer;
+	s->reply.fd_names[0] = OB_FD_TWIN_PEER;
 	s->reply.nr_fds = 1;
 	return 0;
 }
@@ -103,5 +105,6 @@ int ob_do_version(struct ob_session *s, const struct ob_request *req,
 	s->dev->dma.pgsize = s->caps.pgsizes & -s->caps.pgsizes;
 	s->negotiated = true;
 	s->closing = false;
+	ob_session_record(s);
 	return 0;
 }

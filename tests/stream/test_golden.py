@@ -4,6 +4,7 @@ them as they were shown then, and would load them (R30)."""
 import gzip
 import json
 import pathlib
+import subprocess
 import sys
 
 import pytest
@@ -29,10 +30,22 @@ def device_of(stream):
     return stream.with_suffix(".device").read_text().strip()
 
 
+# Models whose tables have grown since: QEMU's form of them has another layout.
+GROWN = {"0.2": {"nvme"}}
+
+
+def has_grown(stream):
+    return stream.name.split("-")[0] in GROWN.get(stream.parent.name, ())
+
+
 def qemu_of(stream, folder):
     path = folder / "golden.qemu"
     path.write_bytes(gzip.decompress(stream.with_suffix(".qemu.gz").read_bytes()))
     return path
+
+
+def forms_of(stream, folder):
+    return (stream,) if has_grown(stream) else (stream, qemu_of(stream, folder))
 
 
 OF_STREAMS = (".stream", ".qemu.gz", ".json")
@@ -54,14 +67,14 @@ def test_there_is_a_folder_for_every_release_with_streams():
 
 @each
 def test_r30_would_be_loaded(outboard, stream, tmp_path):
-    for path in (stream, qemu_of(stream, tmp_path)):
+    for path in forms_of(stream, tmp_path):
         outboard.ok("state", "check", path, "--device", device_of(stream))
 
 
 @each
 def test_r30_is_shown_as_it_was(outboard, stream, tmp_path):
     want = json.loads(stream.with_suffix(".json").read_text())
-    for path in (stream, qemu_of(stream, tmp_path)):
+    for path in forms_of(stream, tmp_path):
         got = golden.fold(outboard.show(path))
         assert got["parts"] == want["parts"]
         assert {name: got[name] for name in want if name != "content"} == {
@@ -72,6 +85,10 @@ def test_r30_is_shown_as_it_was(outboard, stream, tmp_path):
 
 @each
 def test_r30_both_forms_are_the_same(outboard, stream, tmp_path):
+    if has_grown(stream):
+        said = outboard.fails("state", "show", qemu_of(stream, tmp_path))
+        assert "layout: release 0.2.0 had other fields" in said
+        return
     assert outboard.ok("state", "diff", stream, qemu_of(stream, tmp_path)) == b""
 
 
@@ -80,7 +97,11 @@ def test_r30_there_and_back(outboard, stream, tmp_path):
     there, back = tmp_path / "there", tmp_path / "back"
     outboard.ok("state", "convert", "--to", "qemu", stream, there)
     outboard.ok("state", "convert", "--to", "native", there, back)
-    assert outboard.ok("state", "diff", stream, back) == b""
+    # What the writer did not know has its default afterwards.
+    told = subprocess.run([outboard.path, "state", "diff", stream, back], capture_output=True,
+                          text=True, timeout=30, check=False).stdout.splitlines()
+    assert has_grown(stream) or not told
+    assert all(": absent -> " in line for line in told)
 
 
 @pytest.mark.parametrize("name, device, why", [

@@ -19,6 +19,8 @@ static int step_abort(struct nvme_cmd *c)
 		nvme_cmd_find(c->n, cdw10 & 0xffff, cdw10 >> 16);
 
 	c->slot->result = 1;
+	if (victim)
+		nvme_guard_slot(victim);
 	if (victim && victim != c &&
 	    nvme_cmd_hurry(victim, NVME_ABORT_REQUESTED))
 		c->slot->result = 0;

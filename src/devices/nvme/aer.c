@@ -21,15 +21,18 @@ static void tell(struct nvme *n, const struct nvme_event *event)
 	struct nvme_cmd *c = nvme_list_pop(&n->aers);
 
 	n->nr_aers--;
+	nvme_guard_slot(c);
 	n->st->events_masked |= 1u << event->type;
 	c->slot->result = event->type | event->info << 8 | event->log << 16;
 	nvme_cmd_complete(c, NVME_OK);
 }
 
+/* An event is told and gone at once. */
 static void tell_all(struct nvme *n)
 {
 	struct nvme_plain *st = n->st;
 
+	nvme_guard(n, NULL, 0);
 	for (unsigned i = 0; i < st->nr_events && n->nr_aers;) {
 		if (st->events_masked >> st->events[i].type & 1) {
 			i++;
@@ -38,6 +41,7 @@ static void tell_all(struct nvme *n)
 		tell(n, &st->events[i]);
 		remove_event(st, i);
 	}
+	nvme_unguard(n);
 }
 
 int nvme_step_aer(struct nvme_cmd *c)
@@ -64,10 +68,12 @@ void nvme_aer_event(struct nvme *n, uint8_t type, uint8_t info, uint8_t log)
 			return;
 	if (st->nr_events == NVME_MAX_EVENTS)
 		return;
+	nvme_guard(n, NULL, 0);
 	st->events[st->nr_events++] = (struct nvme_event){
 		.type = type, .info = info, .log = log,
 	};
 	tell_all(n);
+	nvme_unguard(n);
 }
 
 void nvme_aer_log_read(struct nvme *n, uint8_t log)

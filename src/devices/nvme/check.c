@@ -11,6 +11,7 @@
  * counters), any order of fetching, and entries that the guest wrote, which
  * are judged when they run.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "devices/nvme/nvme.h"
@@ -368,6 +369,56 @@ static int check_queue(const struct judge *j, const struct queue *q)
 	return 0;
 }
 
+/*
+ * The cursors follow the counters by a store or two: a tail may be a batch
+ * behind, a head an entry; what stands at its place has the right phase.
+ */
+static int check_posted(const struct judge *j, unsigned i)
+{
+	const struct nvme_cq_hot *hot = &j->hot->cqs[i];
+	uint32_t entries = j->st->cqs[i].entries, place;
+
+	if (hot->posted == NVME_NO_VALUE)
+		return 0;
+	if (!entries)
+		return hot->posted ? REFUSE(j, "cqs[%u].posted: of a queue "
+					    "that is not there", i) : 0;
+	if (hot->posted >> 62)
+		return REFUSE(j, "cqs[%u].posted: %llu", i,
+			      (unsigned long long)hot->posted);
+	place = hot->posted % entries;
+	if ((place + entries - hot->tail) % entries > NVME_POST)
+		return REFUSE(j, "cqs[%u].posted: %llu of %u entries, with "
+			      "tail %u", i, (unsigned long long)hot->posted,
+			      entries, hot->tail);
+	if (hot->tail == place &&
+	    hot->phase != (~(hot->posted / entries) & 1))
+		return REFUSE(j, "cqs[%u].phase: %u after %llu of %u entries",
+			      i, hot->phase, (unsigned long long)hot->posted,
+			      entries);
+	return 0;
+}
+
+static int check_fetched(const struct judge *j, unsigned i)
+{
+	const struct nvme_sq_hot *hot = &j->hot->sqs[i];
+	uint32_t entries = j->st->sqs[i].entries;
+
+	if (hot->fetched == NVME_NO_VALUE)
+		return 0;
+	if (!entries)
+		return hot->fetched ? REFUSE(j, "sqs[%u].fetched: of a queue "
+					     "that is not there", i) : 0;
+	if (hot->fetched >> 62)
+		return REFUSE(j, "sqs[%u].fetched: %llu", i,
+			      (unsigned long long)hot->fetched);
+	if ((hot->fetched % entries + entries - hot->head) % entries > 1)
+		return REFUSE(j, "sqs[%u].fetched: %llu of %u entries, with "
+			      "head %u", i, (unsigned long long)hot->fetched,
+			      entries, hot->head);
+	return 0;
+}
+
 static int check_cq(const struct judge *j, unsigned i)
 {
 	const struct nvme_cq_state *cq = &j->st->cqs[i];
@@ -395,7 +446,7 @@ static int check_cq(const struct judge *j, unsigned i)
 			      j->n->vectors);
 	if (hot->phase > 1 || (!cq->created && hot->phase != 1))
 		return REFUSE(j, "cqs[%u].phase: %u", i, hot->phase);
-	return 0;
+	return check_posted(j, i);
 }
 
 static int check_sq(const struct judge *j, unsigned i)
@@ -414,6 +465,9 @@ static int check_sq(const struct judge *j, unsigned i)
 		return REFUSE(j, "sqs[%u].created: %u", i, sq->created);
 	if (sq->priority > (sq->created && i ? 3 : 0))
 		return REFUSE(j, "sqs[%u].priority: %u", i, sq->priority);
+	rc = check_fetched(j, i);
+	if (rc)
+		return rc;
 	if (!sq->created || i == 0)
 		return sq->cqid ? REFUSE(j, "sqs[%u].cqid: %u, not 0", i,
 					 sq->cqid) : 0;
@@ -437,6 +491,23 @@ static int check_queues(const struct judge *j)
 
 /* -- commands ---------------------------------------------------------- */
 
+/* Without counters there are no numbers. */
+static int check_numbers(const struct judge *j, unsigned i)
+{
+	const struct nvme_slot *slot = &j->hot->slots[i];
+	bool done = slot->stage == NVME_SLOT_DONE;
+	uint64_t fetched = j->hot->sqs[slot->sqid].fetched;
+
+	if (fetched != NVME_NO_VALUE && slot->fetch >= fetched + !done)
+		return REFUSE(j, "slots[%u].fetch: %llu of %llu", i,
+			      (unsigned long long)slot->fetch,
+			      (unsigned long long)fetched);
+	if (slot->post && !done)
+		return REFUSE(j, "slots[%u].post: %llu of a command that has "
+			      "not ended", i, (unsigned long long)slot->post);
+	return 0;
+}
+
 static int check_slot(const struct judge *j, unsigned i)
 {
 	const struct nvme_slot *slot = &j->hot->slots[i];
@@ -457,7 +528,7 @@ static int check_slot(const struct judge *j, unsigned i)
 			      j->st->generation);
 	if (slot->stage == NVME_SLOT_DONE && slot->status >> 15)
 		return REFUSE(j, "slots[%u].status: 0x%x", i, slot->status);
-	return 0;
+	return check_numbers(j, i);
 }
 
 static int check_slots(const struct judge *j)
@@ -475,18 +546,102 @@ static int check_slots(const struct judge *j)
 			return rc;
 		if (i < NVME_ADMIN_SLOTS && slot->stage == NVME_SLOT_RUNNING &&
 		    slot->sqe.opcode == NVME_ADM_ASYNC_EVENT &&
-		    ++aers > NVME_MAX_AERS)
+		    ++aers > NVME_MAX_AERS + 1)
 			return REFUSE(j, "slots[%u].sqe: more than %u event "
 				      "requests wait", i, NVME_MAX_AERS);
 	}
 	return 0;
 }
 
+/* -- the numbers of all commands --------------------------------------- */
+
+struct number {
+	uint64_t number;
+	uint16_t qid, slot;
+};
+
+static int by_number(const void *a, const void *b)
+{
+	const struct number *x = a, *y = b;
+
+	if (x->qid != y->qid)
+		return x->qid < y->qid ? -1 : 1;
+	return (x->number > y->number) - (x->number < y->number);
+}
+
+static int check_fetches(const struct judge *j)
+{
+	struct number list[NVME_SLOTS];
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < NVME_SLOTS; i++) {
+		const struct nvme_slot *slot = &j->hot->slots[i];
+
+		if (slot->stage != NVME_SLOT_FREE &&
+		    j->hot->sqs[slot->sqid].fetched != NVME_NO_VALUE)
+			list[count++] = (struct number){
+				slot->fetch, slot->sqid, i
+			};
+	}
+	qsort(list, count, sizeof(*list), by_number);
+	for (unsigned i = 1; i < count; i++)
+		if (!by_number(&list[i - 1], &list[i]))
+			return REFUSE(j, "slots[%u].fetch: %llu is that of "
+				      "slot %u, too", list[i].slot,
+				      (unsigned long long)list[i].number,
+				      list[i - 1].slot);
+	return 0;
+}
+
+/* Places beyond posted: one batch, without holes, in one piece of the ring. */
+static int check_place_of(const struct judge *j, unsigned i,
+			  uint64_t places[NVME_QIDS])
+{
+	const struct nvme_slot *slot = &j->hot->slots[i];
+	unsigned cqid = j->st->sqs[slot->sqid].cqid;
+	uint32_t entries = j->st->cqs[cqid].entries;
+	uint64_t posted = j->hot->cqs[cqid].posted, at;
+
+	if (posted == NVME_NO_VALUE)
+		return REFUSE(j, "slots[%u].post: without cqs[%u].posted", i,
+			      cqid);
+	if (slot->post <= posted)
+		return 0;
+	at = slot->post - posted - 1;
+	if (at >= NVME_POST || at >= entries - posted % entries ||
+	    at >= entries - 1)
+		return REFUSE(j, "slots[%u].post: %llu, too far from %llu", i,
+			      (unsigned long long)slot->post,
+			      (unsigned long long)posted);
+	if (places[cqid] >> at & 1)
+		return REFUSE(j, "slots[%u].post: %llu is that of another "
+			      "slot, too", i, (unsigned long long)slot->post);
+	places[cqid] |= 1ull << at;
+	return 0;
+}
+
+static int check_posts(const struct judge *j)
+{
+	uint64_t places[NVME_QIDS] = { 0 };
+	int rc = 0;
+
+	for (unsigned i = 0; i < NVME_SLOTS && !rc; i++)
+		if (j->hot->slots[i].stage == NVME_SLOT_DONE &&
+		    j->hot->slots[i].post)
+			rc = check_place_of(j, i, places);
+	for (unsigned i = 0; i < NVME_QIDS && !rc; i++)
+		if (places[i] & (places[i] + 1))
+			rc = REFUSE(j, "slots[].post: queue %u has a hole "
+				    "behind %llu", i,
+				    (unsigned long long)j->hot->cqs[i].posted);
+	return rc;
+}
+
 /* In this order: later ones rely on what earlier ones found. */
 static int (*const checks[])(const struct judge *j) = {
 	check_identity, check_shape, check_registers, check_doorbells,
 	check_events, check_namespaces, check_features, check_queues,
-	check_slots,
+	check_slots, check_fetches, check_posts,
 };
 
 int nvme_check(struct ob_device *dev, const void *plain, const void *hot,

@@ -13,6 +13,7 @@
  * state and stays taken here, and the operation's completion gives it back
  * and does nothing else.
  */
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -86,6 +87,8 @@ struct nvme_cmd *nvme_cmd_take(struct nvme *n, uint16_t sqid,
 	if (!c)
 		return NULL;
 	slot = c->slot;
+	/* Not before it was FREE. */
+	atomic_signal_fence(memory_order_seq_cst);
 	slot->sqe = *sqe;
 	slot->sqid = sqid;
 	slot->result = 0;
@@ -93,6 +96,8 @@ struct nvme_cmd *nvme_cmd_take(struct nvme *n, uint16_t sqid,
 	slot->step = 0;
 	slot->generation = n->st->generation;
 	slot->order = n->order++;
+	slot->fetch = n->hot->sqs[sqid].fetched;
+	slot->post = 0;
 	__atomic_store_n(&slot->stage, NVME_SLOT_RUNNING, __ATOMIC_RELEASE);
 	n->sqs[sqid].in_flight++;
 	return c;
@@ -173,7 +178,7 @@ void nvme_cmd_begin(struct nvme_cmd *c)
 		nvme_cmd_run(c);
 }
 
-void nvme_cmd_run(struct nvme_cmd *c)
+static void run_steps(struct nvme_cmd *c)
 {
 	nvme_step step;
 	int rc;
@@ -189,6 +194,21 @@ void nvme_cmd_run(struct nvme_cmd *c)
 		}
 	}
 	nvme_cmd_complete(c, NVME_OK);
+}
+
+/*
+ * What an admin command changes and its completion are one, and so is what it
+ * changes on the way and the fact that it waits.
+ */
+void nvme_cmd_run(struct nvme_cmd *c)
+{
+	if (c->slot->sqid) {
+		run_steps(c);
+		return;
+	}
+	nvme_guard(c->n, c->slot, sizeof(*c->slot));
+	run_steps(c);
+	nvme_unguard(c->n);
 }
 
 void nvme_cmd_again(struct nvme_cmd *c)
@@ -239,23 +259,39 @@ static bool is_final(uint16_t status)
 	}
 }
 
+static bool is_logged(uint16_t status)
+{
+	return status == NVME_DATA_TRANSFER_ERROR ||
+	       (status >> 8 == 2 && status != NVME_COMPARE_FAILURE);
+}
+
+static void set_done(struct nvme_cmd *c, uint16_t status)
+{
+	c->slot->status = status;
+	__atomic_store_n(&c->slot->stage, NVME_SLOT_DONE, __ATOMIC_RELEASE);
+}
+
+/* One that is in the error log, and its entry, are one. */
+static void set_done_logged(struct nvme_cmd *c, uint16_t status)
+{
+	nvme_guard(c->n, c->slot, sizeof(*c->slot));
+	nvme_error_command(c, status);
+	set_done(c, status | NVME_STATUS_MORE);
+	nvme_unguard(c->n);
+}
+
 void nvme_cmd_complete(struct nvme_cmd *c, uint16_t status)
 {
 	struct nvme *n = c->n;
-	uint16_t cqid = n->st->sqs[c->slot->sqid].cqid;
 
 	nvme_buffer_put(c);
 	nvme_owed_settle(c);
-	if (status == NVME_DATA_TRANSFER_ERROR ||
-	    (status >> 8 == 2 && status != NVME_COMPARE_FAILURE)) {
-		nvme_error_command(c, status);
-		status |= NVME_STATUS_MORE;
-	} else if (is_final(status)) {
-		status |= NVME_STATUS_DNR;
-	}
-	c->slot->status = status;
-	__atomic_store_n(&c->slot->stage, NVME_SLOT_DONE, __ATOMIC_RELEASE);
-	nvme_cq_add(n, cqid, c);
+	if (is_logged(status))
+		set_done_logged(c, status);
+	else
+		set_done(c, is_final(status) ? status | NVME_STATUS_DNR
+					     : status);
+	nvme_cq_add(n, n->st->sqs[c->slot->sqid].cqid, c);
 }
 
 void nvme_cmd_release(struct nvme_cmd *c)
@@ -425,15 +461,33 @@ static unsigned adopt_region(struct nvme *n, unsigned from, unsigned to,
 	return to;
 }
 
+/* Those that have a place already are first, by place. */
+static int by_place(const void *a, const void *b)
+{
+	const struct nvme_slot *x = (*(struct nvme_cmd *const *)a)->slot;
+	const struct nvme_slot *y = (*(struct nvme_cmd *const *)b)->slot;
+
+	/* None is 0, and becomes the largest. */
+	if (x->post != y->post)
+		return x->post - 1 > y->post - 1 ? 1 : -1;
+	return by_order(a, b);
+}
+
 static void adopt_command(struct nvme_cmd *c)
 {
 	struct nvme *n = c->n;
 	unsigned sqid = c->slot->sqid;
+	struct nvme_cq *cq = &n->cqs[n->st->sqs[sqid].cqid];
 
 	n->sqs[sqid].in_flight++;
 	c->put_off = c->slot->stage == NVME_SLOT_RUNNING;
-	if (!c->put_off)
-		nvme_list_push(&n->cqs[n->st->sqs[sqid].cqid].done, c);
+	if (c->put_off)
+		return;
+	nvme_list_push(&cq->done, c);
+	if (c->slot->post) {
+		cq->assigned++;
+		n->republish = true;
+	}
 }
 
 void nvme_cmds_adopt(struct nvme *n)
@@ -445,8 +499,10 @@ void nvme_cmds_adopt(struct nvme *n)
 					   &n->free_admin);
 	n->io_slots_seen = adopt_region(n, NVME_ADMIN_SLOTS, NVME_SLOTS,
 					&n->free_io);
+	n->republish = false;
 	count = nvme_cmds_in_order(n, list);
+	n->order = count ? list[count - 1]->slot->order + 1 : 0;
+	qsort(list, count, sizeof(*list), by_place);
 	for (unsigned i = 0; i < count; i++)
 		adopt_command(list[i]);
-	n->order = count ? list[count - 1]->slot->order + 1 : 0;
 }

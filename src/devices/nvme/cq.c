@@ -11,6 +11,12 @@
  * phase tag: everything before it is older.  In memory that is reached by
  * messages one write carries whole entries, and the interrupt waits for its
  * completion.
+ *
+ * Before the guest can see any of a batch, each slot has its place on record;
+ * when it can see all, one store of `posted` commits.  A successor that finds
+ * places beyond `posted` writes the same entries there again, first of all: to
+ * write one that the guest has consumed changes nothing, and what it has not
+ * consumed it sees once.
  */
 #include <string.h>
 
@@ -64,17 +70,36 @@ static struct nvme_cqe make_entry(const struct nvme *n,
 	};
 }
 
-/* The entries are in guest memory: free the slots. */
-static void advance(struct nvme *n, unsigned qid, uint32_t count)
+static void assign(struct nvme *n, unsigned qid, uint32_t count)
+{
+	struct nvme_cmd *c = n->cqs[qid].done.first;
+	uint64_t post = n->hot->cqs[qid].posted;
+
+	for (uint32_t i = 0; i < count; i++, c = c->next)
+		__atomic_store_n(&c->slot->post, ++post, __ATOMIC_RELEASE);
+	n->cqs[qid].assigned = count;
+}
+
+/* posted commits; tail is last, so what stands at it has the right phase. */
+static void pass_entries(struct nvme *n, unsigned qid, uint32_t count)
 {
 	struct nvme_cq_hot *hot = &n->hot->cqs[qid];
 	uint32_t tail = hot->tail + count;
 
+	__atomic_store_n(&hot->posted, hot->posted + count, __ATOMIC_RELEASE);
 	if (tail == n->st->cqs[qid].entries) {
 		tail = 0;
-		hot->phase ^= 1;
+		__atomic_store_n(&hot->phase, hot->phase ^ 1,
+				 __ATOMIC_RELEASE);
 	}
-	hot->tail = tail;
+	__atomic_store_n(&hot->tail, tail, __ATOMIC_RELEASE);
+}
+
+/* The entries are in guest memory: free the slots. */
+static void advance(struct nvme *n, unsigned qid, uint32_t count)
+{
+	pass_entries(n, qid, count);
+	n->cqs[qid].assigned = 0;
 	for (uint32_t i = 0; i < count; i++) {
 		struct nvme_cmd *c = nvme_list_pop(&n->cqs[qid].done);
 		uint16_t sqid = c->slot->sqid;
@@ -157,7 +182,10 @@ static int send_entries(struct nvme *n, unsigned qid, uint64_t addr,
 	return rc;
 }
 
-/* How many can be written at once: with room, in one piece of the ring. */
+/*
+ * How many can be written at once: with room, in one piece of the ring.  What
+ * is assigned had room, though the head may have passed it already.
+ */
 static uint32_t batch_size(const struct nvme *n, unsigned qid)
 {
 	const struct nvme_cmd *c = n->cqs[qid].done.first;
@@ -165,6 +193,8 @@ static uint32_t batch_size(const struct nvme *n, unsigned qid)
 	uint32_t to_end = n->st->cqs[qid].entries - n->hot->cqs[qid].tail;
 	uint32_t count = 0;
 
+	if (n->cqs[qid].assigned)
+		return n->cqs[qid].assigned;
 	if (limit > to_end)
 		limit = to_end;
 	if (limit > NVME_POST)
@@ -185,11 +215,12 @@ static bool flush_some(struct nvme *n, unsigned qid)
 
 	if (nvme_list_empty(&cq->done) || cq->posting || !nvme_running(n))
 		return false;
-	if (!room(n, qid))
+	if (!cq->assigned && !room(n, qid))
 		nvme_cq_head_refresh(n, qid);
 	count = batch_size(n, qid);
 	if (!count)
 		return false;
+	assign(n, qid, count);
 	to = ob_dma_ptr(n->dev, addr, count * sizeof(struct nvme_cqe), true);
 	if (to) {
 		store_entries(n, qid, to, addr, count);
@@ -262,7 +293,7 @@ void nvme_cq_reset(struct nvme *n, unsigned qid)
 	struct nvme_cq *cq = &n->cqs[qid];
 
 	nvme_list_init(&cq->done);
-	cq->waiting = 0;
+	cq->waiting = cq->assigned = 0;
 	cq->sqs = 0;
 	cq->bad_head = NVME_NO_VALUE;
 	cq->stale = cq->posting != 0;

@@ -58,8 +58,10 @@ static void enable(struct nvme *n, uint32_t cc)
 		ob_dev_poll(n->dev, true, true);
 }
 
+/* All or nothing: the state as it was, or as after the reset. */
 void nvme_ctrl_stop(struct nvme *n)
 {
+	nvme_protect_all(n);
 	n->st->generation++;
 	n->flush = NULL;
 	nvme_data_forget_waiting(n);
@@ -84,10 +86,17 @@ void nvme_ctrl_stop(struct nvme *n)
 		nvme_kick(n);	/* to stop may wait for nothing now */
 }
 
+/* By one store. */
+static void set_shutdown(struct nvme *n, uint32_t shst)
+{
+	uint32_t csts = (n->st->csts & ~NVME_CSTS_SHST_MASK) | shst;
+
+	__atomic_store_n(&n->st->csts, csts, __ATOMIC_RELEASE);
+}
+
 static void start_shutdown(struct nvme *n)
 {
-	n->st->csts &= ~NVME_CSTS_SHST_MASK;
-	n->st->csts |= NVME_CSTS_SHST_BUSY;
+	set_shutdown(n, NVME_CSTS_SHST_BUSY);
 	if (n->halted)
 		return;		/* run begins it */
 	nvme_ns_flush_all(n);
@@ -100,8 +109,7 @@ void nvme_ctrl_shutdown_step(struct nvme *n)
 	if ((n->st->csts & NVME_CSTS_SHST_MASK) != NVME_CSTS_SHST_BUSY ||
 	    nvme_ns_flushing(n) || n->halted)
 		return;
-	n->st->csts &= ~NVME_CSTS_SHST_MASK;
-	n->st->csts |= NVME_CSTS_SHST_DONE;
+	set_shutdown(n, NVME_CSTS_SHST_DONE);
 }
 
 void nvme_ctrl_configure(struct nvme *n, uint32_t cc)

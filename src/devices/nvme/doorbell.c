@@ -76,8 +76,10 @@ static void refuse(struct nvme *n, unsigned qid, bool cq, uint32_t value,
 		   cq ? "completion" : "submission", qid,
 		   info == NVME_EVENT_BAD_DB_VALUE ? "not within the queue"
 						   : "no such queue", value);
+	nvme_guard(n, NULL, 0);
 	nvme_error_add(n, &e);
 	nvme_aer_event(n, NVME_EVENT_ERROR, info, NVME_LOG_ERROR);
+	nvme_unguard(n);
 }
 
 /* True if the tail moved.  A page keeps a bad value: tell it once. */
@@ -98,7 +100,8 @@ static bool set_tail(struct nvme *n, unsigned qid, uint32_t tail)
 
 /*
  * The guest cannot have consumed more than was posted, or is being posted: it
- * may see entries that travel by message before we hear that they arrived.
+ * may see entries that travel by message before we hear that they arrived, and
+ * those whose posting was cut short by our death.
  */
 static bool head_ok(const struct nvme *n, unsigned qid, uint32_t head)
 {
@@ -106,8 +109,7 @@ static bool head_ok(const struct nvme *n, unsigned qid, uint32_t head)
 	uint32_t entries = n->st->cqs[qid].entries;
 	uint32_t posted = (hot->tail + entries - hot->head) % entries;
 
-	if (!n->cqs[qid].stale)
-		posted += n->cqs[qid].posting;
+	posted += n->cqs[qid].assigned;
 	return head < entries &&
 	       (head + entries - hot->head) % entries <= posted;
 }
@@ -363,6 +365,7 @@ void nvme_doorbells_adopt(struct nvme *n)
 {
 	uint32_t *page = register_page(n);
 
+	n->old_page = !(n->st->csts & NVME_CSTS_RDY);
 	for (unsigned i = 0; page && i < 2 * NVME_QIDS; i++)
 		if (load(&page[i]))
 			return;
@@ -413,12 +416,29 @@ void nvme_doorbells_resume(struct nvme *n)
 		ob_dev_poll(n->dev, true, false);
 }
 
+/*
+ * The register page is cleared by a later step than the reset: it could not be
+ * had back if that were cut short.  A device that stands still is reset again
+ * before it runs, and one that is loaded begins with zeros.
+ */
+void nvme_doorbells_clear(struct nvme *n)
+{
+	if (!n->old_page)
+		return;
+	n->old_page = false;
+	if (register_page(n))
+		memset(n->db_page, 0, NVME_DB_SIZE);
+}
+
 void nvme_doorbells_reset(struct nvme *n)
 {
 	n->st->dbbuf = 0;
 	n->st->dbs_addr = n->st->eis_addr = 0;
-	if (register_page(n))
-		memset(n->db_page, 0, NVME_DB_SIZE);
+	n->old_page = true;
+	if (n->halted)
+		nvme_doorbells_clear(n);
+	else
+		nvme_kick(n);
 	ob_dev_poll(n->dev, false, false);
 }
 

@@ -175,8 +175,11 @@ static uint64_t now_ms(const struct nvme *n)
 
 void nvme_timestamp_rebase(struct nvme *n)
 {
+	nvme_guard(n, NULL, 0);
 	n->st->features.timestamp_ms = now_ms(n);
 	n->st->features.timestamp_ns = ob_loop_now(n->loop);
+	n->st->features.timestamp_live = 0;
+	nvme_unguard(n);
 }
 
 static int step_timestamp_out(struct nvme_cmd *c)

@@ -186,6 +186,7 @@ void nvme_move_run(struct ob_device *dev)
 	struct nvme *n = ob_dev_runtime(dev);
 
 	n->halted = n->draining = false;
+	n->st->features.timestamp_live = 1;
 	resume_shutdown(n);
 	if (!(n->st->csts & NVME_CSTS_RDY))
 		return;
@@ -201,6 +202,15 @@ void nvme_move_run(struct ob_device *dev)
 
 /* -- loaded ------------------------------------------------------------ */
 
+static void adopt_timestamp(struct nvme *n)
+{
+	struct nvme_features *f = &n->st->features;
+	uint64_t now = ob_loop_now(n->loop);
+
+	if (!f->timestamp_live || f->timestamp_ns > now)
+		f->timestamp_ns = now;
+}
+
 /* check has accepted the state, and a reset has emptied the runtime.  Memory
  * behind the BAR is in place, if it came. */
 void nvme_move_loaded(struct ob_device *dev)
@@ -208,7 +218,8 @@ void nvme_move_loaded(struct ob_device *dev)
 	struct nvme *n = ob_dev_runtime(dev);
 
 	n->halted = n->draining = true;
-	n->st->features.timestamp_ns = ob_loop_now(n->loop);
+	adopt_timestamp(n);
+	nvme_recover(n);
 	nvme_identity_adopt(n);
 	nvme_queues_adopt(n);
 	nvme_cmds_adopt(n);

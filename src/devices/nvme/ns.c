@@ -43,21 +43,27 @@ bool nvme_has_write_cache(const struct nvme *n)
 /* Notes the change for the log, and tells the guest if it asked for it. */
 void nvme_ns_changed(struct nvme *n, uint32_t nsid)
 {
+	nvme_guard(n, NULL, 0);
 	n->st->changed |= bit(nsid);
 	if (n->st->features.events & (1u << 8))
 		nvme_aer_event(n, NVME_EVENT_NOTICE, NVME_EVENT_NS_CHANGED,
 			       NVME_LOG_CHANGED_NS);
+	nvme_unguard(n);
 }
 
 static void resized(void *arg)
 {
 	struct nvme_ns *ns = arg;
 
+	ob_dev_enter(ns->n->dev);
+	nvme_guard(ns->n, NULL, 0);
 	ns->blocks = ns->info->size >> ns->n->lba_shift;
 	ns->n->st->shape.blocks[ns->nsid - 1] = ns->blocks;
 	ob_dev_log(ns->n->dev, OB_INFO, "namespace %u has %llu blocks now",
 		   ns->nsid, (unsigned long long)ns->blocks);
 	nvme_ns_changed(ns->n, ns->nsid);
+	nvme_unguard(ns->n);
+	ob_dev_leave(ns->n->dev);
 }
 
 void nvme_ns_shape(const struct nvme *n, struct nvme_shape *shape)

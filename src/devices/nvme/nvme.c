@@ -99,6 +99,12 @@ bool nvme_work(struct nvme *n)
 	n->working = true;
 	n->again = n->starved = false;
 	n->moved = 0;
+	if (!(n->st->csts & NVME_CSTS_RDY))
+		nvme_doorbells_clear(n);
+	if (n->republish && nvme_running(n)) {
+		n->republish = false;
+		nvme_cqs_flush(n);
+	}
 	did = nvme_owed_serve(n);
 	did |= nvme_pool_drain(&n->admin_pool);
 	did |= nvme_pool_drain(&n->io_pool);
@@ -280,6 +286,7 @@ const struct ob_device_class ob_nvme_class = {
 	.finish = nvme_finish,
 	.region_read = nvme_region_read,
 	.region_write = nvme_region_write,
+	.is_hot = nvme_is_hot,
 	.reset = nvme_reset,
 	.poll = nvme_poll,
 	.sleep = nvme_sleep,
@@ -295,4 +302,5 @@ const struct ob_device_class ob_nvme_class = {
 	.loaded = nvme_move_loaded,
 	.drive = nvme_move_drive,
 	.refresh = nvme_ns_refresh_all,
+	.inflight = nvme_inflight,
 };

@@ -94,7 +94,10 @@ struct nvme_features {
 	 * counted; a host sets its timestamp anew when it cares.
 	 */
 	uint64_t timestamp_ns;
-	uint8_t timestamp_origin, reserved[7];
+	uint8_t timestamp_origin;
+	/* Not moved by halt: the writer died here, and its clock is ours. */
+	uint8_t timestamp_live;
+	uint8_t reserved[6];
 };
 
 struct nvme_counters {
@@ -136,13 +139,21 @@ struct nvme_plain {
 
 /* -- state, hot part --------------------------------------------------- */
 
+/*
+ * The counters commit (docs/nvme.md, "Death"): they count entries since the
+ * queue was created, and head, tail and phase follow from them, one store
+ * later.  NVME_NO_VALUE: from a release that had none.
+ */
 struct nvme_sq_hot {
+	uint64_t fetched;
 	uint32_t head, tail;
 };
 
 struct nvme_cq_hot {
+	uint64_t posted;
 	uint32_t head, tail;
 	uint32_t phase;
+	uint8_t reserved[4];
 };
 
 enum nvme_slot_stage {
@@ -152,18 +163,24 @@ enum nvme_slot_stage {
 };
 
 /*
- * A command in flight.  `stage` is the committing store: everything else of
- * a slot is written before it leaves FREE, and the submission queue's head
- * passes the entry afterwards; result and status are written before DONE, and
- * the completion queue's tail passes the entry before the slot is FREE again.
- * So a command is at every instant in the guest's queue or in a slot.
+ * A command in flight.  Everything else of a slot is written before `stage`
+ * leaves FREE; then the submission queue's `fetched` passes the entry.  result
+ * and status are written before DONE; `post` is written before the guest can
+ * see the entry; then the completion queue's `posted` passes it, and the slot
+ * is FREE again.  So a command is at every instant in one place: the guest's
+ * submission queue, a slot, or the guest's completion queue.
  *
- * One that is RUNNING in a state that is read is run from its beginning, in
- * the order in which they were fetched; one that is DONE is only posted.
+ *	RUNNING, fetch >= fetched	not taken yet: the guest's queue has it
+ *	RUNNING				run from its beginning, in order
+ *	DONE, post == 0			is only posted
+ *	DONE, post > posted		the guest may see it: posted again, there
+ *	DONE, post <= posted		over
  */
 struct nvme_slot {
 	struct nvme_sqe sqe;
 	uint64_t order;		/* of fetching, DONE: of ending; unique */
+	uint64_t fetch;		/* its number in the submission queue */
+	uint64_t post;		/* ... in the completion queue, plus 1; or 0 */
 	uint32_t result;
 	uint32_t generation;
 	uint16_t sqid;
@@ -175,11 +192,16 @@ struct nvme_slot {
 struct nvme_hot {
 	struct nvme_sq_hot sqs[NVME_QIDS];
 	struct nvme_cq_hot cqs[NVME_QIDS];
-	uint8_t reserved[4];
 	struct nvme_slot slots[NVME_SLOTS];
 };
 
 extern const struct ob_table nvme_plain_table, nvme_hot_table;
+
+/* inflight.c */
+void nvme_inflight(struct ob_device *dev,
+		   void (*each)(void *arg,
+				const struct ob_device_inflight *io),
+		   void *arg);
 
 /* -- runtime ----------------------------------------------------------- */
 
@@ -290,6 +312,8 @@ struct nvme_sq {
 struct nvme_cq {
 	struct nvme_list done;		/* completions without an entry yet */
 	uint16_t posting;		/* entries that are on their way */
+	uint16_t assigned;		/* first of done: their places are on
+					 * record, the guest may see them */
 	uint16_t waiting;		/* entries not told by an interrupt */
 	uint64_t bad_head;
 	uint32_t sqs;			/* submission queues that use it */
@@ -315,12 +339,15 @@ struct nvme {
 	unsigned max_queues, vectors;
 	unsigned lba_shift;
 	uint32_t *db_page;		/* mapped doorbells */
+	bool old_page;			/* ... hold values of a former life */
 	bool frozen;			/* no client, or its memory is not back */
 	bool master;			/* bus master enable */
 	bool draining;			/* from stop to run: nothing is fetched */
 	bool halted;			/* from halt to run */
 	bool working, again;		/* in work(); something came up */
 	bool starved;			/* no slot was left */
+	bool republish;			/* some are assigned since loaded */
+	unsigned guards;		/* depth of nvme_guard */
 	unsigned next_sq;		/* round robin */
 	unsigned last_sq;		/* highest created */
 	uint32_t moved;			/* bytes copied in this turn */
@@ -382,6 +409,8 @@ bool nvme_work(struct nvme *n);
 
 /* regs.c */
 void nvme_regs_reset(struct nvme *n);
+bool nvme_is_hot(struct ob_device *dev, unsigned bar, uint64_t offset,
+		 bool write);
 void nvme_region_read(struct ob_device *dev, unsigned bar, uint64_t offset,
 		      void *buf, size_t len);
 void nvme_region_write(struct ob_device *dev, unsigned bar, uint64_t offset,
@@ -450,6 +479,18 @@ static inline void nvme_owed_settle(struct nvme_cmd *c)
 		nvme_owed_end(c);
 }
 
+/*
+ * recover.c.  Between guard and unguard, which nest, changes to the plain part
+ * and to [hot, hot + len) happen as a whole or not at all.
+ */
+void nvme_guard(struct nvme *n, const void *hot, size_t len);
+void nvme_unguard(struct nvme *n);
+void nvme_guard_slot(const struct nvme_cmd *c);
+/* For a reset: all that it changes, until the end of the step. */
+void nvme_protect_all(struct nvme *n);
+/* What follows from the counters of a state that check has accepted. */
+void nvme_recover(struct nvme *n);
+
 /* check.c */
 int nvme_check(struct ob_device *dev, const void *plain, const void *hot,
 	       struct ob_err *err);
@@ -479,6 +520,7 @@ void nvme_queues_adopt(struct nvme *n);
 /* doorbell.c */
 void nvme_doorbell_write(struct nvme *n, uint64_t offset, uint32_t value);
 void nvme_doorbells_reset(struct nvme *n);
+void nvme_doorbells_clear(struct nvme *n);
 void nvme_doorbell_fresh(struct nvme *n, unsigned qid, bool cq);
 bool nvme_doorbells_poll(struct nvme *n);
 bool nvme_doorbells_arm(struct nvme *n);

@@ -3,7 +3,8 @@
  * Creation and deletion of queues (5.3 to 5.6, and 3.1.8 for the admin pair).
  *
  * Queue memory is contiguous (CAP.CQR).  A queue counts as created only when
- * everything about it has been checked.
+ * everything about it has been checked.  Its cursors come and go with it and
+ * with the command's completion, all or nothing (nvme_guard).
  */
 #include "devices/nvme/nvme.h"
 
@@ -98,6 +99,16 @@ static int check_create_cq(const struct nvme_cmd *c)
 	return 0;
 }
 
+static void guard_cq(struct nvme *n, unsigned qid)
+{
+	ob_dev_protect(n->dev, &n->hot->cqs[qid], sizeof(n->hot->cqs[qid]));
+}
+
+static void guard_sq(struct nvme *n, unsigned qid)
+{
+	ob_dev_protect(n->dev, &n->hot->sqs[qid], sizeof(n->hot->sqs[qid]));
+}
+
 int nvme_step_create_cq(struct nvme_cmd *c)
 {
 	struct nvme *n = c->n;
@@ -107,6 +118,7 @@ int nvme_step_create_cq(struct nvme_cmd *c)
 
 	if (rc)
 		return rc;
+	guard_cq(n, qid);
 	nvme_cq_reset(n, qid);
 	n->st->cqs[qid] = (struct nvme_cq_state){
 		.base = prp1(sqe),
@@ -148,6 +160,7 @@ int nvme_step_create_sq(struct nvme_cmd *c)
 
 	if (rc)
 		return rc;
+	guard_sq(n, qid);
 	nvme_sq_reset(n, qid);
 	n->st->sqs[qid] = (struct nvme_sq_state){
 		.base = prp1(sqe),
@@ -165,6 +178,7 @@ int nvme_step_create_sq(struct nvme_cmd *c)
 static void remove_sq(struct nvme *n, unsigned qid)
 {
 	n->cqs[n->st->sqs[qid].cqid].sqs--;
+	guard_sq(n, qid);
 	nvme_sq_reset(n, qid);
 	note_last(n);
 }
@@ -202,6 +216,7 @@ int nvme_step_delete_cq(struct nvme_cmd *c)
 		return NVME_INVALID_QID;
 	if (n->cqs[qid].sqs)
 		return NVME_INVALID_QUEUE_DELETION;
+	guard_cq(n, qid);
 	nvme_cq_reset(n, qid);
 	nvme_irq_update(n);
 	return 0;

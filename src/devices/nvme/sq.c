@@ -111,18 +111,27 @@ static bool fetch(struct nvme *n, unsigned qid)
 	return true;
 }
 
+/* The slot has the entry: it is taken by the first store. */
+static void pass_entry(struct nvme *n, unsigned qid)
+{
+	struct nvme_sq_hot *hot = &n->hot->sqs[qid];
+	uint32_t head = hot->head + 1;
+
+	if (head == n->st->sqs[qid].entries)
+		head = 0;
+	__atomic_store_n(&hot->fetched, hot->fetched + 1, __ATOMIC_RELEASE);
+	__atomic_store_n(&hot->head, head, __ATOMIC_RELEASE);
+}
+
 static bool dispatch(struct nvme *n, unsigned qid)
 {
 	struct nvme_sq *sq = &n->sqs[qid];
-	struct nvme_sq_hot *hot = &n->hot->sqs[qid];
 	struct nvme_cmd *c = nvme_cmd_take(n, qid, &sq->batch[sq->pos]);
-	uint32_t head;
 
 	if (!c)
 		return false;
 	sq->pos++;
-	head = hot->head + 1;
-	hot->head = head == n->st->sqs[qid].entries ? 0 : head;
+	pass_entry(n, qid);
 	nvme_cmd_begin(c);
 	return true;
 }

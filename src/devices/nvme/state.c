@@ -61,6 +61,8 @@ static const struct ob_field feature_fields[] = {
 	OB_U64(13, struct nvme_features, timestamp_ms, "0.1"),
 	OB_U64(14, struct nvme_features, timestamp_ns, "0.1"),
 	OB_U8(15, struct nvme_features, timestamp_origin, "0.1", .max = 1),
+	OB_U8(16, struct nvme_features, timestamp_live, "0.3", .max = 1,
+	      .optional = true),
 	OB_RESERVED(struct nvme_features, reserved),
 	OB_END
 };
@@ -139,7 +141,13 @@ const struct ob_table nvme_plain_table = {
 	"nvme", sizeof(struct nvme_plain), plain_fields
 };
 
+/*
+ * Counters are optional: while a device stands still its cursors say the same,
+ * and so do the slots' stages and order.
+ */
 static const struct ob_field sq_hot_fields[] = {
+	OB_U64(3, struct nvme_sq_hot, fetched, "0.3", .def = NVME_NO_VALUE,
+	       .optional = true),
 	OB_U32(1, struct nvme_sq_hot, head, "0.1",
 	       .max = NVME_MAX_ENTRIES - 1),
 	OB_U32(2, struct nvme_sq_hot, tail, "0.1",
@@ -152,11 +160,14 @@ static const struct ob_table sq_hot_table = {
 };
 
 static const struct ob_field cq_hot_fields[] = {
+	OB_U64(4, struct nvme_cq_hot, posted, "0.3", .def = NVME_NO_VALUE,
+	       .optional = true),
 	OB_U32(1, struct nvme_cq_hot, head, "0.1",
 	       .max = NVME_MAX_ENTRIES - 1),
 	OB_U32(2, struct nvme_cq_hot, tail, "0.1",
 	       .max = NVME_MAX_ENTRIES - 1),
 	OB_U32(3, struct nvme_cq_hot, phase, "0.1", .max = 1),
+	OB_RESERVED(struct nvme_cq_hot, reserved),
 	OB_END
 };
 
@@ -167,6 +178,8 @@ static const struct ob_table cq_hot_table = {
 static const struct ob_field slot_fields[] = {
 	OB_BYTES(1, struct nvme_slot, sqe, "0.1"),
 	OB_U64(8, struct nvme_slot, order, "0.2"),
+	OB_U64(9, struct nvme_slot, fetch, "0.3", .optional = true),
+	OB_U64(10, struct nvme_slot, post, "0.3", .optional = true),
 	OB_U32(2, struct nvme_slot, result, "0.1"),
 	OB_U32(3, struct nvme_slot, generation, "0.1"),
 	OB_U16(4, struct nvme_slot, sqid, "0.1", .max = NVME_MAX_QUEUES),
@@ -186,7 +199,6 @@ static const struct ob_field hot_fields[] = {
 		   &sq_hot_table, "0.1"),
 	OB_STRUCTS(2, struct nvme_hot, cqs, struct nvme_cq_hot,
 		   &cq_hot_table, "0.1"),
-	OB_RESERVED(struct nvme_hot, reserved),
 	OB_STRUCTS(3, struct nvme_hot, slots, struct nvme_slot, &slot_table,
 		   "0.1"),
 	OB_END

@@ -387,7 +387,7 @@ static void test_nothing_is_lost_whenever_the_worker_dies(void **state)
 
 	(void)state;
 	srand(4);
-	for (int i = 0; i < 200; i++) {
+	for (int i = 0; i < 120; i++) {
 		kill_once(loop, (unsigned)rand() % 6000);
 		/* The first few may grow this process's own heap. */
 		if (i != 20)

@@ -55,9 +55,63 @@ void ob_dev_enter(struct ob_device *dev)
 	dev->entered++;
 }
 
+static void commit(struct ob_device *dev)
+{
+	if (dev->undo->count)
+		__atomic_store_n(&dev->undo->count, 0, __ATOMIC_SEQ_CST);
+	dev->undo->used = 0;
+}
+
 void ob_dev_leave(struct ob_device *dev)
 {
 	assert_true(dev->entered-- > 0);
+	if (!dev->entered) {
+		dev->undo->whole_step = false;
+		commit(dev);
+	}
+}
+
+static void protect(struct ob_device *dev, const void *at, size_t len)
+{
+	struct lib_undo *undo = dev->undo;
+	uint32_t i = undo->count;
+
+	for (uint32_t k = 0; k < i; k++)
+		if ((const uint8_t *)at >= undo->extents[k].at &&
+		    (const uint8_t *)at + len <=
+		    undo->extents[k].at + undo->extents[k].len)
+			return;
+	assert_true(i < LIB_UNDO_EXTENTS && len <= LIB_UNDO_BYTES - undo->used);
+	undo->extents[i].at = (uint8_t *)(uintptr_t)at;
+	undo->extents[i].len = len;
+	memcpy(undo->bytes + undo->used, at, len);
+	undo->used += len;
+	__atomic_store_n(&undo->count, i + 1, __ATOMIC_SEQ_CST);
+}
+
+void ob_dev_protect(struct ob_device *dev, const void *hot, size_t len)
+{
+	protect(dev, dev->state, dev->cls->state->size);
+	if (hot && len)
+		protect(dev, hot, len);
+}
+
+void ob_dev_commit(struct ob_device *dev)
+{
+	if (!dev->undo->whole_step)
+		commit(dev);
+}
+
+void lib_undo(struct ob_device *dev)
+{
+	struct lib_undo *undo = dev->undo;
+	uint8_t *from = undo->bytes;
+	uint32_t count = undo->count;
+
+	for (uint32_t i = 0; i < count; from += undo->extents[i++].len)
+		memcpy(undo->extents[i].at, from, undo->extents[i].len);
+	undo->count = undo->used = 0;
+	undo->whole_step = false;
 }
 
 void ob_dev_stopped(struct ob_device *dev)
@@ -281,6 +335,13 @@ static int transfer(struct ob_device *dev, const struct ob_seg *segs,
 	return 0;
 }
 
+void lib_execute_sent(struct ob_device *dev)
+{
+	for (struct lib_message *m = dev->messages; m; m = m->next)
+		if (m->stage == LIB_SENT)
+			execute(dev, m);
+}
+
 int ob_dma_read(struct ob_device *dev, const struct ob_seg *segs,
 		unsigned count, void *buf, struct ob_dma_op *op)
 {
@@ -354,6 +415,23 @@ static void build(struct ob_device *dev, const char *options)
 		fail_msg("%s", err.msg);
 }
 
+static void reset(struct ob_device *dev, enum ob_reset kind)
+{
+	ob_dev_enter(dev);
+	dev->cls->reset(dev, kind);
+	ob_dev_leave(dev);
+}
+
+/* Pages of its own: what a successor finds. */
+static void *lib_pages(size_t size)
+{
+	void *at = mmap(NULL, size, PROT_READ | PROT_WRITE,
+			MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	assert_ptr_not_equal(at, MAP_FAILED);
+	return at;
+}
+
 struct ob_device *lib_create(struct guest *g, const char *options)
 {
 	struct ob_device *dev = calloc(1, sizeof(*dev));
@@ -364,13 +442,14 @@ struct ob_device *lib_create(struct guest *g, const char *options)
 	dev->loop = g->loop;
 	dev->connected = dev->master = true;
 	dev->pump.run = pump;
-	dev->state = calloc(1, dev->cls->state->size);
-	dev->hot = calloc(1, dev->cls->hot->size);
+	dev->state = lib_pages(dev->cls->state->size);
+	dev->hot = lib_pages(dev->cls->hot->size);
 	dev->runtime = calloc(1, dev->cls->runtime_size);
 	dev->bar = calloc(1, NVME_BAR_SIZE);
-	assert_true(dev->state && dev->hot && dev->runtime && dev->bar);
+	dev->undo = lib_pages(sizeof(*dev->undo));
+	assert_true(dev->runtime && dev->bar);
 	build(dev, options);
-	dev->cls->reset(dev, OB_RESET_INIT);
+	reset(dev, OB_RESET_INIT);
 	dev->cls->bus_master(dev, true);
 	dev->cls->run(dev);
 	return dev;
@@ -398,14 +477,15 @@ void lib_destroy(struct ob_device *dev)
 	dev->connected = false;
 	dev->cls->disconnected(dev);
 	end_messages(dev);
-	dev->cls->reset(dev, OB_RESET_DEVICE);
+	reset(dev, OB_RESET_DEVICE);
 	end_messages(dev);
 	quiesce(dev);
 	ob_defer_cancel(dev->loop, &dev->pump);
 	dev->cls->finish(dev);
 	ob_options_destroy(dev->opts);
-	free(dev->state);
-	free(dev->hot);
+	munmap(dev->state, dev->cls->state->size);
+	munmap(dev->hot, dev->cls->hot->size);
+	munmap(dev->undo, sizeof(*dev->undo));
 	free(dev->runtime);
 	free(dev->bar);
 	free(dev);
@@ -447,9 +527,7 @@ void lib_halt(struct ob_device *dev)
 	dev->cls->halt(dev);
 	ob_dev_leave(dev);
 	assert_false(dev->poll);
-	for (struct lib_message *m = dev->messages; m; m = m->next)
-		if (m->stage == LIB_SENT)
-			execute(dev, m);
+	lib_execute_sent(dev);
 }
 
 void lib_run(struct ob_device *dev)
@@ -495,7 +573,7 @@ int lib_load(struct ob_device *to, struct ob_device *from,
 	lib_copy(to->cls->hot, hot, from->hot);
 	rc = to->cls->check(to, plain, hot, err);
 	if (!rc) {
-		to->cls->reset(to, OB_RESET_DEVICE);
+		reset(to, OB_RESET_DEVICE);
 		assert_int_equal(to->cls->in_flight(to), 0);
 		memcpy(to->state, plain, to->cls->state->size);
 		memcpy(to->hot, hot, to->cls->hot->size);
@@ -562,7 +640,7 @@ void lib_copy_drives(struct ob_device *to, struct ob_device *from)
 }
 
 /* What configuration space and the MSI-X table carry; not who is owed one. */
-static void copy_config(struct ob_device *to, const struct ob_device *from)
+void lib_copy_config(struct ob_device *to, const struct ob_device *from)
 {
 	to->mode = from->mode;
 	memcpy(to->masked, from->masked, sizeof(to->masked));
@@ -593,7 +671,7 @@ void lib_move(struct guest *g, struct ob_device *to)
 	lib_copy_drives(to, from);
 	memset(to->raised, 0, sizeof(to->raised));
 	memset(to->pending, 0, sizeof(to->pending));
-	copy_config(to, from);
+	lib_copy_config(to, from);
 	g->dev = to;
 	if (g->page)
 		g->page = (uint32_t *)(to->bar + NVME_DB_OFFSET);
@@ -614,31 +692,85 @@ static void poll(struct ob_device *dev)
 	ob_dev_leave(dev);
 }
 
-void guest_turn(struct guest *g)
+void (*lib_around)(struct guest *g, void (*run)(struct guest *g, void *arg),
+		   void *arg, bool message);
+
+static void enter(struct guest *g, void (*run)(struct guest *g, void *arg),
+		  void *arg, bool message)
 {
+	if (lib_around)
+		lib_around(g, run, arg, message);
+	else
+		run(g, arg);
+}
+
+static void one_turn(struct guest *g, void *arg)
+{
+	(void)arg;
 	turn(g->dev);
 	poll(g->dev);
+}
+
+void guest_turn(struct guest *g)
+{
+	enter(g, one_turn, NULL, false);
+}
+
+struct access {
+	uint64_t offset;
+	void *buf;
+	uint32_t len;
+	bool write;
+};
+
+/* A step that a client's message begins, and all that it changes is one. */
+static void enter_message(struct ob_device *dev, bool hot)
+{
+	ob_dev_enter(dev);
+	if (hot)
+		return;
+	ob_dev_protect(dev, NULL, 0);
+	dev->undo->whole_step = true;
+}
+
+static void one_access(struct guest *g, void *arg)
+{
+	struct ob_device *dev = g->dev;
+	struct access *a = arg;
+
+	dev->asleep = false;
+	dev->idle = 0;
+	enter_message(dev, dev->cls->is_hot(dev, OB_BAR0, a->offset,
+					    a->write));
+	if (a->write)
+		dev->cls->region_write(dev, OB_BAR0, a->offset, a->buf,
+				       a->len);
+	else
+		dev->cls->region_read(dev, OB_BAR0, a->offset, a->buf,
+				      a->len);
+	ob_dev_leave(dev);
+}
+
+static void one_reset(struct guest *g, void *arg)
+{
+	(void)arg;
+	enter_message(g->dev, false);
+	g->dev->cls->reset(g->dev, OB_RESET_DEVICE);
+	ob_dev_leave(g->dev);
 }
 
 void guest_access(struct guest *g, bool write, unsigned region,
 		  uint64_t offset, void *buf, uint32_t len)
 {
-	struct ob_device *dev = g->dev;
+	struct access a = { offset, buf, len, write };
 
 	assert_int_equal(region, 0);
-	dev->asleep = false;
-	dev->idle = 0;
-	ob_dev_enter(dev);
-	if (write)
-		dev->cls->region_write(dev, OB_BAR0, offset, buf, len);
-	else
-		dev->cls->region_read(dev, OB_BAR0, offset, buf, len);
-	ob_dev_leave(dev);
+	enter(g, one_access, &a, true);
 }
 
 void guest_reset(struct guest *g)
 {
-	g->dev->cls->reset(g->dev, OB_RESET_DEVICE);
+	enter(g, one_reset, NULL, true);
 	ob_dma_cancel_all(g->dev);
 }
 

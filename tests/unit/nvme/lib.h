@@ -15,6 +15,22 @@
 #include "guest.h"
 
 #define LIB_VECTORS 65u
+#define LIB_UNDO_EXTENTS 16u
+#define LIB_UNDO_BYTES (192u << 10)
+
+/* What the library keeps behind ob_dev_protect.  count is a page of its own:
+ * a store to it is one that a test of death looks at. */
+struct lib_undo {
+	uint32_t count;
+	uint8_t page[4092];
+	struct {
+		uint8_t *at;
+		size_t len;
+	} extents[LIB_UNDO_EXTENTS];
+	size_t used;
+	bool whole_step;		/* commits with the client's message */
+	uint8_t bytes[LIB_UNDO_BYTES];
+};
 
 /* A transfer by message on its way. */
 struct lib_message {
@@ -35,6 +51,7 @@ struct ob_device {
 	struct ob_pci pci;
 	void *state, *hot, *runtime;
 	uint8_t *bar;			/* memory behind BAR0 */
+	struct lib_undo *undo;
 	bool bar_stays;			/* ... does not move with the state */
 	int entered;
 
@@ -60,6 +77,9 @@ struct ob_device *lib_create(struct guest *g, const char *options);
 /* Turns until nothing is in flight, then goes. */
 void lib_destroy(struct ob_device *dev);
 
+/* Puts back what an open step has changed under protection. */
+void lib_undo(struct ob_device *dev);
+
 /* RUNNING -> STOP in its two steps; drain: turns until it says stopped. */
 void lib_stop(struct ob_device *dev);
 bool lib_drain(struct ob_device *dev, unsigned us);
@@ -73,6 +93,19 @@ void lib_copy(const struct ob_table *table, void *to, const void *from);
 /* Waits for from's requests to end; then the blocks are the same, but for
  * those of a drive that hangs. */
 void lib_copy_drives(struct ob_device *to, struct ob_device *from);
+
+/* Interrupt mode, masks, bus master. */
+void lib_copy_config(struct ob_device *to, const struct ob_device *from);
+/* The client has seen these messages. */
+void lib_execute_sent(struct ob_device *dev);
+
+/*
+ * Not NULL: runs every entry into g->dev that the guest brings about.  message:
+ * a client's, which comes again if it did not end.
+ */
+extern void (*lib_around)(struct guest *g,
+			  void (*run)(struct guest *g, void *arg), void *arg,
+			  bool message);
 
 /* All of it: g->dev goes on in to; the old one is still there, and still. */
 void lib_move(struct guest *g, struct ob_device *to);

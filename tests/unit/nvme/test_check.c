@@ -123,6 +123,7 @@ struct bad {
 #define PLAIN_AS(n, m, v) ROW(n, false, true, struct nvme_plain, m, v)
 #define FLIP(m, v)	ROW(#m, false, false, struct nvme_plain, m, v)
 #define FLIP_AS(n, m, v) ROW(n, false, false, struct nvme_plain, m, v)
+#define HOT_AS(n, m, v)	ROW(n, true, true, struct nvme_hot, m, v)
 #define HOT(m, v)	ROW(#m, true, true, struct nvme_hot, m, v)
 
 static const struct bad bads[] = {
@@ -192,6 +193,11 @@ static const struct bad bads[] = {
 	HOT(cqs[0].tail, 32), HOT(cqs[1].phase, 2), HOT(cqs[3].phase, 0),
 	HOT(sqs[3].head, 1), HOT(sqs[3].tail, 1), HOT(cqs[3].head, 1),
 	HOT(cqs[3].tail, 1), HOT(sqs[64].tail, 1),
+	/* counters, against the cursors that follow from them */
+	HOT(sqs[1].fetched, 1ull << 62), HOT(sqs[1].fetched, 40),
+	HOT(cqs[2].posted, 1ull << 63), HOT(sqs[3].fetched, 1),
+	HOT(cqs[3].posted, 1), HOT_AS("cqs[2].phase", cqs[2].posted, 7),
+	HOT(slots[1].fetch, 1000), HOT(slots[1].post, 1),
 	/* commands: an event request, a write */
 	HOT(slots[1].stage, 3), HOT(slots[32].stage, 255),
 	HOT(slots[1].sqid, 1), HOT(slots[1].sqid, 0xffff),
@@ -255,9 +261,14 @@ static void test_r25_what_takes_more_than_one_field(void **state)
 	s->plain.dbs_addr = 0;
 	expect_refusal(s, "eis_addr");
 	*s = good;
-	for (unsigned i = 8; i < 12; i++)
+	for (unsigned i = 8; i < 13; i++) {
 		s->hot.slots[i] = s->hot.slots[1];
-	expect_refusal(s, "slots[11].sqe");
+		s->hot.slots[i].fetch = i - 8;
+	}
+	expect_refusal(s, "slots[12].sqe");
+	*s = good;
+	s->hot.slots[8] = s->hot.slots[1];
+	expect_refusal(s, "slots[8].fetch");
 	*s = good;
 	for (unsigned i = NVME_ADMIN_SLOTS; i < NVME_SLOTS; i++) {
 		if (s->hot.slots[i].stage != NVME_SLOT_DONE)
@@ -266,6 +277,43 @@ static void test_r25_what_takes_more_than_one_field(void **state)
 		break;
 	}
 	assert_int_equal(judged(target, s, &(struct ob_err){ "" }), -EINVAL);
+	free(s);
+}
+
+/* Places that the guest may have seen: one batch, without holes. */
+static void test_r25_places_of_a_batch(void **state)
+{
+	struct state *s = malloc(sizeof(*s));
+	uint64_t posted = good.hot.cqs[2].posted;
+	struct nvme_slot *done[2];
+	unsigned count = 0;
+	struct ob_err err;
+
+	(void)state;
+	assert_non_null(s);
+	for (unsigned i = NVME_ADMIN_SLOTS; i < NVME_SLOTS && count < 2; i++)
+		if (good.hot.slots[i].stage == NVME_SLOT_DONE)
+			done[count++] = &s->hot.slots[i];
+	assert_int_equal(count, 2);
+	*s = good;
+	s->hot.cqs[2].posted -= 3;		/* tail 0, of 4 entries */
+	s->hot.cqs[2].tail = 0;
+	s->hot.cqs[2].phase = 1;
+	posted -= 3;
+	done[0]->post = posted + 2;
+	done[1]->post = posted + 1;
+	if (judged(target, s, &err))
+		fail_msg("%s", err.msg);
+	done[1]->post = posted + 2;
+	assert_int_equal(judged(target, s, &err), -EINVAL);
+	assert_non_null(strstr(err.msg, "].post: 2 is that of another"));
+	done[0]->post = 0;
+	expect_refusal(s, "slots[].post");
+	done[1]->post = posted + 4;
+	assert_int_equal(judged(target, s, &err), -EINVAL);
+	assert_non_null(strstr(err.msg, "].post: 4, too far from 0"));
+	done[1]->post = UINT64_MAX;
+	assert_int_equal(judged(target, s, &err), -EINVAL);
 	free(s);
 }
 
@@ -605,6 +653,7 @@ int main(void)
 		TEST(test_r24_a_lost_field_would_be_noticed),
 		TEST(test_r25_each_field),
 		TEST(test_r25_what_takes_more_than_one_field),
+		TEST(test_r25_places_of_a_batch),
 		TEST(test_r25_messages_say_both_values),
 		TEST(test_r25_other_options),
 		cmocka_unit_test(test_r25_names_given_twice),

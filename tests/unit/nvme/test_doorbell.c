@@ -281,6 +281,7 @@ static void test_mapped_reset(void **state)
 	assert_int_equal(guest_create_queue(g, 1, 64), 0);
 	assert_int_equal(guest_io(g, flush), 0);
 	guest_disable(g);
+	guest_settle(g);
 	assert_int_equal(g->page[0], 0);
 	assert_int_equal(g->page[2], 0);
 	guest_enable(g);

@@ -78,6 +78,7 @@ struct rig {
 	int fds[8];		/* that came with it */
 	unsigned nr_fds;
 	bool is_guest;		/* the loop is another rig's */
+	bool is_alien;		/* the device is in another process */
 };
 
 /* Options after the socket's, "" for none; pci NULL: test_pci. */

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * What kills again (docs/crash-safety.md).
+ *
+ * A successor that finds a step open in the place in which the one before it
+ * died, too, counts.  The place of a message is its position in the stream.
+ * Other steps have none, so there it is their kind, and it counts only if the
+ * life was short or ended by a fault of its own: whoever is killed from outside
+ * at random is hit in some step or other all the time, and made progress.
+ *
+ * The third death is the last: the message is answered with EIO, and the device
+ * goes to its failed state.  The others of the process go on.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+
+#include "server/device_impl.h"
+#include "state/old.h"
+
+#define DEATHS 3u
+#define SHORT_LIFE 64u		/* steps */
+
+static uint64_t place_of(const struct ob_device *dev,
+			 const struct ob_state_header *old)
+{
+	return old->step_kind == OB_STEP_MESSAGE ? dev->ss->main.done :
+		~(uint64_t)old->step_kind;
+}
+
+static bool counts(const struct ob_device *dev,
+		   const struct ob_state_header *old)
+{
+	int signal = dev->past ? dev->past->signal : 0;
+
+	if (!(old->step & 1))
+		return false;
+	if (old->step_kind == OB_STEP_MESSAGE)
+		return true;
+	return old->step / 2 <= SHORT_LIFE || (signal && signal != SIGKILL);
+}
+
+static void tell(struct ob_device *dev, const struct ob_state_header *old)
+{
+	int signal = dev->past ? dev->past->signal : 0;
+
+	ob_log(&dev->log, OB_LOG_INFO, "goes on after the death of its process"
+	       " (%s) %s a %s step, life %llu",
+	       signal ? strsignal(signal) : "no signal known",
+	       old->step & 1 ? "in" : "after",
+	       ob_step_kind_name(old->step_kind),
+	       (unsigned long long)old->generation);
+}
+
+void ob_fuse_judge(struct ob_device *dev)
+{
+	const struct ob_state_header *old = ob_old_state_header(dev->old);
+	struct ob_state_header *hdr = ob_state_header(&dev->mem);
+
+	tell(dev, old);
+	if (!counts(dev, old))
+		return;
+	hdr->died_at = place_of(dev, old);
+	hdr->deaths = old->died_at == hdr->died_at && old->deaths < UINT32_MAX ?
+		      old->deaths + 1 : 1;
+	if (hdr->deaths < DEATHS)
+		return;
+	if (old->step_kind == OB_STEP_MESSAGE && dev->session) {
+		dev->fused = true;	/* it is the next one */
+		return;
+	}
+	ob_log(&dev->log, OB_LOG_ERROR, "%u processes in a row died in a %s step",
+	       hdr->deaths, ob_step_kind_name(old->step_kind));
+	ob_fuse_fail(dev);
+}
+
+int ob_fuse_message(struct ob_device *dev, const struct ob_hdr *hdr)
+{
+	struct ob_state_header *state = ob_state_header(&dev->mem);
+
+	ob_log(&dev->log, OB_LOG_ERROR, "%s (%u), id %u, killed %u processes "
+	       "in a row and is not tried again", ob_cmd_name(hdr->cmd),
+	       hdr->cmd, hdr->id, state->deaths);
+	state->deaths = 0;
+	ob_fuse_fail(dev);
+	return -EIO;
+}
+
+void ob_fuse_fail(struct ob_device *dev)
+{
+	if (dev->cls->fail) {
+		dev->cls->fail(dev);
+		return;
+	}
+	dev->failed = true;
+	dev->mig.halted = true;
+	ob_poll_update(dev);
+}

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * Would this build go on with that device?  The judgement of an adoption, on a
+ * copy of the state, beside the process that serves it: nothing is changed,
+ * nothing put, no descriptor of the client's taken.
+ *
+ * The copy is made by who serves, between two steps.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "server/device_impl.h"
+#include "server/session.h"
+#include "state/old.h"
+
+static int write_all(int fd, const uint8_t *at, size_t len, off_t to)
+{
+	ssize_t n;
+
+	for (; len; at += n, len -= (size_t)n, to += n) {
+		n = pwrite(fd, at, len, to);
+		if (n < 0 && errno == EINTR)
+			n = 0;
+		if (n < 0)
+			return -errno;
+	}
+	return 0;
+}
+
+/* What was written of it: most of the file is a hole. */
+static int copy_data(const struct ob_state_mem *mem, int to)
+{
+	off_t at = 0, end, size = (off_t)mem->size;
+	int r = 0;
+
+	while (!r && at < size) {
+		at = lseek(mem->fd, at, SEEK_DATA);
+		if (at < 0)
+			return errno == ENXIO ? 0 : -errno;
+		end = lseek(mem->fd, at, SEEK_HOLE);
+		if (end <= at || end > size)
+			end = size;
+		r = write_all(to, mem->base + at, (size_t)(end - at), at);
+		at = end;
+	}
+	return r;
+}
+
+int ob_device_copy(struct ob_device *dev, struct ob_err *err)
+{
+	OB_CLEANUP_FD int fd = ob_memfd_create("outboard-copy",
+					       (off_t)dev->mem.size);
+	int r = fd < 0 ? fd : copy_data(&dev->mem, fd);
+
+	if (r == 0)
+		r = ob_dev_keep(dev, fd, "copy");
+	return r ? ob_fail(err, -r, "%s: a copy of the state: %s", dev->id,
+			   strerror(-r)) : 0;
+}
+
+static size_t written(const struct ob_device *dev)
+{
+	OB_CLEANUP_FD int fd = ob_dev_kept(dev, "copy");
+	struct stat st;
+
+	return fd < 0 || fstat(fd, &st) ? 0 : (size_t)st.st_blocks * 512;
+}
+
+/* Did the request that event i began end behind it? */
+static bool has_ended(const struct ob_event_entry *events, size_t i, size_t n)
+{
+	const struct ob_event_entry *begun = &events[i];
+
+	for (i++; i < n; i++)
+		if (events[i].a == begun->a &&
+		    (events[i].kind == OB_EVENT_DRIVE_DONE ||
+		     events[i].kind == OB_EVENT_DRIVE))
+			return true;
+	return false;
+}
+
+static void look(const struct ob_event_entry *events, size_t n,
+		 uint64_t now, struct ob_rehearsal *out)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (events[i].kind != OB_EVENT_DRIVE ||
+		    has_ended(events, i, n))
+			continue;
+		out->in_flight++;
+		if (now > events[i].time && now - events[i].time > out->oldest_ns)
+			out->oldest_ns = now - events[i].time;
+	}
+}
+
+/* Of the recorder of who serves, as it is now. */
+static void look_in_flight(struct ob_device *dev, struct ob_rehearsal *out)
+{
+	OB_CLEANUP_FD int fd = ob_dev_kept(dev, "recorder");
+	size_t size = sizeof(struct ob_recorder_memory), n;
+	struct ob_event_entry *events;
+	void *memory;
+
+	if (fd < 0)
+		return;
+	events = calloc(OB_RECORDER_EVENTS, sizeof(*events));
+	memory = malloc(size);
+	if (events && memory && pread(fd, memory, size, 0) == (ssize_t)size) {
+		n = ob_recorder_read(memory, size, events, OB_RECORDER_EVENTS);
+		look(events, n, ob_loop_now(dev->loop), out);
+	}
+	free(memory);
+	free(events);
+}
+
+int ob_rehearse(struct ob_device *dev, struct ob_err *err)
+{
+	struct ob_adopt_parts parts;
+	int r = ob_adopt_read_client(dev, err);
+
+	if (r)
+		return r;
+	dev->mig.halted = true;
+	r = ob_adopt_read(dev, &parts, err);
+	ob_adopt_parts_free(&parts);
+	*dev->rehearsal = (struct ob_rehearsal){ .state_bytes = written(dev) };
+	look_in_flight(dev, dev->rehearsal);
+	return r;
+}

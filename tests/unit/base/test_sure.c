@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* Sure calls, with a ring and without: the same results. */
+#include "unit.h"
+
+#include <base/fd.h>
+#include <base/ring.h>
+#include <base/sure.h>
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+struct rig {
+	struct ob_loop *loop;
+	struct ob_sure *sure;
+	int sock[2];
+};
+
+#define GENERATION 3
+
+static void rig_open(struct rig *rig, void **state)
+{
+	struct ob_rings rings = { -1, -1, -1, GENERATION };
+	int r = *state ? ob_rings_create(GENERATION, &rings) : 0;
+
+	if (r == -ENOSYS || r == -EPERM)
+		skip();
+	assert_int_equal(r, 0);
+	assert_int_equal(ob_loop_create_on(NULL, &rings, &rig->loop, NULL), 0);
+	rig->sure = ob_loop_sure(rig->loop);
+	assert_non_null(rig->sure);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, rig->sock), 0);
+}
+
+static void rig_close(struct rig *rig)
+{
+	ob_fds_close(rig->sock, 2);
+	ob_loop_destroy(rig->loop);
+}
+
+static void test_calls_run_in_their_order(void **state)
+{
+	struct rig rig;
+	char in[8] = "";
+	struct iovec iov[2] = { { (char[]){ "ab" }, 2 }, { (char[]){ "c" }, 1 } };
+	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = 2 };
+	struct ob_sure_call calls[OB_SURE_CALLS];
+
+	rig_open(&rig, state);
+	/* Each takes what the one before sent, many times round the queue. */
+	for (int i = 0; i < 500; i++) {
+		for (size_t k = 0; k < COUNT_OF(calls); k++)
+			calls[k] = (struct ob_sure_call){
+				.tag = ob_sure_tag(rig.sure), .res = 99,
+			};
+		ob_sure_sendmsg(rig.sure, &calls[0], rig.sock[0], &msg);
+		ob_sure_recv(rig.sure, &calls[1], rig.sock[1], in, 8);
+		ob_sure_recv(rig.sure, &calls[2], rig.sock[1], in + 4, 4);
+		ob_sure_sendmsg(rig.sure, &calls[3], -1, &msg);
+		assert_int_equal(calls[0].res, 99);
+		ob_sure_go(rig.sure);
+		assert_int_equal(calls[0].res, 3);
+		assert_int_equal(calls[1].res, 3);
+		assert_int_equal(calls[2].res, -EAGAIN);
+		assert_int_equal(calls[3].res, -EBADF);
+		assert_string_equal(in, "abc");
+	}
+	ob_sure_go(rig.sure);		/* nothing queued */
+	rig_close(&rig);
+}
+
+static void test_a_full_or_closed_socket_is_a_result(void **state)
+{
+	static char data[65536];
+	struct rig rig;
+	struct iovec iov = { data, sizeof(data) };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+	struct ob_sure_call call = { .res = 1 };
+	size_t sent = 0;
+
+	rig_open(&rig, state);
+	while (call.res > 0) {
+		call.tag = ob_sure_tag(rig.sure);
+		ob_sure_sendmsg(rig.sure, &call, rig.sock[0], &msg);
+		ob_sure_go(rig.sure);
+		sent += call.res > 0 ? (size_t)call.res : 0;
+	}
+	assert_int_equal(call.res, -EAGAIN);
+	assert_true(sent > 0);
+	ob_fd_close(&rig.sock[1]);
+	call.tag = ob_sure_tag(rig.sure);
+	ob_sure_sendmsg(rig.sure, &call, rig.sock[0], &msg);
+	ob_sure_go(rig.sure);		/* no SIGPIPE */
+	assert_in_range(-call.res, 1, 200);
+	rig_close(&rig);
+}
+
+static void test_tags_differ_between_generations(void **state)
+{
+	struct rig rig;
+	uint64_t first, second;
+
+	rig_open(&rig, state);
+	first = ob_sure_tag(rig.sure);
+	second = ob_sure_tag(rig.sure);
+	assert_true(first && second && first != second);
+	assert_int_equal(first >> 44, GENERATION);
+	rig_close(&rig);
+}
+
+#define BOTH_WAYS(function) \
+	{ #function "(ring)", function, NULL, NULL, (void *)1 }, \
+	{ #function "(plain)", function, NULL, NULL, NULL }
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		BOTH_WAYS(test_calls_run_in_their_order),
+		BOTH_WAYS(test_a_full_or_closed_socket_is_a_result),
+		BOTH_WAYS(test_tags_differ_between_generations),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

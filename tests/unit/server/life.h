@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A device through several lives.  The test is its keeper and its client, and
+ * each life is a child that is killed: nothing of it is left but what the keeper
+ * has.
+ */
+#ifndef OB_TESTS_SERVER_LIFE_H
+#define OB_TESTS_SERVER_LIFE_H
+
+#include "rig.h"
+
+#include "base/ring.h"
+#include "fake_keep.h"
+
+#define LIVES 64u
+
+/* Where the model kills its process, once. */
+enum die {
+	DIE_NOT, DIE_BEFORE_WRITE, DIE_AFTER_WRITE, DIE_AFTER_RAISE,
+	DIE_IN_MEMORY_CHANGED, DIE_IN_HALT, DIE_IN_RESET, DIE_IN_WORK,
+};
+
+/* BAR0 of the model. */
+enum {
+	LIFE_ADD = 0x00,	/* adds; reads as the sum */
+	LIFE_RAISE = 0x08,	/* raises that vector, or drives the pin */
+	LIFE_POISON = 0x10,	/* kills while shared->poison */
+	LIFE_HOT = 0x18,	/* a hot register */
+	LIFE_WORK = 0x20,	/* adds in a step of its own, later */
+	LIFE_SEND = 0x28,	/* writes 8 bytes of guest memory there */
+	LIFE_SCRATCH = 0x40,
+};
+
+struct life_state {
+	uint64_t sum, raised, work, send;
+	uint8_t scratch[64];
+};
+
+struct life_hot {
+	uint64_t value;
+};
+
+/* Memory that test and lives share. */
+struct life_shared {
+	enum die die;
+	bool poison, poison_work;
+	bool copy;			/* asks the life for ob_device_copy */
+	unsigned runs, halts, sent, send_rc;
+	char calls[64];
+};
+
+struct life {
+	struct fake_keep keep;
+	int told;			/* what the child tells its keeper */
+	int given;			/* the child's end */
+	int client, peer;		/* our end; the device's, until it has it */
+	pid_t pid;			/* 0: dead */
+	unsigned nr;			/* lives so far */
+	int signal;			/* of the last death */
+	struct ob_rings rings[LIVES];
+	struct life_shared *shared;
+	const struct ob_device_class *cls;
+	char dir[64], path[96];
+	bool hold_rings;		/* the old rings are never over */
+	struct rig rig;			/* to talk with */
+};
+
+struct life *life_start(const struct ob_device_class *cls);
+void life_end(struct life *life);
+/* Another life; the first also gets the client. */
+void life_begin(struct life *life);
+/* A new client, in place of one that is gone. */
+void life_connect(struct life *life);
+void life_kill(struct life *life);
+/* Waits for the child to die by itself. */
+void life_wait(struct life *life);
+/* Kills it after a moment; it may have refused to serve, no more. */
+void life_judge(struct life *life);
+/* Its options, parsed anew. */
+struct ob_options *life_options(const struct life *life);
+/* Both. */
+void life_again(struct life *life);
+extern const struct ob_device_class life_class;
+
+#endif

@@ -302,4 +302,5 @@ const struct ob_device_class ob_nvme_class = {
 	.loaded = nvme_move_loaded,
 	.drive = nvme_move_drive,
 	.refresh = nvme_ns_refresh_all,
+	.inflight = nvme_inflight,
 };

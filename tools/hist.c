@@ -18,8 +18,7 @@ void hist_merge(struct hist *into, const struct hist *from)
 		into->buckets[i] += from->buckets[i];
 }
 
-/* The middle of a bucket's range. */
-static uint64_t bucket_value(unsigned bucket)
+uint64_t hist_value(unsigned bucket)
 {
 	unsigned shift;
 
@@ -37,7 +36,7 @@ uint64_t hist_percentile(const struct hist *hist, double fraction)
 	if (!hist->count)
 		return 0;
 	for (unsigned i = 0; i < HIST_BUCKETS; i++) {
-		uint64_t value = bucket_value(i);
+		uint64_t value = hist_value(i);
 
 		seen += hist->buckets[i];
 		if (seen > rank || seen == hist->count)

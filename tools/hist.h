@@ -42,6 +42,8 @@ static inline void hist_add(struct hist *hist, uint64_t ns)
 void hist_merge(struct hist *into, const struct hist *from);
 /* fraction: 0.5 is the median.  0 when empty. */
 uint64_t hist_percentile(const struct hist *hist, double fraction);
+/* The middle of a bucket's range. */
+uint64_t hist_value(unsigned bucket);
 double hist_mean(const struct hist *hist);
 
 /* Sorts values; returns the middle one. */

@@ -12,6 +12,7 @@
 #include <outboard/client.h>
 
 #include "connect.h"
+#include "control_client.h"
 #include "pci_decode.h"
 #include "report.h"
 #include "socket_args.h"
@@ -217,15 +218,41 @@ static int inspect(const char *path, bool as_json)
 	return r ? tool_failed("inspect", &err) : TOOL_OK;
 }
 
+/* What the server's devices are at, over its control socket. */
+static int inspect_inflight(const char *path, bool as_json)
+{
+	struct ob_err err = { 0 };
+	json_t *tree = NULL;
+	int r = control_call(path, "inflight", NULL, false, &tree, &err);
+
+	if (!r)
+		r = report_print(stdout, tree, as_json, &err);
+	return r ? tool_failed("inspect", &err) : TOOL_OK;
+}
+
+struct options {
+	bool json, inflight;
+};
+
 static int set_json(void *into, const char *value, struct ob_err *err)
 {
 	(void)value;
 	(void)err;
-	*(bool *)into = true;
+	((struct options *)into)->json = true;
+	return 0;
+}
+
+static int set_inflight(void *into, const char *value, struct ob_err *err)
+{
+	(void)value;
+	(void)err;
+	((struct options *)into)->inflight = true;
 	return 0;
 }
 
 static const struct ob_arg args[] = {
+	{ "inflight", NULL, "of a control socket: commands begun and not ended",
+	  set_inflight },
 	{ "json", NULL, "print JSON", set_json },
 	{ NULL, NULL, NULL, NULL },
 };
@@ -237,10 +264,11 @@ void tool_inspect_help(FILE *out)
 
 int tool_inspect(int argc, char **argv)
 {
-	bool as_json = false;
+	struct options opt = { 0 };
 	const char *path;
 
-	if (tool_socket_args(args, &as_json, argc, argv, &path))
+	if (tool_socket_args(args, &opt, argc, argv, &path))
 		return TOOL_USAGE;
-	return inspect(path, as_json);
+	return opt.inflight ? inspect_inflight(path, opt.json)
+			    : inspect(path, opt.json);
 }

@@ -17,7 +17,7 @@
 #include <outboard/client.h>
 
 #define NVME_USER_MAX_QUEUES 64u
-#define NVME_USER_MAX_DEPTH 1024u
+#define NVME_USER_MAX_DEPTH 1024u	/* 10 bits */
 
 enum nvme_user_doorbells {
 	NVME_USER_MAPPED,		/* stores into the device's page */
@@ -69,6 +69,9 @@ struct nvme_user_queue {
 	uint64_t *lists;		/* a page of PRP entries per slot */
 	uint64_t lists_addr;
 	int eventfd;			/* -1: polled */
+	/* In the upper bits of a slot's command identifiers, so that a
+	   completion that comes twice is known as such. */
+	uint8_t turns[NVME_USER_MAX_DEPTH];
 };
 
 struct nvme_user {
@@ -130,6 +133,7 @@ int nvme_user_ring(struct nvme_user_queue *q, struct ob_err *err);
 struct nvme_user_done {
 	uint16_t slot;
 	uint16_t status;		/* 0, or SCT << 8 | SC */
+	bool stale;			/* of an earlier command of the slot */
 };
 
 /* What has completed, up to max; -errno when the device's answer is wrong. */

@@ -19,6 +19,8 @@
 
 #define PAGE 4096u
 #define REG_DOORBELLS 0x1000u
+#define SLOT_BITS 10
+#define NR_TURNS 64u
 
 void *nvme_user_alloc(struct nvme_user *dev, size_t size, uint64_t *addr)
 {
@@ -139,9 +141,11 @@ void nvme_user_submit(struct nvme_user_queue *q, unsigned slot, uint8_t opcode,
 		      uint64_t lba, uint32_t blocks)
 {
 	struct nvme_user_sqe sqe = {
-		.opcode = opcode, .cid = (uint16_t)slot,
-		.nsid = q->dev->params.nsid,
+		.opcode = opcode, .nsid = q->dev->params.nsid,
 	};
+	uint8_t turn = ++q->turns[slot] % NR_TURNS;
+
+	sqe.cid = (uint16_t)(turn << SLOT_BITS | slot);
 
 	if (opcode != NVME_USER_FLUSH) {
 		set_data(q, &sqe, slot, (size_t)blocks * q->dev->lba_size);
@@ -167,7 +171,9 @@ int nvme_user_poll(struct nvme_user_queue *q, struct nvme_user_done *done,
 
 		if ((status & 1) != q->phase)
 			break;
-		done[n].slot = cqe->cid;
+		done[n].slot = cqe->cid % NVME_USER_MAX_DEPTH;
+		done[n].stale = cqe->cid >> SLOT_BITS !=
+				q->turns[done[n].slot] % NR_TURNS;
 		done[n++].status = status >> 1 & 0x7ff;
 		if (++q->head == q->entries) {
 			q->head = 0;

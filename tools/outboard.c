@@ -10,7 +10,7 @@ const struct tool_verb tool_verbs[] = {
 	{ "devices", "[OPTION...]",
 	  "list the models, their keys and defaults, and the drive types",
 	  tool_devices, tool_devices_help },
-	{ "inspect", "SOCKET [--json]",
+	{ "inspect", "SOCKET | --inflight CONTROL [--json]",
 	  "tell what a client sees of a served device", tool_inspect,
 	  tool_inspect_help },
 	{ "bench", "SOCKET [OPTION...]",
@@ -32,6 +32,12 @@ const struct tool_verb tool_verbs[] = {
 	{ "state", "VERB FILE... [OPTION...]",
 	  "show, compare, check and convert saved state", tool_state,
 	  tool_state_help },
+	{ "upgrade", "CONTROL [--to BINARY] [--dry-run]",
+	  "let a running server go on in another binary", tool_upgrade,
+	  tool_upgrade_help },
+	{ "torture", "[OPTION...]",
+	  "kill a server over and over under verified I/O", tool_torture,
+	  tool_torture_help },
 	{ "help", "[VERB]", "tell how to use a verb", tool_help, NULL },
 	{ 0 }
 };

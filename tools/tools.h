@@ -64,4 +64,10 @@ void tool_save_help(FILE *out);
 int tool_load(int argc, char **argv);
 void tool_load_help(FILE *out);
 
+/* upgrade.c: for a server's operator; torture.c: the proof that it is safe */
+int tool_upgrade(int argc, char **argv);
+void tool_upgrade_help(FILE *out);
+int tool_torture(int argc, char **argv);
+void tool_torture_help(FILE *out);
+
 #endif

@@ -115,18 +115,50 @@ static bool crc_is_right(const struct mark *mark, const uint8_t *sector,
 				sector + sizeof(blank), size - sizeof(blank));
 }
 
+/* Which of the wrongs it is, from what was seen there before. */
+static const char *blame(struct verify *v, const struct verify_block *b,
+			 uint32_t found, uint32_t at_least)
+{
+	if (found >= at_least) {
+		v->damaged++;
+		return "none such was written";
+	}
+	if (found < b->seen) {
+		v->stale++;
+		return "an older write came late";
+	}
+	v->lost++;
+	return "a write was lost or came late";
+}
+
 static int check_version(struct verify *v, uint64_t lba, uint32_t found,
 			 uint32_t at_least, uint32_t at_most,
 			 struct ob_err *err)
 {
+	struct verify_block *b = &v->blocks[lba / v->sectors];
+
 	if (found >= at_least && found <= at_most) {
+		if (found > b->seen)
+			b->seen = found;
 		v->checked++;
 		return 0;
 	}
 	return ob_fail(err, EILSEQ,
 		       "lba %" PRIu64 " holds version %u where %u to %u may "
-		       "be: a write was lost or came late", lba, found,
-		       at_least, at_most);
+		       "be: %s", lba, found, at_least, at_most,
+		       blame(v, b, found, at_least));
+}
+
+/* What is not of this run is right until we write there. */
+static int check_unknown(struct verify *v, uint64_t lba, uint32_t at_least,
+			 const char *what, struct ob_err *err)
+{
+	v->unknown++;
+	if (!at_least)
+		return 0;
+	v->lost++;
+	return ob_fail(err, EILSEQ, "lba %" PRIu64 " holds %s, version %u of "
+		       "this run was written", lba, what, at_least);
 }
 
 static int check_sector(struct verify *v, uint64_t lba, uint32_t at_least,
@@ -136,30 +168,22 @@ static int check_sector(struct verify *v, uint64_t lba, uint32_t at_least,
 	struct mark mark;
 
 	memcpy(&mark, sector, sizeof(mark));
-	if (mark.magic != MAGIC) {
-		v->unknown++;
-		if (!at_least)
-			return 0;
-		return ob_fail(err, EILSEQ,
-			       "lba %" PRIu64 " holds none of our data, "
-			       "version %u was written", lba, at_least);
-	}
-	if (!crc_is_right(&mark, sector, v->sector_size))
+	if (mark.magic != MAGIC)
+		return check_unknown(v, lba, at_least, "none of our data", err);
+	if (!crc_is_right(&mark, sector, v->sector_size)) {
+		v->damaged++;
 		return ob_fail(err, EILSEQ, "lba %" PRIu64 " is damaged", lba);
-	if (mark.lba != lba)
+	}
+	if (mark.lba != lba) {
+		v->damaged++;
 		return ob_fail(err, EILSEQ,
 			       "lba %" PRIu64 " holds what was written to lba "
 			       "%" PRIu64, lba, mark.lba);
+	}
 	if (mark.seed == v->seed)
 		return check_version(v, lba, mark.version, at_least, at_most,
 				     err);
-	/* Whole and at its place, but of an earlier run. */
-	v->unknown++;
-	if (!at_least)
-		return 0;
-	return ob_fail(err, EILSEQ,
-		       "lba %" PRIu64 " holds data of an earlier run, version "
-		       "%u of this one was written", lba, at_least);
+	return check_unknown(v, lba, at_least, "data of an earlier run", err);
 }
 
 int verify_check(struct verify *v, uint64_t block, uint32_t at_least,

@@ -24,6 +24,7 @@
 struct verify_block {
 	uint32_t written;	/* version last completed; 0: not by us */
 	uint32_t writing;	/* version in flight; 0: none */
+	uint32_t seen;		/* highest version that a read found */
 };
 
 struct verify {
@@ -32,6 +33,9 @@ struct verify {
 	uint32_t sector_size, sectors;	/* sectors per block */
 	struct verify_block *blocks;
 	uint64_t checked, unknown;	/* sectors: as ours; of other origin */
+	/* Wrong ones: what was written never came; an older write came after
+	   it; not whole, at another place, from the future. */
+	uint64_t lost, stale, damaged;
 };
 
 int verify_init(struct verify *v, uint64_t nr_blocks, uint32_t sector_size,

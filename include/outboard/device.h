@@ -116,6 +116,14 @@ enum ob_reset {
 	OB_RESET_D3,		/* D3hot to D0 without No_Soft_Reset */
 };
 
+/* One command that a device has begun and not ended, for the operator. */
+struct ob_device_inflight {
+	unsigned queue, command;	/* as the guest calls them */
+	const char *operation, *phase;	/* words */
+	uint64_t offset, bytes;		/* on its drive; 0: nothing there */
+	uint64_t age_us;		/* the library's, from the recorder */
+};
+
 struct ob_device_class {
 	uint32_t size;			/* sizeof(struct ob_device_class) */
 	uint32_t abi;			/* OB_DEVICE_ABI */
@@ -240,6 +248,11 @@ struct ob_device_class {
 	 * size (an image that was grown): look, and tell the guest.  Optional.
 	 */
 	void (*refresh)(struct ob_device *dev);
+	/* Calls each for every command in flight, without its age.  Optional. */
+	void (*inflight)(struct ob_device *dev,
+			 void (*each)(void *arg,
+				      const struct ob_device_inflight *io),
+			 void *arg);
 
 	/*
 	 * What the device was asked to do has killed its process again and

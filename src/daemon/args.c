@@ -16,8 +16,9 @@ static void fill_longopts(const struct ob_arg *table,
 	for (n = 0; table[n].name && n < MAX_ARGS; n++)
 		longopts[n] = (struct option){
 			.name = table[n].name,
-			.has_arg = table[n].value ? required_argument
-						  : no_argument,
+			.has_arg = !table[n].value ? no_argument :
+				   table[n].value[0] == '[' ?
+				   optional_argument : required_argument,
 			.val = FIRST_VALUE + n,
 		};
 	longopts[n] = (struct option){ 0 };
@@ -66,7 +67,7 @@ void ob_args_help(const struct ob_arg *table, FILE *out)
 		char head[64];
 
 		snprintf(head, sizeof(head), "--%s%s%s", table->name,
-			 table->value ? " " : "",
+			 table->value && table->value[0] != '[' ? " " : "",
 			 table->value ? table->value : "");
 		fprintf(out, "  %-28s %s\n", head, table->help);
 	}

@@ -9,9 +9,10 @@
 
 struct ob_arg {
 	const char *name;	/* without dashes; NULL ends a table */
-	const char *value;	/* what the help calls it; NULL: takes none */
+	const char *value;	/* what the help calls it; NULL: takes none;
+				   "[=...]": may be left out */
 	const char *help;	/* half a line, no full stop */
-	/* value is NULL when the option takes none.  0 or -EINVAL. */
+	/* value is NULL when there is none.  0 or -EINVAL. */
 	int (*set)(void *into, const char *value, struct ob_err *err);
 };
 

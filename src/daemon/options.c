@@ -66,6 +66,15 @@ static int set_log_level(void *into, const char *value, struct ob_err *err)
 		       value);
 }
 
+static int set_control(void *into, const char *value, struct ob_err *err)
+{
+	struct ob_serve_options *opts = into;
+
+	(void)err;
+	opts->control = value;
+	return 0;
+}
+
 static int set_no_keeper(void *into, const char *value, struct ob_err *err)
 {
 	struct ob_serve_options *opts = into;
@@ -109,6 +118,7 @@ static const struct ob_arg args[] = {
 	{ "busy-poll", NULL, "never sleep; for a core of one's own",
 	  set_busy_poll },
 	{ "io-engine", "ENGINE", "auto, uring or threads (auto)", set_engine },
+	{ "control", "PATH", "a socket for status and upgrades", set_control },
 	{ "log-level", "LEVEL", "error, warn, info or debug (info)",
 	  set_log_level },
 	{ "standby", NULL, "a warm process waits for the serving one's death",

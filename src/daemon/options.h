@@ -16,6 +16,7 @@ struct ob_serve_options {
 	size_t nr_loads;
 	struct ob_loop_params loop;
 	enum ob_log_level log_level;
+	const char *control;	/* path of a socket; NULL: none */
 	bool no_keeper, standby;
 	unsigned watchdog_ms;	/* 0: none */
 	char *const *argv;	/* as given; of a NULL-terminated array */

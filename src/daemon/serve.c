@@ -192,7 +192,8 @@ static int start(struct serve *s, struct ob_err *err)
 	rc = ob_signals_start(s->loop, &s->signals, err);
 	if (rc)
 		return rc;
-	if ((rc = create_devices(s, err)) || (rc = listen_all(s, err)))
+	if ((rc = create_devices(s, err)) || (rc = listen_all(s, err)) ||
+	    (rc = ob_serve_control_open(s, err)))
 		return rc;
 	if (s->link && (rc = ob_worker_listen(s, err)))
 		return rc;
@@ -212,6 +213,7 @@ static void finish(struct serve *s)
 	free(s->devices);
 	if (!s->loop)
 		return;
+	ob_serve_control_close(s);
 	if (s->link)
 		ob_worker_finish(s);
 	ob_timer_cancel(s->loop, &s->patience);

@@ -8,6 +8,7 @@
 #include "keeper/link.h"
 #include "server/server.h"
 
+struct ob_control;
 struct serve;
 
 struct served {
@@ -31,6 +32,7 @@ struct serve {
 	size_t count;		/* devices that exist */
 	size_t gone;		/* devices without anything in flight */
 	struct ob_signals signals;
+	struct ob_control *control;	/* NULL: none */
 	struct ob_timer patience;
 	bool stopping;
 
@@ -43,6 +45,10 @@ struct serve {
 /* serve.c */
 void ob_serve_stop(struct serve *s);
 void ob_serve_give_up(struct serve *s);
+
+/* operate.c: the control socket */
+int ob_serve_control_open(struct serve *s, struct ob_err *err);
+void ob_serve_control_close(struct serve *s);
 
 /* worker.c */
 /* Waits until it is this process's turn; answers rehearsals before. */

@@ -10,9 +10,11 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/fd.h"
 #include "base/keep.h"
 #include "base/log.h"
 #include "base/ring.h"
+#include "daemon/control.h"
 #include "daemon/serve_impl.h"
 
 /* Rehearsing and waiting */
@@ -66,9 +68,30 @@ static void stop_asked(void *arg, bool now)
 		ob_serve_give_up(s);
 }
 
+static void client_came(void *arg, const char *name, int fd)
+{
+	struct serve *s = arg;
+
+	if (s->control && !strcmp(name, OB_CONTROL_NAME))
+		ob_control_client(s->control, fd);
+	else
+		ob_fd_close(&fd);
+}
+
+static void status_came(void *arg, const struct ob_keeper_status *status)
+{
+	struct serve *s = arg;
+
+	if (s->control)
+		ob_control_status(s->control, status);
+}
+
 int ob_worker_loop(struct serve *s, struct ob_err *err)
 {
-	const struct ob_link_events events = { .stop = stop_asked, .arg = s };
+	const struct ob_link_events events = {
+		.client = client_came, .status = status_came,
+		.stop = stop_asked, .arg = s,
+	};
 	int r = ob_loop_create_on(&s->opts->loop, &s->begin.rings, &s->loop,
 				  err);
 

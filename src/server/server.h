@@ -94,6 +94,21 @@ int ob_device_check_stream(struct ob_device *dev,
 			   int (*read)(void *arg, void *buf, size_t len),
 			   void *arg, struct ob_err *err);
 
+/* What the device is doing now; the words live as long as the device. */
+struct ob_device_status {
+	const char *id, *model, *address;
+	pid_t client;			/* 0: none is connected */
+	uint64_t step;			/* odd: inside of one */
+	uint64_t state_bytes;		/* of its memory, as far as written */
+	unsigned in_flight;		/* commands */
+};
+void ob_device_status(struct ob_device *dev, struct ob_device_status *out);
+/* Commands in flight, with their age. */
+void ob_device_inflight(struct ob_device *dev,
+			void (*each)(void *arg,
+				     const struct ob_device_inflight *io),
+			void *arg);
+
 /* The operator asks to look again at what is behind the device. */
 void ob_device_refresh(struct ob_device *dev);
 

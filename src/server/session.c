@@ -85,6 +85,8 @@ static int channel_open(struct ob_device *dev, struct ob_channel *ch, int fd,
 {
 	int r = conn_create(dev, fd, twin, &ch->conn);
 
+	if (r)
+		ob_fd_close(&fd);
 	return r ? r : channel_watch(ch, dev->loop);
 }
 

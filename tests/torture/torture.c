@@ -23,7 +23,8 @@
 #include <cmocka.h>
 
 #include "hist.h"
-#include "move.h"
+#include "child.h"
+#include "guest_move.h"
 
 static const char *outboard;
 static unsigned moves = 100;
@@ -40,11 +41,11 @@ struct scene {
 struct run {
 	const struct scene *scene;
 	char folder[64], image[96];
-	struct server servers[2], refuser;
+	struct child servers[2], refuser;
 	unsigned at;			/* the guest is on this server */
 	uint64_t random;
 	struct guest guest;
-	unsigned ends[3], cancels[MOVE_NR_STEPS];
+	unsigned ends[4], cancels[MOVE_NR_STEPS];
 	struct hist downtime;
 	unsigned fds[2];
 	size_t memory[2];
@@ -59,7 +60,7 @@ static void drive_spec(const struct run *run, const char *drive, char *buf,
 		snprintf(buf, size, "%s", drive);
 }
 
-static int start_server(struct run *run, struct server *s, const char *name,
+static int start_server(struct run *run, struct child *s, const char *name,
 			const char *drive, const char *more,
 			struct ob_err *err)
 {
@@ -68,7 +69,10 @@ static int start_server(struct run *run, struct server *s, const char *name,
 	drive_spec(run, drive, spec, sizeof(spec));
 	snprintf(device, sizeof(device), "nvme,drive=%s,queues=8%s%s", spec,
 		 run->scene->options, more);
-	return server_start(s, outboard, run->folder, name, device, err);
+	return child_start(s, &(struct child_options){
+		.outboard = outboard, .folder = run->folder, .name = name,
+		.device = device,
+	}, err);
 }
 
 static void make_folder(struct run *run)
@@ -125,8 +129,8 @@ static struct move_plan make_plan(struct run *run)
 static int one_move(struct run *run, struct ob_err *err)
 {
 	struct move_plan plan = make_plan(run);
-	const struct server *to = plan.refuse ? &run->refuser
-					      : &run->servers[!run->at];
+	const char *to = plan.refuse ? run->refuser.path
+				     : run->servers[!run->at].path;
 	uint64_t downtime;
 	enum move_end end;
 	int r = move_guest(&run->guest, to, &plan, &end, &downtime, err);
@@ -163,10 +167,10 @@ static int interlude(struct run *run, struct ob_err *err)
 static int check_servers(struct run *run, bool baseline, struct ob_err *err)
 {
 	for (unsigned i = 0; i < 2; i++) {
-		const struct server *s = &run->servers[i];
-		unsigned fds = server_fds(s);
-		size_t memory = server_memory(s);
-		int r = server_alive(s, err);
+		const struct child *s = &run->servers[i];
+		unsigned fds = process_fds(s->pid);
+		size_t memory = process_memory(s->pid);
+		int r = child_alive(s, err);
 
 		if (r)
 			return r;
@@ -247,9 +251,9 @@ static void torture(const struct scene *scene)
 		r = guest_end(&run->guest, &err);
 		ob_client_destroy(client);
 	}
-	server_stop(&run->servers[0]);
-	server_stop(&run->servers[1]);
-	server_stop(&run->refuser);
+	child_stop(&run->servers[0]);
+	child_stop(&run->servers[1]);
+	child_stop(&run->refuser);
 	if (r)
 		fail_msg("%s, seed %" PRIu64 ": %s (logs in %s)", scene->name,
 			 seed, err.msg, run->folder);

@@ -178,7 +178,7 @@ void nvme_timestamp_rebase(struct nvme *n)
 	nvme_guard(n, NULL, 0);
 	n->st->features.timestamp_ms = now_ms(n);
 	n->st->features.timestamp_ns = ob_loop_now(n->loop);
-	n->st->features.timestamp_still = 1;
+	n->st->features.timestamp_live = 0;
 	nvme_unguard(n);
 }
 

@@ -186,7 +186,7 @@ void nvme_move_run(struct ob_device *dev)
 	struct nvme *n = ob_dev_runtime(dev);
 
 	n->halted = n->draining = false;
-	n->st->features.timestamp_still = 0;
+	n->st->features.timestamp_live = 1;
 	resume_shutdown(n);
 	if (!(n->st->csts & NVME_CSTS_RDY))
 		return;
@@ -207,7 +207,7 @@ static void adopt_timestamp(struct nvme *n)
 	struct nvme_features *f = &n->st->features;
 	uint64_t now = ob_loop_now(n->loop);
 
-	if (f->timestamp_still || f->timestamp_ns > now)
+	if (!f->timestamp_live || f->timestamp_ns > now)
 		f->timestamp_ns = now;
 }
 

@@ -309,4 +309,5 @@ const struct ob_device_class ob_nvme_class = {
 	.drive = nvme_move_drive,
 	.refresh = nvme_ns_refresh_all,
 	.fail = nvme_fail,
+	.inflight = nvme_inflight,
 };

@@ -95,8 +95,8 @@ struct nvme_features {
 	 */
 	uint64_t timestamp_ns;
 	uint8_t timestamp_origin;
-	/* Moved by halt.  Else the writer died here, and its clock is ours. */
-	uint8_t timestamp_still;
+	/* Not moved by halt: the writer died here, and its clock is ours. */
+	uint8_t timestamp_live;
 	uint8_t reserved[6];
 };
 
@@ -196,6 +196,12 @@ struct nvme_hot {
 };
 
 extern const struct ob_table nvme_plain_table, nvme_hot_table;
+
+/* inflight.c */
+void nvme_inflight(struct ob_device *dev,
+		   void (*each)(void *arg,
+				const struct ob_device_inflight *io),
+		   void *arg);
 
 /* -- runtime ----------------------------------------------------------- */
 

@@ -61,8 +61,8 @@ static const struct ob_field feature_fields[] = {
 	OB_U64(13, struct nvme_features, timestamp_ms, "0.1"),
 	OB_U64(14, struct nvme_features, timestamp_ns, "0.1"),
 	OB_U8(15, struct nvme_features, timestamp_origin, "0.1", .max = 1),
-	OB_U8(16, struct nvme_features, timestamp_still, "0.3", .max = 1,
-	      .def = 1, .optional = true),
+	OB_U8(16, struct nvme_features, timestamp_live, "0.3", .max = 1,
+	      .optional = true),
 	OB_RESERVED(struct nvme_features, reserved),
 	OB_END
 };

@@ -312,21 +312,28 @@ static struct ob_loop *make_loop(struct life *life)
 	return loop;
 }
 
-static struct ob_device *make_device(struct life *life, struct ob_loop *loop,
-				     const struct ob_past *past)
+struct ob_options *life_options(const struct life *life)
 {
 	const struct ob_option *const tables[] = {
 		ob_device_common_options, life->cls->options, NULL
 	};
 	struct ob_options *opts;
-	struct ob_device *dev;
-	struct ob_err err = { "" };
 	char text[256];
 
 	snprintf(text, sizeof(text), "%s,id=dev,socket=%s", life->cls->name,
 		 life->path);
-	if (ob_options_parse(text, tables, &opts, &err) ||
-	    ob_device_create_after(loop, life->cls, opts, past, &dev, &err) ||
+	assert_int_equal(ob_options_parse(text, tables, &opts, NULL), 0);
+	return opts;
+}
+
+static struct ob_device *make_device(struct life *life, struct ob_loop *loop,
+				     const struct ob_past *past)
+{
+	struct ob_device *dev;
+	struct ob_err err = { "" };
+
+	if (ob_device_create_after(loop, life->cls, life_options(life), past,
+				   &dev, &err) ||
 	    ob_device_listen(dev, &err)) {
 		fprintf(stderr, "life %u: %s\n", life->nr, err.msg);
 		_exit(3);
@@ -363,6 +370,9 @@ static _Noreturn void live(struct life *life)
 		}
 		if (ob_loop_turn(loop, true))
 			_exit(5);
+		if (life->shared->copy && ob_device_copy(dev, NULL))
+			_exit(6);
+		life->shared->copy = false;
 	}
 }
 
@@ -410,6 +420,21 @@ void life_kill(struct life *life)
 	kill(life->pid, SIGKILL);
 	reap(life);
 	assert_int_equal(life->signal, SIGKILL);
+}
+
+void life_judge(struct life *life)
+{
+	int status;
+
+	usleep(20000);
+	kill(life->pid, SIGKILL);
+	assert_int_equal(waitpid(life->pid, &status, 0), life->pid);
+	life->pid = 0;
+	fake_keep_drain(&life->keep, life->told);
+	if (WIFEXITED(status))
+		assert_int_equal(WEXITSTATUS(status), 3);
+	else
+		assert_int_equal(WTERMSIG(status), SIGKILL);
 }
 
 void life_wait(struct life *life)

@@ -44,6 +44,7 @@ struct life_hot {
 struct life_shared {
 	enum die die;
 	bool poison, poison_work;
+	bool copy;			/* asks the life for ob_device_copy */
 	unsigned runs, halts, sent, send_rc;
 	char calls[64];
 };
@@ -73,6 +74,10 @@ void life_connect(struct life *life);
 void life_kill(struct life *life);
 /* Waits for the child to die by itself. */
 void life_wait(struct life *life);
+/* Kills it after a moment; it may have refused to serve, no more. */
+void life_judge(struct life *life);
+/* Its options, parsed anew. */
+struct ob_options *life_options(const struct life *life);
 /* Both. */
 void life_again(struct life *life);
 extern const struct ob_device_class life_class;

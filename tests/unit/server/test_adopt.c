@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "life.h"
+#include "state/state_mem.h"
 
 #define GUEST 0x100000u
 #define MSIX 2u
@@ -509,6 +510,7 @@ static void test_dma_message(void **unused)
 static void test_twin(void **unused)
 {
 	struct life *life = life_start(&life_class);
+	struct pollfd p = { .events = POLLIN };
 	struct hdr hdr;
 	uint8_t body[32];
 	int twin;
@@ -526,6 +528,8 @@ static void test_twin(void **unused)
 	assert_false(fake_keep_has(&life->keep, "dev/twin-peer"));
 	life_begin(life);
 	assert_int_equal(put(life, LIFE_SEND, 0x10000), 0);
+	p.fd = twin;
+	assert_int_equal(poll(&p, 1, 10000), 1);
 	assert_int_equal(recv(twin, &hdr, sizeof(hdr), MSG_WAITALL), sizeof(hdr));
 	assert_int_equal(hdr.cmd, DMA_WRITE);
 	assert_int_equal(recv(twin, body, 24, MSG_WAITALL), 24);
@@ -585,6 +589,134 @@ static void test_bar_memory(void **unused)
 	life_end(life);
 }
 
+/* The same build judges a copy beside who serves, and changes nothing. */
+static void test_rehearsal(void **unused)
+{
+	struct ob_loop_params params = { .engine = OB_LOOP_POOL };
+	struct life *life = start();
+	struct ob_rehearsal out;
+	struct ob_loop *loop;
+	struct ob_err err = { "" };
+	struct ob_device_class other = life_class;
+	unsigned names;
+
+	(void)unused;
+	assert_int_equal(put(life, LIFE_ADD, 3), 0);
+	life->shared->copy = true;
+	assert_int_equal(get(life, LIFE_ADD), 3);
+	for (unsigned i = 0; i < 5000 && life->shared->copy; i++)
+		rig_settle(&life->rig);
+	fake_keep_drain(&life->keep, life->told);
+	names = fake_keep_count(&life->keep);
+	assert_int_equal(ob_loop_create(&params, &loop, &err), 0);
+	ob_loop_set_keep(loop, &life->keep.keep);
+	life->keep.puts = 0;
+	assert_int_equal(ob_device_rehearse(loop, &life_class,
+					    life_options(life), &out, &err), 0);
+	assert_true(out.state_bytes > 4096);
+	assert_int_equal(out.in_flight, 0);
+	assert_int_equal(life->keep.puts, 0);
+	assert_int_equal(fake_keep_count(&life->keep), names);
+	other.hot = NULL;	/* which had something to say */
+	assert_int_equal(put(life, LIFE_HOT, 1), 0);
+	other.name = "other";
+	assert_int_equal(ob_device_rehearse(loop, &other, life_options(life),
+					    &out, &err), -EINVAL);
+	assert_non_null(strstr(err.msg, "model life"));
+	assert_int_equal(get(life, LIFE_ADD), 3);
+	ob_loop_destroy(loop);
+	life_end(life);
+}
+
+/* The n-th byte that is not zero, if there are so many: zeros are many, and
+ * seldom looked at. */
+static size_t telling(const uint8_t *good, size_t size, size_t n)
+{
+	size_t at, count = 0;
+
+	for (at = 0; at < size; at++)
+		count += good[at] != 0;
+	if (!count)
+		return n % size;
+	n %= count;
+	for (at = 0; n || !good[at]; at++)
+		n -= good[at] != 0;
+	return at;
+}
+
+/* One bit of one section's begin, or of what it says; the schema has tests of
+ * its own. */
+static void flip_one(uint8_t *bytes, const uint8_t *good)
+{
+	static const enum ob_section sections[] = {
+		OB_SECTION_CORE, OB_SECTION_PLAIN, OB_SECTION_HOT,
+		OB_SECTION_DMA, OB_SECTION_SESSION, OB_SECTION_SESSION,
+	};
+	const struct ob_state_header *hdr = (const void *)good;
+	const struct ob_state_extent *ext =
+		&hdr->sections[sections[(unsigned)rand() % 6]];
+	size_t at = (size_t)rand();
+
+	at = rand() % 4 ? telling(good + ext->offset, ext->size, at) :
+	     at % (ext->size < 512 ? ext->size : 512);
+	bytes[ext->offset + at] ^= (uint8_t)(1u << rand() % 8);
+}
+
+static void flip(uint8_t *bytes, const uint8_t *good)
+{
+	for (unsigned n = 1 + (unsigned)rand() % 3; n; n--)
+		flip_one(bytes, good);
+}
+
+static void put_state(struct life *life, const uint8_t *good, size_t size)
+{
+	int fd = memfd_create("state", MFD_CLOEXEC);
+	uint8_t *bytes;
+
+	assert_int_equal(ftruncate(fd, (off_t)size), 0);
+	bytes = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	assert_true(bytes != MAP_FAILED);
+	memcpy(bytes, good, size);
+	flip(bytes, good);
+	munmap(bytes, size);
+	assert_int_equal(life->keep.keep.put(&life->keep.keep, "dev/state", fd),
+			 0);
+	close(fd);
+}
+
+/* State of a dead process with bits flipped: refused or served, no crash. */
+static void test_hostile_state(void **unused)
+{
+	struct life *life = start();
+	uint8_t *guest, *good;
+	int fd = guest_memory(&guest), state, efd = eventfd(0, EFD_CLOEXEC);
+	size_t size;
+
+	(void)unused;
+	srand(7);
+	assert_int_equal(rig_map(&life->rig, 0x10000, 0x1000, 0, 3, fd), 0);
+	assert_int_equal(rig_set_irqs(&life->rig, EVENTFD_TRIGGER, MSIX, 1, 1,
+				      &efd, 1), 0);
+	life_kill(life);
+	state = life->keep.keep.get(&life->keep.keep, "dev/state");
+	assert_true(state >= 0);
+	size = (size_t)lseek(state, 0, SEEK_END);
+	good = malloc(size);
+	assert_non_null(good);
+	assert_int_equal(pread(state, good, size, 0), size);
+	close(state);
+	for (unsigned i = 0; i < 40; i++) {
+		put_state(life, good, size);
+		life_begin(life);
+		life_judge(life);
+	}
+	free(good);
+	munmap(guest, GUEST);
+	close(fd);
+	close(efd);
+	life_end(life);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -606,6 +738,8 @@ int main(void)
 		cmocka_unit_test(test_twin),
 		cmocka_unit_test(test_client_gone),
 		cmocka_unit_test(test_bar_memory),
+		cmocka_unit_test(test_rehearsal),
+		cmocka_unit_test(test_hostile_state),
 	};
 
 	signal(SIGPIPE, SIG_IGN);

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "hist.h"
-#include "move.h"
+#include "guest_move.h"
 
 static const char *const names[MOVE_NR_STEPS] = {
 	"connect", "log", "resuming", "pre-copy", "round", "p2p", "stop",
@@ -25,7 +25,7 @@ struct move {
 	const struct move_plan *plan;
 	struct ob_client *from, *to;
 	uint8_t *buf;
-	bool paused, refused;
+	bool paused, refused, cut, no_way_back;
 	uint64_t paused_at;
 };
 
@@ -55,19 +55,19 @@ static int refused(struct move *m, int r, struct ob_err *err)
 	return 1;
 }
 
-static int begin(struct move *m, const struct server *to, struct ob_err *err)
+static int begin(struct move *m, const char *to, struct ob_err *err)
 {
 	unsigned side = !m->g->ram.side;
 	int r = step(m, MOVE_CONNECT, err);
 
-	if (r || (r = ob_client_connect(to->path, NULL, &m->to, err)))
+	if (r || (r = ob_client_connect(to, NULL, &m->to, err)))
 		return r;
-	ram_begin(&m->g->ram);
+	guest_ram_begin(&m->g->ram);
 	if ((r = guest_prepare(m->g, m->to, side, err)) ||
 	    (r = step(m, MOVE_LOG, err)) ||
 	    (r = ob_client_log_start(m->from, RAM_PAGE, NULL, 0, NULL, err)))
 		return r;
-	ram_copy(&m->g->ram);
+	guest_ram_copy(&m->g->ram);
 	if ((r = step(m, MOVE_RESUMING, err)))
 		return r;
 	return refused(m, set(m->to, OB_CLIENT_RESUMING, err), err);
@@ -93,9 +93,9 @@ static int transfer(struct move *m, unsigned limit, bool *more,
 
 static int round_of_pages(struct move *m, struct ob_err *err)
 {
-	int r = ram_collect(&m->g->ram, m->from, err);
+	int r = guest_ram_collect(&m->g->ram, m->from, err);
 
-	ram_copy(&m->g->ram);
+	guest_ram_copy(&m->g->ram);
 	return r;
 }
 
@@ -161,6 +161,7 @@ static int switch_over(struct move *m, struct ob_err *err)
 {
 	int r;
 
+	m->no_way_back = true;
 	if ((r = ob_client_log_stop(m->from, err)) ||
 	    (r = set(m->from, OB_CLIENT_STOP, err)) ||
 	    (r = set(m->to, OB_CLIENT_RUNNING, err)))
@@ -188,7 +189,7 @@ static int give_up(struct move *m, struct ob_err *err)
 	return 0;
 }
 
-static int go(struct move *m, const struct server *to, struct ob_err *err)
+static int go(struct move *m, const char *to, struct ob_err *err)
 {
 	int r;
 
@@ -199,7 +200,14 @@ static int go(struct move *m, const struct server *to, struct ob_err *err)
 	return switch_over(m, err);
 }
 
-int move_guest(struct guest *g, const struct server *to,
+/* What a death in the middle may do to a stream; the connection it may not. */
+static bool is_cut(struct move *m, int r)
+{
+	return r < 0 && m->plan->cut && !m->no_way_back && r != -ECONNRESET &&
+	       r != -ENOTCONN && r != -EPROTO && r != -ETIMEDOUT;
+}
+
+int move_guest(struct guest *g, const char *to,
 	       const struct move_plan *plan, enum move_end *end,
 	       uint64_t *downtime_ns, struct ob_err *err)
 {
@@ -210,11 +218,16 @@ int move_guest(struct guest *g, const struct server *to,
 	if (!m.buf)
 		return ob_fail(err, ENOMEM, "out of memory");
 	r = go(&m, to, err);
+	if (is_cut(&m, r)) {
+		m.cut = true;
+		*err = (struct ob_err){ 0 };
+		r = 1;
+	}
 	if (r == 1)
 		r = give_up(&m, err);
 	else if (r == 0 && plan->refuse)
 		r = ob_fail(err, EPROTO, "the destination did not refuse");
-	*end = m.refused ? MOVE_REFUSED :
+	*end = m.cut ? MOVE_CUT : m.refused ? MOVE_REFUSED :
 	       g->disk->client == m.from ? MOVE_CANCELLED : MOVE_MOVED;
 	*downtime_ns = m.paused ? now_ns() - m.paused_at : 0;
 	if (r)

@@ -4,12 +4,12 @@
  * guest's pointers stay right because the other side's memfd is mapped over
  * the same addresses when it has moved.
  *
- * A VMM knows which pages its CPUs wrote; here the guest says so (ram_wrote).
+ * A VMM knows which pages its CPUs wrote; here the guest says so (guest_ram_wrote).
  * What the device wrote it must learn from the device's log, so a page that
  * is missing there arrives as it was before, or as garbage.
  */
-#ifndef TORTURE_RAM_H
-#define TORTURE_RAM_H
+#ifndef TOOLS_GUEST_RAM_H
+#define TOOLS_GUEST_RAM_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -19,7 +19,7 @@
 
 #define RAM_PAGE 4096u
 
-struct ram {
+struct guest_ram {
 	uint8_t *here;			/* where the guest sees it */
 	uint64_t addr;			/* guest-physical */
 	size_t size, pages;
@@ -30,21 +30,21 @@ struct ram {
 };
 
 /* Takes over the memory that is mapped at here and is fd's. */
-int ram_init(struct ram *ram, void *here, uint64_t addr, size_t size, int fd,
+int guest_ram_init(struct guest_ram *ram, void *here, uint64_t addr, size_t size, int fd,
 	     struct ob_err *err);
-void ram_finish(struct ram *ram);
+void guest_ram_finish(struct guest_ram *ram);
 
 /* The guest's CPU wrote there. */
-void ram_wrote(struct ram *ram, const void *at, size_t len);
+void guest_ram_wrote(struct guest_ram *ram, const void *at, size_t len);
 /* A move begins: the other side is garbage, every page is to be copied. */
-void ram_begin(struct ram *ram);
+void guest_ram_begin(struct guest_ram *ram);
 /* Adds what the device wrote; a page's bit is taken out of its log. */
-int ram_collect(struct ram *ram, struct ob_client *client, struct ob_err *err);
+int guest_ram_collect(struct guest_ram *ram, struct ob_client *client, struct ob_err *err);
 /* Copies what is to be copied; returns the pages. */
-size_t ram_copy(struct ram *ram);
+size_t guest_ram_copy(struct guest_ram *ram);
 /* The guest is on the other side now. */
-int ram_switch(struct ram *ram, struct ob_err *err);
+int guest_ram_switch(struct guest_ram *ram, struct ob_err *err);
 /* Memory of a side, for a client's map. */
-struct ob_client_dma ram_map(const struct ram *ram, unsigned side);
+struct ob_client_dma guest_ram_map(const struct guest_ram *ram, unsigned side);
 
 #endif

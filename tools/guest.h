@@ -2,18 +2,18 @@
 /*
  * A guest in user space: the NVMe driver of the tools, several queues, and an
  * oracle that knows which version of each block may be read (verify.h).  One
- * thread; it runs when it is given turns, so that a test decides what happens
- * between which two of its I/Os.
+ * thread; it runs when it is given turns, so that whoever drives it decides
+ * what happens between which two of its I/Os.
  */
-#ifndef TORTURE_GUEST_H
-#define TORTURE_GUEST_H
+#ifndef TOOLS_GUEST_H
+#define TOOLS_GUEST_H
 
+#include "guest_ram.h"
 #include "nvme_user.h"
-#include "ram.h"
 #include "verify.h"
 
-#define GUEST_QUEUES 4u
-#define GUEST_DEPTH 32u
+#define GUEST_MAX_QUEUES 16u
+#define GUEST_MAX_DEPTH 256u
 #define GUEST_BLOCK 4096u
 
 struct guest_io {
@@ -24,20 +24,32 @@ struct guest_io {
 };
 
 struct guest_options {
+	unsigned queues, depth;		/* 0: 4 and 32 */
 	uint64_t blocks;		/* used of the disk */
 	uint64_t seed;
 	bool interrupts;		/* else it polls */
 	bool shadow;
+	bool tolerant;			/* faults are counted, not returned */
+};
+
+/* What must not be; the first one in words. */
+struct guest_faults {
+	uint64_t errors;		/* completions that say so */
+	uint64_t twice;			/* completions nobody waits for */
+	struct ob_err first;
 };
 
 struct guest {
 	struct guest_options opts;
 	struct nvme_user *disk;
-	struct ram ram;
+	struct guest_ram ram;
 	struct verify verify;
-	struct guest_io io[GUEST_QUEUES][GUEST_DEPTH];
+	struct guest_io io[GUEST_MAX_QUEUES][GUEST_MAX_DEPTH];
 	unsigned in_flight;
 	uint64_t random, done, reads, writes, flushes;
+	/* Since the last completion, and the longest such wait until now. */
+	uint64_t last_ns, longest_ns;
+	struct guest_faults faults;
 };
 
 /* Brings the disk up behind client, on side 0. */
@@ -46,9 +58,9 @@ int guest_start(struct guest *g, struct ob_client *client,
 /* Waits for what is in flight, reads everything once more, shuts down. */
 int guest_end(struct guest *g, struct ob_err *err);
 /*
- * A turn: takes what has completed, checks it, submits up to fill new ones
- * (0: none).  Sleeps for an interrupt when it has nothing else to do and
- * wait is true.
+ * A turn: takes what has completed, checks it, submits up to fill new ones in
+ * each queue (0: none).  Sleeps for an interrupt when it has nothing else to
+ * do and wait is true.
  */
 int guest_turn(struct guest *g, unsigned fill, bool wait, struct ob_err *err);
 /* It talks to its device through this client from now on. */

@@ -5,11 +5,11 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "ram.h"
+#include "guest_ram.h"
 
 #define GARBAGE 0xa5
 
-static int map_side(struct ram *ram, unsigned side, struct ob_err *err)
+static int map_side(struct guest_ram *ram, unsigned side, struct ob_err *err)
 {
 	void *p = mmap(NULL, ram->size, PROT_READ | PROT_WRITE, MAP_SHARED,
 		       ram->fds[side], 0);
@@ -20,12 +20,12 @@ static int map_side(struct ram *ram, unsigned side, struct ob_err *err)
 	return 0;
 }
 
-int ram_init(struct ram *ram, void *here, uint64_t addr, size_t size, int fd,
+int guest_ram_init(struct guest_ram *ram, void *here, uint64_t addr, size_t size, int fd,
 	     struct ob_err *err)
 {
 	int r;
 
-	*ram = (struct ram){
+	*ram = (struct guest_ram){
 		.here = here, .addr = addr, .size = size,
 		.pages = size / RAM_PAGE, .fds = { dup(fd), -1 },
 	};
@@ -40,7 +40,7 @@ int ram_init(struct ram *ram, void *here, uint64_t addr, size_t size, int fd,
 	return r ? r : map_side(ram, 1, err);
 }
 
-void ram_finish(struct ram *ram)
+void guest_ram_finish(struct guest_ram *ram)
 {
 	for (unsigned i = 0; i < 2; i++) {
 		if (ram->sides[i])
@@ -51,7 +51,7 @@ void ram_finish(struct ram *ram)
 	free(ram->dirty);
 }
 
-void ram_wrote(struct ram *ram, const void *at, size_t len)
+void guest_ram_wrote(struct guest_ram *ram, const void *at, size_t len)
 {
 	size_t first = (size_t)((const uint8_t *)at - ram->here);
 
@@ -59,19 +59,19 @@ void ram_wrote(struct ram *ram, const void *at, size_t len)
 		ram->dirty[p / 64] |= 1ull << p % 64;
 }
 
-void ram_begin(struct ram *ram)
+void guest_ram_begin(struct guest_ram *ram)
 {
 	memset(ram->sides[!ram->side], GARBAGE, ram->size);
-	ram_wrote(ram, ram->here, ram->size);
+	guest_ram_wrote(ram, ram->here, ram->size);
 }
 
-int ram_collect(struct ram *ram, struct ob_client *client, struct ob_err *err)
+int guest_ram_collect(struct guest_ram *ram, struct ob_client *client, struct ob_err *err)
 {
 	return ob_client_log_report(client, ram->addr, ram->size, RAM_PAGE,
 				    ram->dirty, err);
 }
 
-size_t ram_copy(struct ram *ram)
+size_t guest_ram_copy(struct guest_ram *ram)
 {
 	size_t copied = 0;
 
@@ -86,7 +86,7 @@ size_t ram_copy(struct ram *ram)
 	return copied;
 }
 
-int ram_switch(struct ram *ram, struct ob_err *err)
+int guest_ram_switch(struct guest_ram *ram, struct ob_err *err)
 {
 	unsigned to = !ram->side;
 	void *p = mmap(ram->here, ram->size, PROT_READ | PROT_WRITE,
@@ -98,7 +98,7 @@ int ram_switch(struct ram *ram, struct ob_err *err)
 	return 0;
 }
 
-struct ob_client_dma ram_map(const struct ram *ram, unsigned side)
+struct ob_client_dma guest_ram_map(const struct guest_ram *ram, unsigned side)
 {
 	return (struct ob_client_dma){
 		.addr = ram->addr, .size = ram->size, .readable = true,

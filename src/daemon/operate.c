@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* What the control socket can ask of this process, and of its keeper. */
+#include "daemon/control.h"
+#include "daemon/serve_impl.h"
+
+static struct ob_device *device_number(void *arg, size_t i)
+{
+	const struct serve *s = arg;
+
+	return i < s->count ? s->devices[i].dev : NULL;
+}
+
+static int ask_status(void *arg)
+{
+	return ob_link_ask_status(((struct serve *)arg)->link);
+}
+
+static int upgrade(void *arg, int binary, unsigned flags)
+{
+	return ob_link_upgrade(((struct serve *)arg)->link, binary, flags);
+}
+
+static int let_accept(void *arg)
+{
+	return ob_link_accept(((struct serve *)arg)->link, OB_CONTROL_NAME,
+			      true);
+}
+
+int ob_serve_control_open(struct serve *s, struct ob_err *err)
+{
+	struct ob_control_host host = { .device = device_number, .arg = s };
+
+	if (!s->opts->control)
+		return 0;
+	if (s->link) {
+		host.ask_status = ask_status;
+		host.upgrade = upgrade;
+		host.accept = let_accept;
+	}
+	return ob_control_create(s->loop, s->opts->control, &host,
+				 &s->control, err);
+}
+
+void ob_serve_control_close(struct serve *s)
+{
+	ob_control_destroy(s->control, s->stopping);
+	s->control = NULL;
+}

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* Commands in flight, in words: what `outboard inspect --inflight` shows. */
+#include "devices/nvme/nvme.h"
+
+static const char *const admin_words[] = {
+	[NVME_ADM_DELETE_SQ] = "delete sq", [NVME_ADM_CREATE_SQ] = "create sq",
+	[NVME_ADM_GET_LOG] = "get log", [NVME_ADM_DELETE_CQ] = "delete cq",
+	[NVME_ADM_CREATE_CQ] = "create cq", [NVME_ADM_IDENTIFY] = "identify",
+	[NVME_ADM_ABORT] = "abort", [NVME_ADM_SET_FEATURES] = "set features",
+	[NVME_ADM_GET_FEATURES] = "get features",
+	[NVME_ADM_ASYNC_EVENT] = "await event",
+};
+
+static const char *const io_words[] = {
+	[NVME_IO_FLUSH] = "flush", [NVME_IO_WRITE] = "write",
+	[NVME_IO_READ] = "read", [NVME_IO_COMPARE] = "compare",
+	[NVME_IO_WRITE_ZEROES] = "write zeroes", [NVME_IO_DSM] = "trim",
+	[NVME_IO_VERIFY] = "verify",
+};
+
+static const char *word(const char *const *words, size_t count, uint8_t opcode)
+{
+	return opcode < count && words[opcode] ? words[opcode] : "other";
+}
+
+static const char *operation(const struct nvme_slot *slot)
+{
+	if (!slot->sqid)
+		return word(admin_words, sizeof(admin_words) /
+			    sizeof(admin_words[0]), slot->sqe.opcode);
+	return word(io_words, sizeof(io_words) / sizeof(io_words[0]),
+		    slot->sqe.opcode);
+}
+
+static bool has_range(const struct nvme_slot *slot)
+{
+	return slot->sqid && slot->sqe.opcode != NVME_IO_FLUSH &&
+	       slot->sqe.opcode != NVME_IO_DSM;
+}
+
+void nvme_inflight(struct ob_device *dev,
+		   void (*each)(void *arg,
+				const struct ob_device_inflight *io),
+		   void *arg)
+{
+	const struct nvme_plain *plain = ob_dev_state(dev);
+	const struct nvme_hot *hot = ob_dev_hot(dev);
+	unsigned shift = plain->shape.lba_shift;
+
+	for (unsigned i = 0; i < NVME_SLOTS; i++) {
+		const struct nvme_slot *slot = &hot->slots[i];
+		struct ob_device_inflight io = {
+			.queue = slot->sqid, .command = slot->sqe.cid,
+			.operation = operation(slot),
+			.phase = slot->stage == NVME_SLOT_DONE ?
+				 "to be posted" : "running",
+		};
+
+		if (slot->stage == NVME_SLOT_FREE)
+			continue;
+		if (has_range(slot)) {
+			io.offset = ((uint64_t)slot->sqe.cdw11 << 32 |
+				     slot->sqe.cdw10) << shift;
+			io.bytes = ((slot->sqe.cdw12 & 0xffffull) + 1) << shift;
+		}
+		each(arg, &io);
+	}
+}

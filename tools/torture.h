@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * outboard torture: options (torture.c), the load (torture_run.c), who kills
+ * (torture_killer.c, a thread of its own, so that a kill meets the server at
+ * any instruction), the account (torture_report.c, torture_plot.c).
+ */
+#ifndef TOOLS_TORTURE_H
+#define TOOLS_TORTURE_H
+
+#include <jansson.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "child.h"
+#include "guest.h"
+#include "guest_move.h"
+#include "hist.h"
+
+struct torture_options {
+	double every, seconds;
+	uint64_t kills;			/* UINT64_MAX: as many as there is time for */
+	uint64_t seed, queues, depth, size;
+	const char *drive;		/* NULL: a file of its own */
+	const char *binary;		/* of the server; NULL: this one */
+	const char *other;		/* to upgrade to; NULL: the same */
+	const char *device;		/* more keys of the device */
+	const char *plot;
+	bool upgrade, only_upgrade, migrate, standby, interrupts, no_keeper;
+	bool json;
+};
+
+enum torture_event { TORTURE_KILL, TORTURE_UPGRADE, TORTURE_NR_EVENTS };
+
+/* Of a keeper and its worker, while nothing is being killed. */
+struct torture_size {
+	unsigned keeper_fds, worker_fds;
+	size_t keeper_memory, worker_memory;
+};
+
+struct torture {
+	struct torture_options opt;
+	char folder[64], image[96];
+	char binary[256], other[256];
+	char controls[2][128];
+	struct child servers[2];
+	unsigned nr_servers, at;	/* the guest is on servers[at] */
+	struct guest *guest;
+	uint64_t random;
+
+	/* The killer's; read by the load with atomic loads. */
+	pthread_t killer;
+	bool killing;
+	int stop, failed;
+	uint64_t events, kind, kills, upgrades, refused;
+	struct ob_err killer_err;
+
+	/* The load's. */
+	uint64_t seen, seen_kind, started_ns, ended_ns, next_line_ns, moves,
+		 cuts, cancels;
+	struct hist stalls[TORTURE_NR_EVENTS];
+	struct hist downtime;
+	struct torture_size first[2], last[2];
+};
+
+/* torture_run.c: serves, loads, kills, looks.  0, or what was impossible. */
+int torture_run(struct torture *t, struct ob_err *err);
+
+/* torture_killer.c */
+int torture_killer_start(struct torture *t, struct ob_err *err);
+/* Waits for it; its error, if it had one. */
+int torture_killer_stop(struct torture *t, struct ob_err *err);
+bool torture_killer_ended(const struct torture *t);
+
+/* torture_report.c */
+/* Everything that must be zero is, and nothing has grown; else why not. */
+int torture_verdict(const struct torture *t, struct ob_err *err);
+void torture_print(const struct torture *t, FILE *f);
+json_t *torture_describe(const struct torture *t);
+/* The line that is seen meanwhile. */
+void torture_line(struct torture *t, bool last);
+
+/* torture_plot.c: the stalls, as SVG */
+int torture_plot(FILE *f, const struct hist stalls[TORTURE_NR_EVENTS],
+		 const char *title, struct ob_err *err);
+
+#endif

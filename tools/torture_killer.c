@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * Who kills.  Times are random between nothing and twice --every.  A worker
+ * that has just begun is killed as well, but never three in a row without an
+ * I/O completed between: a device that kills three workers in the same place
+ * is meant to be given up (docs/crash-safety.md).
+ */
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "control_client.h"
+#include "torture.h"
+
+#define IN_VAIN 2u			/* kills without progress between */
+#define FIND_NS 10000000000ull		/* a keeper that has no worker for so long */
+#define UPGRADE_SECONDS 30
+#define UPGRADE_SHARE 8u		/* one event in so many */
+
+struct killer {
+	struct torture *t;
+	uint64_t random, done;
+	unsigned in_vain;
+	unsigned upgrade;		/* number of the next one */
+};
+
+static bool stopped(const struct torture *t)
+{
+	return __atomic_load_n(&t->stop, __ATOMIC_ACQUIRE);
+}
+
+static void nap(uint64_t ns)
+{
+	const struct timespec pause = {
+		(time_t)(ns / 1000000000u), (long)(ns % 1000000000u),
+	};
+
+	nanosleep(&pause, NULL);
+}
+
+/* In pieces, so that the end is noticed. */
+static void wait_some(struct killer *k)
+{
+	uint64_t ns = (uint64_t)(k->t->opt.every * 2e9);
+	uint64_t end = now_ns() + (ns ? guest_random(&k->random) % ns : 0);
+	uint64_t now;
+
+	while (!stopped(k->t) && (now = now_ns()) < end)
+		nap(end - now < 100000000u ? end - now : 100000000u);
+}
+
+/* Has anything completed since the last kill?  Else it is one in vain. */
+static bool may_kill(struct killer *k)
+{
+	uint64_t done = __atomic_load_n(&k->t->guest->done, __ATOMIC_RELAXED);
+
+	if (done != k->done)
+		k->in_vain = 0;
+	k->done = done;
+	return k->in_vain < IN_VAIN;
+}
+
+/* The load sees that there was one, and of which kind. */
+static void announce(struct torture *t, enum torture_event kind)
+{
+	__atomic_store_n(&t->kind, kind, __ATOMIC_RELAXED);
+	__atomic_add_fetch(&t->events, 1, __ATOMIC_RELEASE);
+}
+
+static int kill_one(struct killer *k, struct ob_err *err)
+{
+	struct torture *t = k->t;
+	unsigned which = t->nr_servers > 1 ? guest_random(&k->random) % 2 : 0;
+	uint64_t end = now_ns() + FIND_NS;
+	pid_t pid;
+	int fd;
+
+	while (!(pid = child_worker(&t->servers[which]))) {
+		if (stopped(t))
+			return 0;
+		if (now_ns() > end)
+			return ob_fail(err, ECHILD, "%s: no process serves it "
+				       "(without a keeper there is none to kill)",
+				       t->servers[which].path);
+		nap(200000);
+	}
+	fd = (int)syscall(SYS_pidfd_open, pid, 0);
+	if (fd < 0)
+		return 0;		/* it is gone already */
+	announce(t, TORTURE_KILL);
+	if (!syscall(SYS_pidfd_send_signal, fd, SIGKILL, NULL, 0))
+		__atomic_add_fetch(&t->kills, 1, __ATOMIC_RELAXED);
+	close(fd);
+	k->in_vain++;
+	return 0;
+}
+
+static int upgrade_one(struct killer *k, struct ob_err *err)
+{
+	struct torture *t = k->t;
+	unsigned which = t->nr_servers > 1 ? guest_random(&k->random) % 2 : 0;
+	const char *to = k->upgrade++ % 2 ? t->binary : t->other;
+	json_t *status = NULL;
+	int r;
+
+	announce(t, TORTURE_UPGRADE);
+	r = control_upgrade(t->controls[which], to, false, UPGRADE_SECONDS,
+			    &status, err);
+	json_decref(status);
+	if (!r)
+		__atomic_add_fetch(&t->upgrades, 1, __ATOMIC_RELAXED);
+	else if (r == -ECANCELED)
+		__atomic_add_fetch(&t->refused, 1, __ATOMIC_RELAXED);
+	return r;
+}
+
+static bool is_upgrade(struct killer *k)
+{
+	const struct torture_options *opt = &k->t->opt;
+
+	return opt->only_upgrade ||
+	       (opt->upgrade &&
+		guest_random(&k->random) % UPGRADE_SHARE == 0);
+}
+
+static bool has_more(const struct torture *t)
+{
+	return !stopped(t) && t->kills + t->upgrades < t->opt.kills;
+}
+
+static void *killer_main(void *arg)
+{
+	struct torture *t = arg;
+	struct killer k = {
+		.t = t, .random = t->opt.seed * 0xbf58476d1ce4e5b9ull | 1,
+	};
+	int r = 0;
+
+	while (!r && has_more(t)) {
+		wait_some(&k);
+		while (!stopped(t) && !may_kill(&k))
+			nap(1000000);
+		if (stopped(t))
+			break;
+		r = is_upgrade(&k) ? upgrade_one(&k, &t->killer_err)
+				   : kill_one(&k, &t->killer_err);
+	}
+	__atomic_store_n(&t->failed, r ? r : 1, __ATOMIC_RELEASE);
+	return NULL;
+}
+
+int torture_killer_start(struct torture *t, struct ob_err *err)
+{
+	int r;
+
+	if (!t->opt.kills)
+		return 0;
+	r = pthread_create(&t->killer, NULL, killer_main, t);
+	if (r)
+		return ob_fail(err, r, "thread: %s", strerror(r));
+	t->killing = true;
+	return 0;
+}
+
+bool torture_killer_ended(const struct torture *t)
+{
+	return t->killing && __atomic_load_n(&t->failed, __ATOMIC_ACQUIRE);
+}
+
+int torture_killer_stop(struct torture *t, struct ob_err *err)
+{
+	if (!t->killing)
+		return 0;
+	__atomic_store_n(&t->stop, 1, __ATOMIC_RELEASE);
+	pthread_join(t->killer, NULL);
+	t->killing = false;
+	if (t->failed < 0)
+		*err = t->killer_err;
+	return t->failed < 0 ? t->failed : 0;
+}

@@ -119,7 +119,9 @@ static int create_devices(struct serve *s, struct ob_err *err)
 
 		p->opts = NULL;
 		d->serve = s;
-		rc = ob_device_create(s->loop, p->cls, opts, &d->dev, err);
+		rc = s->link ? ob_worker_create(s, p->cls, opts, &d->dev, err)
+			     : ob_device_create(s->loop, p->cls, opts, &d->dev,
+						err);
 		if (rc)
 			return rc;
 		s->count++;

@@ -58,5 +58,12 @@ int ob_worker_loop(struct serve *s, struct ob_err *err);
 /* The keeper accepts for our devices. */
 int ob_worker_listen(struct serve *s, struct ob_err *err);
 void ob_worker_finish(struct serve *s);
+/* A device that takes over what the dead left; takes opts. */
+int ob_worker_create(struct serve *s, const struct ob_device_class *cls,
+		     struct ob_options *opts, struct ob_device **out,
+		     struct ob_err *err);
+
+/* rehearse.c: answers the keeper */
+void ob_worker_rehearse(struct serve *s);
 
 #endif

@@ -4,8 +4,12 @@
  *
  *	wait	everything that is slow and depends on nobody has been done
  *	loop	on rings that outlive it; those of the dead are waited for
+ *	create	each device takes over what its predecessor left
+ *	listen	the keeper accepts, and hands clients over
  *	ready	told to the keeper, which tells the world
  *	end	asked for by the keeper alone, told to it before the exit
+ *
+ * Rehearsals are in rehearse.c.
  */
 #include <errno.h>
 #include <string.h>
@@ -17,14 +21,25 @@
 #include "daemon/control.h"
 #include "daemon/serve_impl.h"
 
-/* Rehearsing and waiting */
-
 int ob_worker_wait(struct serve *s, struct ob_err *err)
 {
-	return ob_link_wait(s->link, &s->begin, err);
+	int r = ob_link_wait(s->link, &s->begin, err);
+
+	while (!r && s->begin.rehearse) {
+		ob_worker_rehearse(s);
+		r = ob_link_wait(s->link, &s->begin, err);
+	}
+	return r;
 }
 
 /* The rings of the dead */
+
+/* Once, when the last of them is. */
+static void all_over(struct serve *s)
+{
+	for (size_t i = 0; i < s->count; i++)
+		ob_device_old_rings_over(s->devices[i].dev);
+}
 
 static void past_over(void *arg)
 {
@@ -34,7 +49,8 @@ static void past_over(void *arg)
 	ob_link_rings_over(s->link, past->generation);
 	ob_old_rings_close(past->rings);
 	past->rings = NULL;
-	s->not_over--;
+	if (--s->not_over == 0)
+		all_over(s);
 }
 
 static int open_past(struct serve *s, struct ob_err *err)
@@ -68,11 +84,27 @@ static void stop_asked(void *arg, bool now)
 		ob_serve_give_up(s);
 }
 
+static struct ob_device *device_of(struct serve *s, const char *name)
+{
+	for (size_t i = 0; i < s->count; i++) {
+		const char *own = ob_device_listen_name(s->devices[i].dev);
+
+		if (own && !strcmp(own, name))
+			return s->devices[i].dev;
+	}
+	return NULL;
+}
+
 static void client_came(void *arg, const char *name, int fd)
 {
 	struct serve *s = arg;
+	struct ob_device *dev = device_of(s, name);
 
-	if (s->control && !strcmp(name, OB_CONTROL_NAME))
+	if (s->stopping)
+		ob_fd_close(&fd);
+	else if (dev)
+		ob_device_client(dev, fd);
+	else if (s->control && !strcmp(name, OB_CONTROL_NAME))
 		ob_control_client(s->control, fd);
 	else
 		ob_fd_close(&fd);
@@ -86,11 +118,26 @@ static void status_came(void *arg, const struct ob_keeper_status *status)
 		ob_control_status(s->control, status);
 }
 
+static void copy_asked(void *arg, uint64_t value)
+{
+	struct serve *s = arg;
+	struct ob_err err = { 0 };
+	int r = 0;
+
+	for (size_t i = 0; i < s->count && !r; i++)
+		r = ob_device_copy(s->devices[i].dev, &err);
+	if (r)
+		ob_log(NULL, OB_LOG_ERROR, "no copy for a rehearsal: %s",
+		       err.msg);
+	else
+		ob_link_copied(s->link, value);
+}
+
 int ob_worker_loop(struct serve *s, struct ob_err *err)
 {
 	const struct ob_link_events events = {
-		.client = client_came, .status = status_came,
-		.stop = stop_asked, .arg = s,
+		.client = client_came, .copy = copy_asked,
+		.status = status_came, .stop = stop_asked, .arg = s,
 	};
 	int r = ob_loop_create_on(&s->opts->loop, &s->begin.rings, &s->loop,
 				  err);
@@ -104,10 +151,31 @@ int ob_worker_loop(struct serve *s, struct ob_err *err)
 	return open_past(s, err);
 }
 
+int ob_worker_create(struct serve *s, const struct ob_device_class *cls,
+		     struct ob_options *opts, struct ob_device **out,
+		     struct ob_err *err)
+{
+	const struct ob_old_rings *rings[OB_LINK_RINGS];
+	struct ob_past past = {
+		.rings = rings, .signal = s->begin.signal,
+		.generation = s->begin.generation,
+	};
+
+	for (unsigned i = 0; i < s->nr_past; i++)
+		if (s->past[i].rings)
+			rings[past.nr_rings++] = s->past[i].rings;
+	return ob_device_create_after(s->loop, cls, opts, &past, out, err);
+}
+
 int ob_worker_listen(struct serve *s, struct ob_err *err)
 {
-	(void)s;
-	(void)err;
+	for (size_t i = 0; i < s->count; i++) {
+		const char *name = ob_device_listen_name(s->devices[i].dev);
+		int r = name ? ob_link_accept(s->link, name, true) : 0;
+
+		if (r)
+			return ob_fail(err, -r, "%s: %s", name, strerror(-r));
+	}
 	return 0;
 }
 

@@ -26,7 +26,7 @@
 #include "keeper/keeper.h"
 #include "keeper/msg.h"
 
-#define OB_KEEPER_RINGS 16u	/* generations whose rings are held */
+#define OB_KEEPER_GENERATIONS 16u	/* generations whose rings are held */
 #define OB_KEEPER_WORKERS 8u	/* one serves; others wait, or are dying */
 
 enum ob_worker_state {
@@ -79,7 +79,7 @@ struct ob_keeper {
 	int binary, epoll, signals, spare;
 
 	struct ob_held held;
-	struct ob_rings rings[OB_KEEPER_RINGS];	/* oldest first */
+	struct ob_rings rings[OB_KEEPER_GENERATIONS];	/* oldest first */
 	unsigned nr_rings;
 	uint64_t born;			/* generations so far */
 

@@ -43,7 +43,7 @@ static void forget_rings(struct ob_keeper *k, unsigned i)
  */
 void ob_rings_keep(struct ob_keeper *k, struct ob_worker *w)
 {
-	if (k->nr_rings == OB_KEEPER_RINGS)
+	if (k->nr_rings == OB_KEEPER_GENERATIONS)
 		forget_rings(k, 1);
 	k->rings[k->nr_rings++] = w->rings;
 	w->rings = no_rings;

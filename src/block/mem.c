@@ -97,7 +97,7 @@ static int mem_open(struct ob_drive *drive, const char *arg, unsigned flags,
 static int mem_recall(struct ob_drive *drive, struct ob_err *err)
 {
 	struct mem_drive *mem = (struct mem_drive *)drive;
-	OB_CLEANUP_FD int old = ob_fd_take(&mem->fd);
+	OB_CLEANUP_FD int old __attribute__((unused)) = ob_fd_take(&mem->fd);
 	int r = find_kept(mem, true, err);
 
 	if (!r && !mem_map_over(mem, mem->fd))

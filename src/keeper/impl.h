@@ -26,8 +26,8 @@
 #include "keeper/keeper.h"
 #include "keeper/msg.h"
 
-#define OB_KEEPER_GENERATIONS 16u	/* generations whose rings are held */
-#define OB_KEEPER_WORKERS 8u	/* one serves; others wait, or are dying */
+#define OB_RINGS_HELD 16u	/* generations whose rings are held */
+#define OB_WORKERS 8u	/* one serves; others wait, or are dying */
 
 enum ob_worker_state {
 	OB_WORKER_NONE,		/* the place is free */
@@ -79,11 +79,11 @@ struct ob_keeper {
 	int binary, epoll, signals, spare;
 
 	struct ob_held held;
-	struct ob_rings rings[OB_KEEPER_GENERATIONS];	/* oldest first */
+	struct ob_rings rings[OB_RINGS_HELD];	/* oldest first */
 	unsigned nr_rings;
 	uint64_t born;			/* generations so far */
 
-	struct ob_worker workers[OB_KEEPER_WORKERS];
+	struct ob_worker workers[OB_WORKERS];
 	struct ob_worker *active, *standby, *next;
 	struct ob_upgrade upgrade;
 

@@ -111,7 +111,7 @@ static int time_left(const struct ob_keeper *k)
 	sooner(&at, k->watch_at);
 	sooner(&at, k->upgrade.until);
 	sooner(&at, k->stop_at);
-	for (unsigned i = 0; i < OB_KEEPER_WORKERS; i++) {
+	for (unsigned i = 0; i < OB_WORKERS; i++) {
 		const struct ob_worker *w = &k->workers[i];
 
 		if (w->state == OB_WORKER_NONE)
@@ -151,7 +151,7 @@ static void work_off_deadlines(struct ob_keeper *k)
 {
 	uint64_t now = ob_keeper_ms();
 
-	for (unsigned i = 0; i < OB_KEEPER_WORKERS; i++)
+	for (unsigned i = 0; i < OB_WORKERS; i++)
 		worker_time(k, &k->workers[i], now);
 	ob_upgrade_time(k, now);
 	if (is_due(&k->watch_at, now) && k->active)
@@ -251,7 +251,7 @@ static int open_signals(struct ob_keeper *k)
 
 static int make_pulses(struct ob_keeper *k)
 {
-	for (unsigned i = 0; i < OB_KEEPER_WORKERS; i++) {
+	for (unsigned i = 0; i < OB_WORKERS; i++) {
 		struct ob_worker *w = &k->workers[i];
 
 		w->pulse_fd = ob_memfd_create("outboard-pulse", 4096);

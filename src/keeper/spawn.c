@@ -43,7 +43,7 @@ static void forget_rings(struct ob_keeper *k, unsigned i)
  */
 void ob_rings_keep(struct ob_keeper *k, struct ob_worker *w)
 {
-	if (k->nr_rings == OB_KEEPER_GENERATIONS)
+	if (k->nr_rings == OB_RINGS_HELD)
 		forget_rings(k, 1);
 	k->rings[k->nr_rings++] = w->rings;
 	w->rings = no_rings;
@@ -56,7 +56,7 @@ void ob_rings_over(struct ob_keeper *k, uint64_t generation)
 		    generation == k->active->generation)
 			continue;
 		forget_rings(k, i);
-		for (i = 0; i < OB_KEEPER_WORKERS; i++)
+		for (i = 0; i < OB_WORKERS; i++)
 			if (k->workers[i].state == OB_WORKER_WAITS ||
 			    k->workers[i].state == OB_WORKER_REHEARSES)
 				ob_worker_tell(&k->workers[i],
@@ -199,7 +199,7 @@ static int give_birth(struct ob_keeper *k, struct ob_worker *w, int binary)
 
 static struct ob_worker *free_place(struct ob_keeper *k)
 {
-	for (unsigned i = 0; i < OB_KEEPER_WORKERS; i++)
+	for (unsigned i = 0; i < OB_WORKERS; i++)
 		if (k->workers[i].state == OB_WORKER_NONE)
 			return &k->workers[i];
 	return NULL;

@@ -76,7 +76,7 @@ static void look_at_child(struct ob_keeper *k, struct ob_worker *w)
 /* Some child has changed; signals are not counted, so all are asked. */
 void ob_watchdog_children(struct ob_keeper *k)
 {
-	for (unsigned i = 0; i < OB_KEEPER_WORKERS && k->opts->watchdog_ms; i++)
+	for (unsigned i = 0; i < OB_WORKERS && k->opts->watchdog_ms; i++)
 		if (k->workers[i].state != OB_WORKER_NONE)
 			look_at_child(k, &k->workers[i]);
 }

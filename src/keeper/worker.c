@@ -105,7 +105,7 @@ void ob_worker_give(struct ob_keeper *k, struct ob_worker *w)
 
 void ob_held_forget(struct ob_keeper *k, struct ob_held_entry *entry)
 {
-	for (unsigned i = 0; i < OB_KEEPER_WORKERS; i++)
+	for (unsigned i = 0; i < OB_WORKERS; i++)
 		if (k->workers[i].giving && k->workers[i].give == entry)
 			k->workers[i].give = ob_held_next(&k->held, entry);
 	ob_accept_end(k, entry);

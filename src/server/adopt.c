@@ -217,6 +217,10 @@ static void adopt_client(struct ob_device *dev)
 		       err.msg);
 }
 
+/*
+ * Between two steps: what is put here is whole, and nothing of it is undone by
+ * whoever comes after us.
+ */
 static int hand_over(struct ob_device *dev, struct ob_err *err)
 {
 	struct ob_state_header *hdr = ob_state_header(&dev->mem);
@@ -240,7 +244,7 @@ static int take_over(struct ob_device *dev, const struct ob_adopt_parts *parts,
 	become(dev, parts);
 	adopt_client(dev);
 	ob_fuse_judge(dev);
-	return hand_over(dev, err);
+	return 0;
 }
 
 int ob_adopt(struct ob_device *dev, struct ob_err *err)
@@ -255,11 +259,13 @@ int ob_adopt(struct ob_device *dev, struct ob_err *err)
 	dev->adopting = true;
 	for (i = 0; dev->past && i < dev->past->nr_rings; i++)
 		dev->waiting |= !ob_old_rings_over(dev->past->rings[i]);
+	ob_step_begin(&dev->mem, OB_STEP_WORK);
 	r = ob_adopt_read(dev, &parts, err);
 	if (r == 0)
 		r = take_over(dev, &parts, err);
 	ob_adopt_parts_free(&parts);
-	return r;
+	ob_dev_step_end(dev);
+	return r ? r : hand_over(dev, err);
 }
 
 /* One that the dead process was told of and never came to. */

@@ -186,8 +186,10 @@ static int start_empty(struct ob_device *dev, struct ob_err *err)
 			  (r = ob_dev_keep_all(dev, err))))
 		return r;
 	ob_record(&dev->rec, OB_EVENT_BORN, 0, 0, dev->rec.generation);
+	ob_step_begin(&dev->mem, OB_STEP_WORK);
 	if (dev->cls->run)
 		dev->cls->run(dev);
+	ob_dev_step_end(dev);
 	return 0;
 }
 
@@ -222,12 +224,10 @@ static int setup(struct ob_device *dev, struct ob_err *err)
 		return r;
 	ob_step_begin(&dev->mem, OB_STEP_WORK);
 	ob_device_reset(dev, OB_RESET_INIT);
-	if (dev->rehearsal)
-		r = ob_rehearse(dev, err);
-	else
-		r = dev->old ? ob_adopt(dev, err) : start_empty(dev, err);
 	ob_dev_step_end(dev);
-	return r;
+	if (dev->rehearsal)
+		return ob_rehearse(dev, err);
+	return dev->old ? ob_adopt(dev, err) : start_empty(dev, err);
 }
 
 static struct ob_device *device_new(struct ob_loop *loop,

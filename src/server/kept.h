@@ -13,9 +13,9 @@
 #include "state/state_mem.h"
 
 struct ob_conn_memory;
-struct ob_core;
+struct ob_dma_table;
+struct ob_hdr;
 struct ob_request;
-struct ob_session;
 
 /* keep.c: names below the device's own. */
 int ob_dev_keep(struct ob_device *dev, int fd, const char *fmt, ...)

@@ -125,8 +125,10 @@ int ob_rehearse(struct ob_device *dev, struct ob_err *err)
 	if (r)
 		return r;
 	dev->mig.halted = true;
+	ob_step_begin(&dev->mem, OB_STEP_WORK);
 	r = ob_adopt_read(dev, &parts, err);
 	ob_adopt_parts_free(&parts);
+	ob_dev_step_end(dev);
 	*dev->rehearsal = (struct ob_rehearsal){ .state_bytes = written(dev) };
 	look_in_flight(dev, dev->rehearsal);
 	return r;

@@ -104,6 +104,8 @@ static void advance(struct nvme *n, unsigned qid, uint32_t count)
 		struct nvme_cmd *c = nvme_list_pop(&n->cqs[qid].done);
 		uint16_t sqid = c->slot->sqid;
 
+		ob_dev_trace(n->dev, OB_TRACE_POST, sqid, c->slot->sqe.cid,
+			     c->slot->status);
 		nvme_cmd_release(c);
 		nvme_sq_command_done(n, sqid);
 	}

@@ -99,6 +99,8 @@ static void drive_done(struct ob_block_request *req, int rc)
 
 	ob_dev_enter(dev);
 	n->nr_busy_drive--;
+	ob_dev_trace(dev, OB_TRACE_DRIVE_DONE, nvme_slot_index(c), -rc,
+		     0);
 	if (rc && rc != -ECANCELED)
 		ob_dev_log(dev, OB_GUEST, "%s: %s of %llu bytes at %llu: %s",
 			   ob_drive_name(c->ns->drive), op_names[req->op],
@@ -129,6 +131,7 @@ static int submit(struct nvme_cmd *c, enum ob_block_op op, uint32_t flags,
 	req->done = drive_done;
 	c->busy = c->is_drive = true;
 	c->n->nr_busy_drive++;
+	ob_dev_trace(c->n->dev, OB_TRACE_DRIVE, nvme_slot_index(c), op, offset);
 	ob_drive_submit(c->ns->drive, req);
 	return -EINPROGRESS;
 }

@@ -265,6 +265,12 @@ static void nvme_bus_master(struct ob_device *dev, bool on)
 	nvme_kick(n);
 }
 
+/* What was in flight is not begun again; a reset is the way out. */
+static void nvme_fail(struct ob_device *dev)
+{
+	nvme_fatal(ob_dev_runtime(dev), "its process died of it repeatedly");
+}
+
 static unsigned nvme_in_flight(struct ob_device *dev)
 {
 	struct nvme *n = ob_dev_runtime(dev);
@@ -302,5 +308,6 @@ const struct ob_device_class ob_nvme_class = {
 	.loaded = nvme_move_loaded,
 	.drive = nvme_move_drive,
 	.refresh = nvme_ns_refresh_all,
+	.fail = nvme_fail,
 	.inflight = nvme_inflight,
 };

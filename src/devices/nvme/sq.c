@@ -132,6 +132,8 @@ static bool dispatch(struct nvme *n, unsigned qid)
 		return false;
 	sq->pos++;
 	pass_entry(n, qid);
+	ob_dev_trace(n->dev, OB_TRACE_FETCH, qid, c->slot->sqe.cid,
+		     c->slot->sqe.opcode);
 	nvme_cmd_begin(c);
 	return true;
 }

@@ -114,6 +114,16 @@ void lib_undo(struct ob_device *dev)
 	undo->whole_step = false;
 }
 
+void ob_dev_trace(struct ob_device *dev, enum ob_trace what, uint16_t a,
+		  uint32_t b, uint64_t c)
+{
+	(void)a;
+	(void)b;
+	(void)c;
+	assert_true(what <= OB_TRACE_POST);
+	dev->traced[what]++;
+}
+
 void ob_dev_stopped(struct ob_device *dev)
 {
 	dev->stopped++;

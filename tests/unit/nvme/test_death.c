@@ -786,6 +786,71 @@ static void test_r27_memory_by_messages(void **state)
 	die_as("drive=mem:64K", GUEST_MESSAGES, false, 500);
 }
 
+static void end_after_death(struct guest *g)
+{
+	lib_destroy(g->dev);
+	ob_loop_destroy(g->loop);
+	munmap(g->mem, GUEST_SIZE);
+	free(g);
+}
+
+/* What kills again and again is not begun again; a reset is the way out. */
+static void test_r31_a_failed_device_begins_nothing(void **state)
+{
+	static const struct variant v = {
+		"drive=delay:hang:mem:64K", GUEST_MAPPED, 0
+	};
+	struct guest *g;
+	uint16_t cid;
+
+	(void)state;
+	variant = &v;
+	g = begin();
+	enable(g);
+	create(g, 1, 8);
+	cid = give(g, 1, guest_rw(g, NVME_IO_READ, 0, 8, data(g, 1)));
+	guest_ring(g, &g->io[1]);
+	guest_settle(g);
+	assert_int_equal(g->dev->traced[OB_TRACE_DRIVE], 1);
+	take_over(g);
+	ob_dev_enter(g->dev);
+	(g->dev->cls->fail)(g->dev);	/* a macro of cmocka, too */
+	ob_dev_leave(g->dev);
+	lib_run(g->dev);
+	guest_settle(g);
+	collect(g);
+	assert_true(given[1][cid].out);
+	assert_int_equal(g->dev->traced[OB_TRACE_DRIVE], 0);
+	assert_true(guest_reg(g, NVME_REG_CSTS) & NVME_CSTS_CFS);
+	guest_disable(g);
+	enable(g);
+	identify(g);
+	end_after_death(g);
+}
+
+/* A reader of the recorder can pair what was fetched and what was told. */
+static void test_each_command_is_traced(void **state)
+{
+	static const struct variant v = {
+		"drive=delay:10:mem:64K", GUEST_MAPPED, 0
+	};
+	struct guest *g;
+	const unsigned *traced;
+
+	(void)state;
+	variant = &v;
+	g = begin();
+	traced = g->dev->traced;
+	enable(g);
+	create(g, 1, 8);
+	write_some(g, 1, 10);
+	assert_int_equal(traced[OB_TRACE_FETCH], 2 + 3);
+	assert_int_equal(traced[OB_TRACE_POST], 2 + 3);
+	assert_int_equal(traced[OB_TRACE_DRIVE], 3);
+	assert_int_equal(traced[OB_TRACE_DRIVE_DONE], 3);
+	guest_end(g);
+}
+
 /* halt stops the clock for a move; without halt it was a death, and the clock
  * of the dead is ours. */
 static void test_r27_the_timestamp_goes_on(void **state)
@@ -808,10 +873,7 @@ static void test_r27_the_timestamp_goes_on(void **state)
 	lib_halt(g->dev);
 	assert_true(here->timestamp_ms >= 51000);
 	assert_int_equal(here->timestamp_live, 0);
-	lib_destroy(g->dev);
-	ob_loop_destroy(g->loop);
-	munmap(g->mem, GUEST_SIZE);
-	free(g);
+	end_after_death(g);
 }
 
 int main(void)
@@ -823,6 +885,8 @@ int main(void)
 		cmocka_unit_test(test_r27_mapped_doorbells),
 		cmocka_unit_test(test_r27_memory_by_messages),
 		cmocka_unit_test(test_r27_the_timestamp_goes_on),
+		cmocka_unit_test(test_r31_a_failed_device_begins_nothing),
+		cmocka_unit_test(test_each_command_is_traced),
 	};
 
 	return cmocka_run_group_tests(tests, setup, NULL);

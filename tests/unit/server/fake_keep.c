@@ -87,16 +87,25 @@ static void tell(const struct fake_keep *fake, char op, const char *name,
 		abort();
 }
 
+static void now(const struct fake_keep *fake)
+{
+	if (fake->called)
+		fake->called();
+}
+
 static int put(struct ob_keep *keep, const char *name, int fd)
 {
 	struct fake_keep *fake = (struct fake_keep *)keep;
-	int own = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	int own = fcntl(fd, F_DUPFD_CLOEXEC, 0), r;
 
 	if (own < 0)
 		return -errno;
+	now(fake);
 	fake->puts++;
 	tell(fake, PUT, name, fd);
-	return enter(fake, name, own);
+	r = enter(fake, name, own);
+	now(fake);
+	return r;
 }
 
 static int get(struct ob_keep *keep, const char *name)
@@ -104,6 +113,7 @@ static int get(struct ob_keep *keep, const char *name)
 	struct fake_keep *fake = (struct fake_keep *)keep;
 	int at = find(fake, name);
 
+	now(fake);
 	if (at < 0)
 		return -ENOENT;
 	at = fcntl(fake->names[at].fd, F_DUPFD_CLOEXEC, 0);
@@ -114,8 +124,10 @@ static void drop(struct ob_keep *keep, const char *name)
 {
 	struct fake_keep *fake = (struct fake_keep *)keep;
 
+	now(fake);
 	tell(fake, DROP, name, -1);
 	leave(fake, name);
+	now(fake);
 }
 
 static void each(struct ob_keep *keep, const char *prefix,

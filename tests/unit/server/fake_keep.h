@@ -16,6 +16,7 @@ struct fake_keep {
 	struct ob_keep keep;		/* first */
 	int channel;			/* -1: none */
 	unsigned puts;
+	void (*called)(void);		/* before and after each call; or NULL */
 	struct {
 		char name[OB_KEEP_NAME_MAX + 1];
 		int fd;			/* -1: free */

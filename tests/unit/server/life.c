@@ -230,6 +230,7 @@ static void life_reset(struct ob_device *dev, enum ob_reset kind)
 {
 	struct runtime *rt = ob_dev_runtime(dev);
 
+	ob_dev_protect(dev, ob_dev_hot(dev), sizeof(struct life_hot));
 	memset(ob_dev_state(dev), 0, sizeof(struct life_state));
 	memset(ob_dev_hot(dev), 0, sizeof(struct life_hot));
 	rt->busy = false;
@@ -271,6 +272,7 @@ static int life_check(struct ob_device *dev, const void *plain,
 static void life_loaded(struct ob_device *dev)
 {
 	assert_true(ob_dev_is_halted(dev));
+	ob_dev_protect(dev, ob_dev_hot(dev), sizeof(struct life_hot));
 	note('l');
 }
 
@@ -288,6 +290,12 @@ const struct ob_device_class life_class = {
 };
 
 /* A life */
+
+static void keeper_called(void)
+{
+	if (shared->die_at_call && --shared->die_at_call == 0)
+		kill(getpid(), SIGKILL);
+}
 
 static void over(void *arg)
 {
@@ -391,6 +399,7 @@ void life_begin(struct life *life)
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		signal(SIGSEGV, SIG_DFL);	/* cmocka's would go on */
 		life->keep.channel = life->given;
+		life->keep.called = keeper_called;
 		close(life->told);
 		if (life->client >= 0)
 			close(life->client);

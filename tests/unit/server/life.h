@@ -12,7 +12,7 @@
 #include "base/ring.h"
 #include "fake_keep.h"
 
-#define LIVES 64u
+#define LIVES 256u
 
 /* Where the model kills its process, once. */
 enum die {
@@ -44,6 +44,7 @@ struct life_hot {
 struct life_shared {
 	enum die die;
 	bool poison, poison_work;
+	unsigned die_at_call;		/* of the keeper; 0: never */
 	bool copy;			/* asks the life for ob_device_copy */
 	unsigned runs, halts, sent, send_rc;
 	char calls[64];

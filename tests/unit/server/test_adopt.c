@@ -12,6 +12,7 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "life.h"
@@ -589,6 +590,61 @@ static void test_bar_memory(void **unused)
 	life_end(life);
 }
 
+static bool is_up(struct life *life)
+{
+	struct pollfd p = { .fd = life->client, .events = POLLIN };
+
+	siginfo_t info;
+
+	while (poll(&p, 1, 1) == 0) {
+		info.si_pid = 0;
+		if (waitid(P_PID, (id_t)life->pid, &info,
+			   WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid)
+			return false;
+	}
+	return true;
+}
+
+/* Before and after each call of the keeper, while a life begins. */
+static void test_each_call(void **unused)
+{
+	struct { uint64_t offset; uint32_t region, count; uint64_t value; } body = {
+		LIFE_ADD, 0, 8, 1
+	};
+	struct life *life = start();
+	uint8_t *guest;
+	int fd = guest_memory(&guest), efd = eventfd(0, EFD_CLOEXEC);
+	unsigned n = 0;
+
+	(void)unused;
+	assert_int_equal(rig_map(&life->rig, 0x10000, 0x1000, 0, 3, fd), 0);
+	assert_int_equal(rig_set_irqs(&life->rig, EVENTFD_TRIGGER, MSIX, 1, 1,
+				      &efd, 1), 0);
+	assert_int_equal(put(life, LIFE_HOT, 77), 0);
+	for (bool up = false; !up; ) {
+		rig_send(&life->rig, REGION_WRITE, 0, &body, sizeof(body), NULL,
+			 0);
+		life_kill(life);
+		life->shared->die_at_call = ++n;
+		life_begin(life);
+		up = is_up(life);
+		if (!up)
+			life_wait(life);
+		life->shared->die_at_call = 0;
+		if (!up)
+			life_begin(life);
+		assert_true(rig_receive(&life->rig));
+		assert_int_equal(life->rig.hdr.id, life->rig.id);
+		assert_int_equal(get(life, LIFE_ADD), n);
+		assert_int_equal(get(life, LIFE_HOT), 77);
+	}
+	assert_true(n > 8);
+	munmap(guest, GUEST);
+	close(fd);
+	close(efd);
+	life_end(life);
+}
+
 /* The same build judges a copy beside who serves, and changes nothing. */
 static void test_rehearsal(void **unused)
 {
@@ -738,6 +794,7 @@ int main(void)
 		cmocka_unit_test(test_twin),
 		cmocka_unit_test(test_client_gone),
 		cmocka_unit_test(test_bar_memory),
+		cmocka_unit_test(test_each_call),
 		cmocka_unit_test(test_rehearsal),
 		cmocka_unit_test(test_hostile_state),
 	};

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What a test and the toy workers share: a page that tells workers what to do,
+ * and where they write down what they saw.  Descriptors are inherited.
+ */
+#ifndef OB_TESTS_KEEPER_BOARD_H
+#define OB_TESTS_KEEPER_BOARD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+#include <sys/un.h>
+
+#include "keeper/wire.h"
+
+#define BOARD_FD 100
+#define BELL_FD 101		/* an eventfd: act now */
+#define BIRTHS 1200
+
+enum act {
+	ACT_NONE, ACT_DIE, ACT_SPIN, ACT_STOP, ACT_GARBAGE, ACT_FILL,
+	ACT_END, ACT_CLOSE, ACT_STATUS, ACT_UPGRADE_DRY, ACT_GET,
+};
+enum answer { ANSWER_YES, ANSWER_NO, ANSWER_DIE, ANSWER_EXIT };
+
+struct birth {
+	pid_t pid;
+	uint64_t generation, at_ms, exe;	/* its binary's inode */
+	unsigned deaths, nr_old;
+	int signal;
+	enum ob_start_why why;
+	bool ready;
+};
+
+struct board {
+	/* orders */
+	unsigned die_early;	/* that many die before READY */
+	unsigned die_ready;	/* that many die right after */
+	enum answer early;	/* how they die */
+	enum act act;		/* at the bell */
+	enum answer rehearsal;
+	bool die_upgraded;	/* dies after an UPGRADE's READY */
+	bool refuse_upgraded;
+	/* what was seen */
+	unsigned births, rehearsals, copies, clients, acts;
+	bool wrong;		/* something was not as kept */
+	char what[120];
+	int filled;		/* names put until the table was full */
+	int full;		/* how that was told */
+	struct sockaddr_un address;	/* where it listens */
+	socklen_t address_len;
+	struct ob_keeper_status status;
+	struct birth birth[BIRTHS];
+};
+
+#endif

@@ -1,0 +1,641 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * A real keeper with toy workers (toy.c), which really die, hang and talk
+ * nonsense.  Argument: the toy.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <malloc.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/sendfile.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "../base/unit.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "board.h"
+#include "keeper/keeper.h"
+
+#define WAIT_MS 60000
+
+static const char *toy;			/* and its copy, another file */
+static char dir[] = "/tmp/outboard-keeper-XXXXXX", other[64];
+static struct board *board;
+static pid_t keeper;
+
+/* The keeper's process */
+
+struct wish {
+	bool standby;
+	unsigned watchdog_ms, fail_forks;
+	rlim_t files;
+};
+
+static size_t memory_at_ready;
+static unsigned fail_forks;
+
+pid_t __real_fork(void);
+pid_t __wrap_fork(void);
+pid_t __wrap_fork(void)
+{
+	if (memory_at_ready && fail_forks) {
+		fail_forks--;
+		errno = EAGAIN;
+		return -1;
+	}
+	return __real_fork();
+}
+
+/* The C library's own account, which misses nothing. */
+static size_t memory_used(void)
+{
+	struct mallinfo2 info = mallinfo2();
+
+	return info.uordblks + info.hblkhd;
+}
+
+static int tell(enum ob_keeper_event event, const char *text)
+{
+	(void)text;
+	if (event == OB_KEEPER_IS_READY)
+		memory_at_ready = memory_used();
+	return 0;
+}
+
+/* 50: it allocated something after the first worker was ready. */
+static void be_keeper(const struct wish *wish)
+{
+	char *argv[] = { (char *)"toy", NULL };
+	struct ob_keeper_options options = {
+		.argv = argv, .path = other, .tell = tell,
+		.standby = wish->standby, .watchdog_ms = wish->watchdog_ms,
+		.grace_ms = 300, .binary = open(toy, O_PATH | O_CLOEXEC),
+	};
+	struct rlimit limit = { wish->files, wish->files };
+	struct ob_err err = { 0 };
+	int r;
+
+	if (wish->files)
+		setrlimit(RLIMIT_NOFILE, &limit);
+	fail_forks = wish->fail_forks;
+	ob_log_set_level(OB_LOG_ERROR);
+	r = ob_keeper_run(&options, &err);
+	if (memory_at_ready && memory_used() != memory_at_ready)
+		r = 50;
+	_exit(r);
+}
+
+#define KEEP(...) keep(&(const struct wish){ __VA_ARGS__ })
+static void keep(const struct wish *wish)
+{
+	keeper = __real_fork();
+	assert_return_code(keeper, errno);
+	if (!keeper)
+		be_keeper(wish);
+}
+
+static int ended(void)
+{
+	int status;
+
+	assert_int_equal(waitpid(keeper, &status, 0), keeper);
+	keeper = 0;
+	assert_true(WIFEXITED(status));
+	if (board->wrong)
+		fail_msg("%s", board->what);
+	return WEXITSTATUS(status);
+}
+
+static int stop(void)
+{
+	kill(keeper, SIGTERM);
+	return ended();
+}
+
+/* Polls: what happens in other processes cannot be waited for otherwise. */
+#define UNTIL(condition) until(#condition, ({ \
+	bool ok_ = false; \
+	for (int i_ = 0; i_ < WAIT_MS && !(ok_ = (condition)); i_++) \
+		poll(NULL, 0, 1); \
+	ok_; }))
+static void until(const char *text, bool ok)
+{
+	if (!ok)
+		fail_msg("never: %s (%s)", text, board->what);
+}
+
+static const struct birth *life(unsigned n)
+{
+	return &board->birth[n - 1];
+}
+
+static bool lives(unsigned n)
+{
+	return *(volatile unsigned *)&board->births >= n &&
+	       *(volatile bool *)&board->birth[n - 1].ready;
+}
+
+static void ring(enum act act)
+{
+	const uint64_t one = 1;
+
+	board->act = act;
+	assert_int_equal(write(BELL_FD, &one, sizeof(one)), sizeof(one));
+}
+
+static unsigned open_files(pid_t pid)
+{
+	char path[40];
+	unsigned n = 0;
+	DIR *d;
+
+	snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
+	d = opendir(path);
+	assert_non_null(d);
+	while (readdir(d))
+		n++;
+	closedir(d);
+	return n;
+}
+
+/* The tests */
+
+static void a_life_in_order(void **state)
+{
+	(void)state;
+	KEEP(0);
+	UNTIL(lives(1));
+	assert_int_equal(life(1)->why, OB_START_FIRST);
+	assert_int_equal(life(1)->generation, 1);
+	assert_int_equal(stop(), 0);
+	assert_int_equal(board->births, 1);
+}
+
+static void a_thousand_deaths(void **state)
+{
+	unsigned files;
+
+	(void)state;
+	KEEP(0);
+	UNTIL(lives(1));
+	ring(ACT_DIE);
+	UNTIL(lives(2));
+	files = open_files(keeper);
+	board->die_ready = 997;
+	ring(ACT_DIE);
+	UNTIL(lives(1000));
+	ring(ACT_DIE);
+	UNTIL(lives(1001));
+	assert_int_equal(life(1001)->why, OB_START_DEATH);
+	assert_int_equal(life(1001)->signal, SIGKILL);
+	assert_int_equal(life(1001)->nr_old, 1);
+	assert_int_equal(open_files(keeper), files);
+	assert_int_equal(stop(), 0);
+}
+
+static void a_standby_takes_over(void **state)
+{
+	(void)state;
+	KEEP(.standby = true);
+	for (unsigned i = 1; i <= 20; i++) {
+		UNTIL(lives(i));
+		ring(ACT_DIE);
+	}
+	UNTIL(lives(21));
+	assert_int_equal(stop(), 0);
+}
+
+/* What each of them did is kept, and its rings too. */
+static void deaths_before_ready_wait_longer_and_longer(void **state)
+{
+	(void)state;
+	KEEP(0);
+	UNTIL(lives(1));
+	board->die_early = 6;
+	ring(ACT_DIE);
+	UNTIL(lives(8));
+	assert_int_equal(life(8)->deaths, 7);
+	assert_true(life(7)->at_ms - life(6)->at_ms + 1 >= 20);
+	assert_true(life(8)->at_ms - life(7)->at_ms + 1 >= 40);
+	assert_int_equal(stop(), 0);
+}
+
+static void a_first_worker_that_exits_ends_the_server(void **state)
+{
+	(void)state;
+	board->die_early = 1;
+	board->early = ANSWER_EXIT;
+	KEEP(0);
+	assert_int_equal(ended(), 3);
+	assert_int_equal(board->births, 1);
+}
+
+static void a_first_worker_that_crashes_has_three_lives(void **state)
+{
+	(void)state;
+	board->die_early = 100;
+	board->early = ANSWER_DIE;
+	KEEP(0);
+	assert_int_equal(ended(), 1);
+	assert_int_equal(board->births, 3);
+}
+
+static void its_end_is_the_servers(void **state)
+{
+	(void)state;
+	KEEP(0);
+	UNTIL(lives(1));
+	ring(ACT_END);
+	assert_int_equal(ended(), 7);
+}
+
+static void own_puts_can_be_got(void **state)
+{
+	(void)state;
+	KEEP(0);
+	UNTIL(lives(1));
+	ring(ACT_GET);
+	UNTIL(*(volatile unsigned *)&board->acts == 1);
+	assert_int_equal(stop(), 0);
+}
+
+static void succeeded_after(enum act act)
+{
+	KEEP(.watchdog_ms = 100);
+	UNTIL(lives(1));
+	ring(act);
+	UNTIL(lives(2));
+	assert_int_equal(life(2)->signal, SIGKILL);
+	assert_int_equal(stop(), 0);
+}
+
+static void one_that_spins_is_killed(void **state)
+{
+	(void)state;
+	succeeded_after(ACT_SPIN);
+}
+
+static void one_that_is_stopped_is_killed(void **state)
+{
+	(void)state;
+	succeeded_after(ACT_STOP);
+}
+
+static void one_that_closes_its_channel_is_killed(void **state)
+{
+	(void)state;
+	succeeded_after(ACT_CLOSE);
+}
+
+/* Continued in time, it lives. */
+static void a_short_stop_is_forgiven(void **state)
+{
+	(void)state;
+	KEEP(.watchdog_ms = 5000);
+	UNTIL(lives(1));
+	kill(life(1)->pid, SIGSTOP);
+	poll(NULL, 0, 50);
+	kill(life(1)->pid, SIGCONT);
+	ring(ACT_GET);
+	UNTIL(*(volatile unsigned *)&board->acts == 1);
+	assert_int_equal(stop(), 0);
+	assert_int_equal(board->births, 1);
+}
+
+static unsigned long switches(pid_t pid)
+{
+	unsigned long n = 0;
+	char path[40], line[100];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+	f = fopen(path, "re");
+	assert_non_null(f);
+	while (fgets(line, sizeof(line), f))
+		if (sscanf(line, "voluntary_ctxt_switches: %lu", &n) == 1)
+			break;
+	fclose(f);
+	return n;
+}
+
+/* The watchdog rests; and wakes again, since a spin is noticed. */
+static void an_idle_server_is_not_woken(void **state)
+{
+	unsigned long before, worker;
+
+	(void)state;
+	KEEP(.watchdog_ms = 40);
+	UNTIL(lives(1));
+	UNTIL(({ before = switches(keeper); poll(NULL, 0, 200);
+		 switches(keeper) == before; }));
+	worker = switches(life(1)->pid);
+	poll(NULL, 0, 500);
+	assert_int_equal(switches(keeper), before);
+	assert_int_equal(switches(life(1)->pid), worker);
+	ring(ACT_SPIN);
+	UNTIL(lives(2));
+	assert_int_equal(stop(), 0);
+}
+
+static void forks_that_fail_are_tried_again(void **state)
+{
+	(void)state;
+	KEEP(.fail_forks = 5);
+	UNTIL(lives(1));
+	ring(ACT_DIE);
+	UNTIL(lives(2));
+	assert_int_equal(stop(), 0);
+}
+
+static void a_full_table_hurts_nobody(void **state)
+{
+	(void)state;
+	KEEP(.files = 600);
+	UNTIL(lives(1));
+	for (unsigned i = 1; i <= 3; i++) {
+		ring(ACT_FILL);
+		UNTIL(*(volatile unsigned *)&board->acts == i &&
+		      *(volatile int *)&board->full);
+		ring(ACT_NONE);
+		UNTIL(*(volatile unsigned *)&board->acts >= i + 1);
+		board->acts = i;
+		assert_int_equal(board->full, -ENFILE);
+		assert_true(board->filled > 300);
+		board->full = 0;
+	}
+	ring(ACT_DIE);
+	UNTIL(lives(2));
+	assert_int_equal(stop(), 0);
+}
+
+static void nonsense_is_dropped(void **state)
+{
+	unsigned files;
+
+	(void)state;
+	KEEP(0);
+	UNTIL(lives(1));
+	files = open_files(keeper);
+	ring(ACT_GARBAGE);
+	UNTIL(*(volatile unsigned *)&board->acts == 1);
+	ring(ACT_DIE);
+	UNTIL(lives(2));
+	/* What it put under good names, it may. */
+	assert_true(open_files(keeper) < files + 200);
+	ring(ACT_DIE);
+	UNTIL(lives(3));
+	assert_int_equal(stop(), 0);
+}
+
+static int knock(void)
+{
+	OB_CLEANUP_FD int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	char byte;
+
+	assert_return_code(connect(fd, (struct sockaddr *)&board->address,
+				   board->address_len), errno);
+	return (int)read(fd, &byte, 1);
+}
+
+static void clients_are_accepted_for_whoever_lives(void **state)
+{
+	(void)state;
+	KEEP(0);
+	for (unsigned i = 1; i <= 5; i++) {
+		UNTIL(lives(i));
+		assert_int_equal(knock(), 0);
+		assert_int_equal(board->clients, i);
+		kill(life(i)->pid, SIGKILL);
+	}
+	UNTIL(lives(6));
+	assert_int_equal(stop(), 0);
+}
+
+/* Upgrades */
+
+static uint64_t inode(const char *path)
+{
+	struct stat st;
+
+	assert_return_code(stat(path, &st), errno);
+	return st.st_ino;
+}
+
+/* The toy answers over the keeper's own channel. */
+static const struct ob_keeper_status *status(void)
+{
+	unsigned acts = board->acts;
+
+	ring(ACT_STATUS);
+	UNTIL(*(volatile unsigned *)&board->acts == acts + 2);
+	return &board->status;
+}
+
+static void outcome_is(enum ob_upgrade_outcome outcome)
+{
+	UNTIL(status()->last_upgrade == (int)outcome);
+}
+
+static void another_binary_takes_over(void **state)
+{
+	(void)state;
+	KEEP(.standby = true);
+	UNTIL(lives(1));
+	kill(keeper, SIGHUP);
+	UNTIL(lives(2));
+	assert_int_equal(life(1)->exe, inode(toy));
+	assert_int_equal(life(2)->exe, inode(other));
+	assert_int_equal(life(2)->why, OB_START_UPGRADE);
+	assert_int_equal(board->rehearsals, 1);
+	outcome_is(OB_UPGRADE_DONE);
+	assert_int_equal(board->status.upgrades, 1);
+	assert_int_equal(board->status.deaths, 0);
+	/* From now on it is the binary. */
+	ring(ACT_DIE);
+	UNTIL(lives(3));
+	assert_int_equal(life(3)->exe, inode(other));
+	assert_int_equal(stop(), 0);
+}
+
+static void refused_as(enum answer answer, const char *why)
+{
+	board->rehearsal = answer;
+	KEEP(0);
+	UNTIL(lives(1));
+	kill(keeper, SIGHUP);
+	outcome_is(OB_UPGRADE_REFUSED);
+	if (!strstr(board->status.why, why))
+		fail_msg("%s", board->status.why);
+	assert_int_equal(board->births, 1);
+	ring(ACT_DIE);
+	UNTIL(lives(2));
+	assert_int_equal(life(2)->exe, inode(toy));
+	assert_int_equal(stop(), 0);
+}
+
+static void a_refusal_changes_nothing(void **state)
+{
+	(void)state;
+	refused_as(ANSWER_NO, "toy.x: too large");
+}
+
+static void a_death_in_rehearsal_changes_nothing(void **state)
+{
+	(void)state;
+	refused_as(ANSWER_DIE, "signal 9");
+}
+
+static void an_exit_in_rehearsal_changes_nothing(void **state)
+{
+	(void)state;
+	refused_as(ANSWER_EXIT, "exit status 3");
+}
+
+static void taken_back(void)
+{
+	KEEP(0);
+	UNTIL(lives(1));
+	kill(keeper, SIGHUP);
+	UNTIL(lives(3));
+	assert_int_equal(life(2)->why, OB_START_UPGRADE);
+	assert_int_equal(life(2)->exe, inode(other));
+	assert_int_equal(life(3)->why, OB_START_ROLLBACK);
+	assert_int_equal(life(3)->exe, inode(toy));
+	outcome_is(OB_UPGRADE_REFUSED);
+	assert_int_equal(board->status.rollbacks, 1);
+	assert_int_equal(board->status.upgrades, 0);
+	/* It can be tried again. */
+	board->die_upgraded = board->refuse_upgraded = false;
+	kill(keeper, SIGHUP);
+	UNTIL(lives(4));
+	outcome_is(OB_UPGRADE_DONE);
+	assert_int_equal(stop(), 0);
+}
+
+static void a_death_in_the_grace_period_is_taken_back(void **state)
+{
+	(void)state;
+	board->die_upgraded = true;
+	taken_back();
+}
+
+static void a_late_refusal_is_taken_back(void **state)
+{
+	(void)state;
+	board->refuse_upgraded = true;
+	taken_back();
+}
+
+static void a_dry_run_ends_with_the_rehearsal(void **state)
+{
+	(void)state;
+	KEEP(0);
+	UNTIL(lives(1));
+	ring(ACT_UPGRADE_DRY);
+	UNTIL(*(volatile unsigned *)&board->acts == 1);
+	outcome_is(OB_UPGRADE_REHEARSED);
+	assert_string_equal(board->status.why, "fine");
+	assert_int_equal(board->births, 1);
+	assert_int_equal(stop(), 0);
+}
+
+/* The group */
+
+static int clear(void **state)
+{
+	uint64_t count;
+
+	(void)state;
+	if (keeper > 0) {	/* a test that failed left it */
+		kill(keeper, SIGKILL);
+		waitpid(keeper, NULL, 0);
+	}
+	keeper = 0;
+	memset(board, 0, sizeof(*board));
+	board->early = ANSWER_DIE;
+	(void)!read(BELL_FD, &count, sizeof(count));
+	return 0;
+}
+
+static int copy_toy(void)
+{
+	OB_CLEANUP_FD int from = open(toy, O_RDONLY | O_CLOEXEC);
+	OB_CLEANUP_FD int to = -1;
+
+	if (!mkdtemp(dir))
+		return -1;
+	snprintf(other, sizeof(other), "%s/toy", dir);
+	to = open(other, O_WRONLY | O_CREAT | O_CLOEXEC, 0700);
+	while (sendfile(to, from, NULL, 1 << 20) > 0)
+		;
+	return 0;
+}
+
+static int prepare(void **state)
+{
+	int fd = memfd_create("board", 0), bell = eventfd(0, EFD_NONBLOCK);
+
+	(void)state;
+	if (fd < 0 || ftruncate(fd, sizeof(*board)) || dup2(fd, BOARD_FD) < 0 ||
+	    dup2(bell, BELL_FD) < 0)
+		return -1;
+	close(fd);
+	close(bell);
+	board = mmap(NULL, sizeof(*board), PROT_READ | PROT_WRITE, MAP_SHARED,
+		     BOARD_FD, 0);
+	return board == MAP_FAILED ? -1 : copy_toy();
+}
+
+static int finish(void **state)
+{
+	clear(state);
+	unlink(other);
+	return rmdir(dir);
+}
+
+#define TEST(name) cmocka_unit_test_setup(name, clear)
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(a_life_in_order),
+		TEST(a_thousand_deaths),
+		TEST(a_standby_takes_over),
+		TEST(deaths_before_ready_wait_longer_and_longer),
+		TEST(a_first_worker_that_exits_ends_the_server),
+		TEST(a_first_worker_that_crashes_has_three_lives),
+		TEST(its_end_is_the_servers),
+		TEST(own_puts_can_be_got),
+		TEST(one_that_spins_is_killed),
+		TEST(one_that_is_stopped_is_killed),
+		TEST(one_that_closes_its_channel_is_killed),
+		TEST(a_short_stop_is_forgiven),
+		TEST(an_idle_server_is_not_woken),
+		TEST(forks_that_fail_are_tried_again),
+		TEST(a_full_table_hurts_nobody),
+		TEST(nonsense_is_dropped),
+		TEST(clients_are_accepted_for_whoever_lives),
+		TEST(another_binary_takes_over),
+		TEST(a_refusal_changes_nothing),
+		TEST(a_death_in_rehearsal_changes_nothing),
+		TEST(an_exit_in_rehearsal_changes_nothing),
+		TEST(a_death_in_the_grace_period_is_taken_back),
+		TEST(a_late_refusal_is_taken_back),
+		TEST(a_dry_run_ends_with_the_rehearsal),
+	};
+
+	if (argc < 2)
+		return 2;
+	toy = argv[1];
+	return cmocka_run_group_tests(tests, prepare, finish);
+}

@@ -82,9 +82,13 @@ static int start_guest(struct torture *t, struct ob_err *err)
 
 static int start(struct torture *t, struct ob_err *err)
 {
+	const char *tmp = getenv("TMPDIR");
 	int r = 0;
 
-	snprintf(t->folder, sizeof(t->folder), "/tmp/outboard-torture.XXXXXX");
+	if (!tmp || strlen(tmp) > sizeof(t->folder) - 32)
+		tmp = "/tmp";
+	snprintf(t->folder, sizeof(t->folder), "%s/outboard-torture.XXXXXX",
+		 tmp);
 	if (!mkdtemp(t->folder))
 		return ob_fail(err, errno, "%s: %s", t->folder,
 			       strerror(errno));

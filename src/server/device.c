@@ -437,6 +437,9 @@ void ob_dev_trace(struct ob_device *dev, enum ob_trace what, uint16_t a,
 		[OB_TRACE_POST] = OB_EVENT_POST,
 	};
 
+	/* One look at the clock for all of a step. */
+	if (!dev->rec.now)
+		dev->rec.now = ob_loop_now(dev->loop);
 	ob_record(&dev->rec, events[what], a, b, c);
 }
 

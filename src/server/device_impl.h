@@ -115,6 +115,7 @@ static inline void ob_dev_step_end(struct ob_device *dev)
 	if (dev->mem.depth)
 		return;
 	dev->whole = false;
+	dev->rec.now = 0;
 	if (dev->unsettled)
 		ob_dev_settle(dev);
 }

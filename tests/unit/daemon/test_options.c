@@ -49,7 +49,27 @@ static void defaults(void **state)
 	assert_int_equal(opts.loop.engine, OB_LOOP_AUTO);
 	assert_false(opts.loop.busy_poll);
 	assert_int_equal(opts.log_level, OB_LOG_INFO);
+	assert_false(opts.no_keeper);
+	assert_false(opts.standby);
+	assert_int_equal(opts.watchdog_ms, 2000);
 	ob_serve_options_finish(&opts);
+}
+
+static void how_it_is_kept(void **state)
+{
+	(void)state;
+	assert_int_equal(PARSE("--device=b", "--standby", "--watchdog", "0",
+			       "--no-keeper"), 0);
+	assert_true(opts.no_keeper);
+	assert_true(opts.standby);
+	assert_int_equal(opts.watchdog_ms, 0);
+	ob_serve_options_finish(&opts);
+	expect_refusal(PARSE("--device=b", "--watchdog", "soon"),
+		       "--watchdog: 'soon' is no number up to 3600000");
+	expect_refusal(PARSE("--device=b", "--watchdog", "-1"),
+		       "--watchdog: '-1' is no number up to 3600000");
+	expect_refusal(PARSE("--device=b", "--watchdog", "3600001"),
+		       "--watchdog: '3600001' is no number up to 3600000");
 }
 
 static void everything_given(void **state)
@@ -105,6 +125,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(defaults),
 		cmocka_unit_test(everything_given),
+		cmocka_unit_test(how_it_is_kept),
 		cmocka_unit_test(refusals_name_the_word),
 		cmocka_unit_test(parsing_starts_over),
 	};

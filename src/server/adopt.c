@@ -24,6 +24,13 @@
 #include "server/session.h"
 #include "state/old.h"
 
+static size_t written(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) ? 0 : (size_t)st.st_blocks * 512;
+}
+
 int ob_adopt_begin(struct ob_device *dev, struct ob_err *err)
 {
 	const char *name = dev->rehearsal ? "copy" : "state";
@@ -33,6 +40,10 @@ int ob_adopt_begin(struct ob_device *dev, struct ob_err *err)
 
 	if (fd < 0)
 		return dev->rehearsal ? ob_fail(err, ENOENT, "no copy of its state is kept") : 0;
+	if (dev->rehearsal)
+		*dev->rehearsal = (struct ob_rehearsal){
+			.state_bytes = written(fd),
+		};
 	r = ob_old_state_open(fd, &dev->old, err);
 	if (r) {
 		ob_err_prefix(err, "the state that is kept");

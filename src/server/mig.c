@@ -356,7 +356,8 @@ bool ob_dev_is_halted(const struct ob_device *dev)
 
 bool ob_dev_is_incoming(const struct ob_device *dev)
 {
-	return ob_options_bool(dev->opts, "incoming");
+	/* A rehearsal is beside the one who has them. */
+	return dev->rehearsal || ob_options_bool(dev->opts, "incoming");
 }
 
 /* Ends of another kind */

@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -61,14 +60,6 @@ int ob_device_copy(struct ob_device *dev, struct ob_err *err)
 		r = ob_dev_keep(dev, fd, "copy");
 	return r ? ob_fail(err, -r, "%s: a copy of the state: %s", dev->id,
 			   strerror(-r)) : 0;
-}
-
-static size_t written(const struct ob_device *dev)
-{
-	OB_CLEANUP_FD int fd = ob_dev_kept(dev, "copy");
-	struct stat st;
-
-	return fd < 0 || fstat(fd, &st) ? 0 : (size_t)st.st_blocks * 512;
 }
 
 /* Did the request that event i began end behind it? */
@@ -129,7 +120,6 @@ int ob_rehearse(struct ob_device *dev, struct ob_err *err)
 	r = ob_adopt_read(dev, &parts, err);
 	ob_adopt_parts_free(&parts);
 	ob_dev_step_end(dev);
-	*dev->rehearsal = (struct ob_rehearsal){ .state_bytes = written(dev) };
 	look_in_flight(dev, dev->rehearsal);
 	return r;
 }

@@ -93,7 +93,7 @@ int ob_adopt_read(struct ob_device *dev, struct ob_adopt_parts *parts,
 {
 	int r;
 
-	*parts = (struct ob_adopt_parts){ NULL };
+	*parts = (struct ob_adopt_parts){ 0 };
 	if ((r = read_part(dev, OB_SECTION_CORE, &ob_core_table, &parts->core,
 			   err)) ||
 	    (r = read_part(dev, OB_SECTION_PLAIN, dev->cls->state,

@@ -126,7 +126,7 @@ static struct ob_device *create(struct ob_loop *loop)
 		ob_device_common_options, NULL
 	};
 	struct ob_options *opts;
-	struct ob_device *dev;
+	struct ob_device *dev = NULL;
 	struct ob_err err = { 0 };
 
 	if (ob_options_parse("disks,socket=unused,id=d7", tables, &opts, &err) ||

@@ -127,12 +127,18 @@ static int enter(const struct ob_old_rings *old, unsigned to_submit)
 /* The kernel holds back what found no room, until it is asked. */
 static void reap(struct ob_old_rings *old)
 {
+	bool asked = false;
+
 	for (int i = 0; i < ROUNDS; i++) {
 		bool any = reap_queue(old);
 		unsigned flags = __atomic_load_n(old->ring.sq.kflags,
 						 __ATOMIC_RELAXED);
 
-		if (flags & (IORING_SQ_CQ_OVERFLOW | IORING_SQ_TASKRUN))
+		/* A flag for a task that is dead stays: once is enough. */
+		if (!any && asked)
+			break;
+		asked = flags & (IORING_SQ_CQ_OVERFLOW | IORING_SQ_TASKRUN);
+		if (asked)
 			enter(old, 0);
 		else if (!any)
 			break;

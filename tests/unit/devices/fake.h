@@ -20,7 +20,7 @@
  * is how it was, and counts while `armed` says so.
  */
 struct fake_protected {
-	uint8_t state[FAKE_STATE_SIZE];
+	_Alignas(64) uint8_t state[FAKE_STATE_SIZE];
 	unsigned accesses;	/* of the client, that have had their effect */
 	bool level;
 };

@@ -92,37 +92,10 @@ static int set_time(void *into, const char *value, struct ob_err *err)
 	return tool_parse_seconds(value, &opt->seconds, err);
 }
 
-static int set_verify(void *into, const char *value, struct ob_err *err)
-{
-	(void)value;
-	(void)err;
-	((struct bench_options *)into)->verify = true;
-	return 0;
-}
-
-static int set_interrupts(void *into, const char *value, struct ob_err *err)
-{
-	(void)value;
-	(void)err;
-	((struct bench_options *)into)->interrupts = true;
-	return 0;
-}
-
-static int set_no_shadow(void *into, const char *value, struct ob_err *err)
-{
-	(void)value;
-	(void)err;
-	((struct bench_options *)into)->no_shadow = true;
-	return 0;
-}
-
-static int set_json(void *into, const char *value, struct ob_err *err)
-{
-	(void)value;
-	(void)err;
-	((struct bench_options *)into)->json = true;
-	return 0;
-}
+OB_ARG_FLAG(verify, struct bench_options, verify)
+OB_ARG_FLAG(interrupts, struct bench_options, interrupts)
+OB_ARG_FLAG(no_shadow, struct bench_options, no_shadow)
+OB_ARG_FLAG(json, struct bench_options, json)
 
 static const struct ob_arg args[] = {
 	{ "rw", "KIND", "randread (default), randwrite, read, write, randrw",

@@ -516,13 +516,7 @@ static int set_offset(void *into, const char *value, struct ob_err *err)
 	return tool_parse_number(value, &((struct options *)into)->offset, err);
 }
 
-static int set_json(void *into, const char *value, struct ob_err *err)
-{
-	(void)value;
-	(void)err;
-	((struct options *)into)->json = true;
-	return 0;
-}
+OB_ARG_FLAG(json, struct options, json)
 
 static const struct ob_arg args[] = {
 	{ "time", "SECONDS", "how long in all (default 10)", set_time },

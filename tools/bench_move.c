@@ -447,13 +447,7 @@ static int bench_move(struct bench *b)
 
 /* -- command line ------------------------------------------------------ */
 
-static int set_json(void *into, const char *value, struct ob_err *err)
-{
-	(void)value;
-	(void)err;
-	((struct bench *)into)->opt.json = true;
-	return 0;
-}
+OB_ARG_FLAG(json, struct bench, opt.json)
 
 static int set_moves(void *into, const char *value, struct ob_err *err)
 {

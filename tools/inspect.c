@@ -234,21 +234,8 @@ struct options {
 	bool json, inflight;
 };
 
-static int set_json(void *into, const char *value, struct ob_err *err)
-{
-	(void)value;
-	(void)err;
-	((struct options *)into)->json = true;
-	return 0;
-}
-
-static int set_inflight(void *into, const char *value, struct ob_err *err)
-{
-	(void)value;
-	(void)err;
-	((struct options *)into)->inflight = true;
-	return 0;
-}
+OB_ARG_FLAG(json, struct options, json)
+OB_ARG_FLAG(inflight, struct options, inflight)
 
 static const struct ob_arg args[] = {
 	{ "inflight", NULL, "of a control socket: commands begun and not ended",

@@ -24,21 +24,8 @@ struct options {
 	const char *plot;
 };
 
-static int set_precopy(void *into, const char *value, struct ob_err *err)
-{
-	(void)value;
-	(void)err;
-	((struct options *)into)->precopy = true;
-	return 0;
-}
-
-static int set_json(void *into, const char *value, struct ob_err *err)
-{
-	(void)value;
-	(void)err;
-	((struct options *)into)->json = true;
-	return 0;
-}
+OB_ARG_FLAG(precopy, struct options, precopy)
+OB_ARG_FLAG(json, struct options, json)
 
 static int set_bandwidth(void *into, const char *value, struct ob_err *err)
 {
@@ -64,12 +51,7 @@ static int set_downtime(void *into, const char *value, struct ob_err *err)
 	return 0;
 }
 
-static int set_plot(void *into, const char *value, struct ob_err *err)
-{
-	(void)err;
-	((struct options *)into)->plot = value;
-	return 0;
-}
+OB_ARG_TEXT(plot, struct options, plot)
 
 static const struct ob_arg args[] = {
 	{ "precopy", NULL, "send what can go early while the device runs",

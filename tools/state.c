@@ -13,35 +13,10 @@ struct verb {
 	const struct ob_arg *options;
 };
 
-static int set_json(void *into, const char *value, struct ob_err *err)
-{
-	(void)value;
-	(void)err;
-	((struct state_options *)into)->json = true;
-	return 0;
-}
-
-static int set_all(void *into, const char *value, struct ob_err *err)
-{
-	(void)value;
-	(void)err;
-	((struct state_options *)into)->all = true;
-	return 0;
-}
-
-static int set_device(void *into, const char *value, struct ob_err *err)
-{
-	(void)err;
-	((struct state_options *)into)->device = value;
-	return 0;
-}
-
-static int set_to(void *into, const char *value, struct ob_err *err)
-{
-	(void)err;
-	((struct state_options *)into)->to = value;
-	return 0;
-}
+OB_ARG_FLAG(json, struct state_options, json)
+OB_ARG_FLAG(all, struct state_options, all)
+OB_ARG_TEXT(device, struct state_options, device)
+OB_ARG_TEXT(to, struct state_options, to)
 
 static int set_load(void *into, const char *value, struct ob_err *err)
 {

@@ -64,32 +64,17 @@ NUMBER(seed)
 NUMBER(queues)
 NUMBER(depth)
 
-#define TEXT(member) \
-static int set_##member(void *into, const char *value, struct ob_err *err) \
-{ \
-	(void)err; \
-	((struct torture_options *)into)->member = value; \
-	return 0; \
-}
-TEXT(drive)
-TEXT(binary)
-TEXT(device)
-TEXT(plot)
+OB_ARG_TEXT(drive, struct torture_options, drive)
+OB_ARG_TEXT(binary, struct torture_options, binary)
+OB_ARG_TEXT(device, struct torture_options, device)
+OB_ARG_TEXT(plot, struct torture_options, plot)
 
-#define FLAG(member) \
-static int set_##member(void *into, const char *value, struct ob_err *err) \
-{ \
-	(void)value; \
-	(void)err; \
-	((struct torture_options *)into)->member = true; \
-	return 0; \
-}
-FLAG(only_upgrade)
-FLAG(migrate)
-FLAG(standby)
-FLAG(interrupts)
-FLAG(no_keeper)
-FLAG(json)
+OB_ARG_FLAG(only_upgrade, struct torture_options, only_upgrade)
+OB_ARG_FLAG(migrate, struct torture_options, migrate)
+OB_ARG_FLAG(standby, struct torture_options, standby)
+OB_ARG_FLAG(interrupts, struct torture_options, interrupts)
+OB_ARG_FLAG(no_keeper, struct torture_options, no_keeper)
+OB_ARG_FLAG(json, struct torture_options, json)
 
 static int set_upgrade(void *into, const char *value, struct ob_err *err)
 {

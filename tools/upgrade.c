@@ -98,28 +98,9 @@ static int upgrade(const char *path, const struct options *opt)
 	return r ? tool_failed("upgrade", &err) : TOOL_OK;
 }
 
-static int set_to(void *into, const char *value, struct ob_err *err)
-{
-	(void)err;
-	((struct options *)into)->to = value;
-	return 0;
-}
-
-static int set_dry_run(void *into, const char *value, struct ob_err *err)
-{
-	(void)value;
-	(void)err;
-	((struct options *)into)->dry_run = true;
-	return 0;
-}
-
-static int set_json(void *into, const char *value, struct ob_err *err)
-{
-	(void)value;
-	(void)err;
-	((struct options *)into)->json = true;
-	return 0;
-}
+OB_ARG_TEXT(to, struct options, to)
+OB_ARG_FLAG(dry_run, struct options, dry_run)
+OB_ARG_FLAG(json, struct options, json)
 
 static const struct ob_arg args[] = {
 	{ "to", "BINARY", "the new one (what has the old one's name now)",

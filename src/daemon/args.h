@@ -17,6 +17,26 @@ struct ob_arg {
 };
 
 /*
+ * set_NAME for the plainest options: one that is there makes a bool true, and a
+ * text is borrowed as it is.  type is what into points to.
+ */
+#define OB_ARG_FLAG(name, type, member)                                       \
+static int set_##name(void *into, const char *value, struct ob_err *err)      \
+{                                                                             \
+	(void)value;                                                          \
+	(void)err;                                                            \
+	((type *)into)->member = true;                                        \
+	return 0;                                                             \
+}
+#define OB_ARG_TEXT(name, type, member)                                       \
+static int set_##name(void *into, const char *value, struct ob_err *err)      \
+{                                                                             \
+	(void)err;                                                            \
+	((type *)into)->member = value;                                       \
+	return 0;                                                             \
+}
+
+/*
  * Calls set for every option, in order.  Returns the index of the first
  * argument that is no option (argv is permuted), or -EINVAL.  argv[0] is
  * skipped.

@@ -163,18 +163,12 @@ static int adopt_bar(struct ob_device *dev, unsigned i, struct ob_err *err)
 	return 0;
 }
 
-static void put_part(void *to, const void *from, const struct ob_table *table)
-{
-	if (table)
-		memcpy(to, from, table->size);
-}
-
 /* None of this can fail; nothing is raised, since the device stands still. */
 static void become(struct ob_device *dev, const struct ob_adopt_parts *parts)
 {
-	put_part(dev->plain, parts->plain, dev->cls->state);
-	put_part(dev->hot, parts->hot, dev->cls->hot);
-	put_part(dev->core, parts->core, &ob_core_table);
+	ob_mig_commit_part(dev->plain, parts->plain, dev->cls->state);
+	ob_mig_commit_part(dev->hot, parts->hot, dev->cls->hot);
+	ob_mig_commit_part(dev->core, parts->core, &ob_core_table);
 	ob_irqs_update(dev);
 	ob_bus_master_update(dev);
 	if (dev->cls->loaded)

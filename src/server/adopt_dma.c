@@ -16,30 +16,21 @@
 #include "base/keep.h"
 #include "server/device_impl.h"
 
-static int fail_entry(struct ob_err *err, uint32_t i, const char *why)
-{
-	return ob_fail(err, EINVAL, "dma.entries[%u]: %s", i, why);
-}
-
+/* By the rules of DMA_MAP. */
 static int check_entry(const struct ob_device *dev,
 		       const struct ob_dma_entry *entry, uint32_t i,
 		       struct ob_err *err)
 {
-	const uint32_t rights = OB_DMA_READ | OB_DMA_WRITE;
-	const uint32_t ways = OB_DMA_MMAP | OB_DMA_FILE_IO;
-	uint64_t mask = dev->dma.pgsize - 1, last;
+	const struct ob_dma_map map = {
+		.argsz = OB_DMA_MAP_SIZE, .flags = entry->flags,
+		.offset = entry->offset, .address = entry->address,
+		.size = entry->size,
+	};
+	int r = ob_dma_map_check(dev, &map, entry->file, err);
 
-	if (__builtin_add_overflow(entry->address, entry->size - 1, &last))
-		return fail_entry(err, i, "wraps around");
-	if ((entry->address | entry->size) & mask ||
-	    (entry->file && (entry->offset & mask)))
-		return fail_entry(err, i, "not whole pages");
-	if (!(entry->flags & rights) || (entry->flags & ~(rights | ways)) ||
-	    (entry->flags & ways) == ways)
-		return fail_entry(err, i, "flags");
-	if (!entry->file && (entry->flags & ways))
-		return fail_entry(err, i, "flags that need a file");
-	return 0;
+	if (r)
+		ob_err_prefix(err, "dma.entries[%u]", i);
+	return r;
 }
 
 int ob_adopt_dma_check(const struct ob_device *dev,
@@ -110,8 +101,8 @@ static int check_order(const struct ob_dma *dma, struct ob_err *err)
 {
 	for (uint32_t i = 1; i < dma->nr; i++)
 		if (dma->ranges[i].first <= dma->ranges[i - 1].last)
-			return fail_entry(err, dma->ranges[i].slot,
-					  "overlaps another");
+			return ob_fail(err, EINVAL, "dma.entries[%u]: overlaps "
+				       "another", dma->ranges[i].slot);
 	return 0;
 }
 

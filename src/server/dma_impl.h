@@ -72,6 +72,9 @@ void ob_dma_init(struct ob_device *dev);
 /* fd is taken when it is used; *fd is -1 then.  0 or -errno for the reply. */
 int ob_dma_map(struct ob_device *dev, const struct ob_dma_map *req, int *fd,
 	       struct ob_err *err);
+/* What of a mapping can be judged without its file.  -EINVAL. */
+int ob_dma_map_check(const struct ob_device *dev, const struct ob_dma_map *req,
+		     bool has_fd, struct ob_err *err);
 int ob_dma_unmap(struct ob_device *dev, const struct ob_dma_unmap *req);
 /* Everything: the client has gone. */
 void ob_dma_clear(struct ob_device *dev);

@@ -78,7 +78,7 @@ static int check_flags(uint32_t flags, bool has_fd, struct ob_err *err)
 	return 0;
 }
 
-static int check_map(const struct ob_device *dev, const struct ob_dma_map *req,
+int ob_dma_map_check(const struct ob_device *dev, const struct ob_dma_map *req,
 		     bool has_fd, struct ob_err *err)
 {
 	uint64_t mask = dev->dma.pgsize - 1, last;
@@ -273,7 +273,7 @@ int ob_dma_map(struct ob_device *dev, const struct ob_dma_map *req, int *fd,
 		.flags = req->flags,
 		.offset = *fd >= 0 ? req->offset : 0,
 	};
-	int r = check_map(dev, req, *fd >= 0, err);
+	int r = ob_dma_map_check(dev, req, *fd >= 0, err);
 
 	if (r)
 		return r;

@@ -125,6 +125,9 @@ int ob_do_mig_write(struct ob_session *s, const struct ob_request *req,
 struct ob_core;
 int ob_mig_judge(struct ob_device *dev, const struct ob_core *core,
 		 const void *plain, const void *hot, struct ob_err *err);
+/* A part that was judged takes the place of ours; table NULL: there is none. */
+void ob_mig_commit_part(void *to, const void *from,
+			const struct ob_table *table);
 
 /* mig_core.c: the library's own part of what was loaded. */
 int ob_mig_core_check(const struct ob_device *dev, const struct ob_core *core,

@@ -227,7 +227,7 @@ static int commit_drives(struct ob_device *dev, struct ob_err *err)
 	return 0;
 }
 
-static void commit_part(void *to, const void *from,
+void ob_mig_commit_part(void *to, const void *from,
 			const struct ob_table *table)
 {
 	if (table)
@@ -251,8 +251,8 @@ static void commit(struct ob_device *dev, const struct ob_mig_load *load)
 	unsigned i;
 
 	ob_device_reset(dev, OB_RESET_DEVICE);
-	commit_part(dev->plain, part(load, "plain"), dev->cls->state);
-	commit_part(dev->hot, part(load, "hot"), dev->cls->hot);
+	ob_mig_commit_part(dev->plain, part(load, "plain"), dev->cls->state);
+	ob_mig_commit_part(dev->hot, part(load, "hot"), dev->cls->hot);
 	for (i = 0; i < BARS; i++)
 		commit_bar(dev, load, i);
 	ob_mig_core_commit(dev, part(load, "core"), intx_masked);

@@ -121,10 +121,13 @@ static void test_message_once(void **unused)
 /* Kills at random instants: what was asked happened once, and is answered once. */
 static void test_any_time(void **unused)
 {
-	struct life *life = start();
+	struct life *life;
 	uint64_t sum = 0;
 
 	(void)unused;
+	if (getenv("OB_TEST_POOL"))
+		skip();		/* without io_uring the outcome is in doubt */
+	life = start();
 	srand(1);
 	for (unsigned i = 0; i < 40; i++) {
 		unsigned ahead = 1 + (unsigned)rand() % 24;
@@ -622,9 +625,10 @@ static void test_each_call(void **unused)
 				      &efd, 1), 0);
 	assert_int_equal(put(life, LIFE_HOT, 77), 0);
 	for (bool up = false; !up; ) {
+		/* An answer says that the next life is up: not this one's. */
+		life_kill(life);
 		rig_send(&life->rig, REGION_WRITE, 0, &body, sizeof(body), NULL,
 			 0);
-		life_kill(life);
 		life->shared->die_at_call = ++n;
 		life_begin(life);
 		up = is_up(life);

@@ -15,6 +15,7 @@
 #include "base/fd.h"
 #include "server/device_impl.h"
 #include "server/session.h"
+#include "state/inflight.h"
 #include "state/old.h"
 
 static int write_all(int fd, const uint8_t *at, size_t len, off_t to)
@@ -62,29 +63,16 @@ int ob_device_copy(struct ob_device *dev, struct ob_err *err)
 			   strerror(-r)) : 0;
 }
 
-/* Did the request that event i began end behind it? */
-static bool has_ended(const struct ob_event_entry *events, size_t i, size_t n)
-{
-	const struct ob_event_entry *begun = &events[i];
-
-	for (i++; i < n; i++)
-		if (events[i].a == begun->a &&
-		    (events[i].kind == OB_EVENT_DRIVE_DONE ||
-		     events[i].kind == OB_EVENT_DRIVE))
-			return true;
-	return false;
-}
-
-static void look(const struct ob_event_entry *events, size_t n,
-		 uint64_t now, struct ob_rehearsal *out)
+static void look(const struct ob_inflight *rows, size_t n, uint64_t now,
+		 struct ob_rehearsal *out)
 {
 	for (size_t i = 0; i < n; i++) {
-		if (events[i].kind != OB_EVENT_DRIVE ||
-		    has_ended(events, i, n))
+		if (rows[i].phase != OB_INFLIGHT_DRIVE)
 			continue;
 		out->in_flight++;
-		if (now > events[i].time && now - events[i].time > out->oldest_ns)
-			out->oldest_ns = now - events[i].time;
+		if (now > rows[i].phase_since &&
+		    now - rows[i].phase_since > out->oldest_ns)
+			out->oldest_ns = now - rows[i].phase_since;
 	}
 }
 
@@ -93,18 +81,23 @@ static void look_in_flight(struct ob_device *dev, struct ob_rehearsal *out)
 {
 	OB_CLEANUP_FD int fd = ob_dev_kept(dev, "recorder");
 	size_t size = sizeof(struct ob_recorder_memory), n;
+	struct ob_inflight *rows;
 	struct ob_event_entry *events;
 	void *memory;
 
 	if (fd < 0)
 		return;
 	events = calloc(OB_RECORDER_EVENTS, sizeof(*events));
+	rows = calloc(OB_RECORDER_EVENTS, sizeof(*rows));
 	memory = malloc(size);
-	if (events && memory && pread(fd, memory, size, 0) == (ssize_t)size) {
+	if (events && rows && memory &&
+	    pread(fd, memory, size, 0) == (ssize_t)size) {
 		n = ob_recorder_read(memory, size, events, OB_RECORDER_EVENTS);
-		look(events, n, ob_loop_now(dev->loop), out);
+		n = ob_inflight_find(events, n, rows, OB_RECORDER_EVENTS);
+		look(rows, n, ob_loop_now(dev->loop), out);
 	}
 	free(memory);
+	free(rows);
 	free(events);
 }
 

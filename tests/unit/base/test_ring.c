@@ -4,12 +4,12 @@
  * made, has it killed, and succeeds it.
  */
 #include "loop_fixture.h"
+#include "../open_fds.h"
 
 #include <base/fd.h>
 #include <base/ring.h>
 #include <base/sure.h>
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -366,17 +366,6 @@ static unsigned count_lines(const char *path)
 	while ((c = getc(file)) != EOF)
 		n += c == '\n';
 	fclose(file);
-	return n;
-}
-
-static unsigned count_fds(void)
-{
-	DIR *dir = opendir("/proc/self/fd");
-	unsigned n = 0;
-
-	while (readdir(dir))
-		n++;
-	closedir(dir);
 	return n;
 }
 

@@ -12,6 +12,8 @@
 #include "base/keep.h"
 #include "rig.h"
 
+#include "../open_fds.h"
+
 #define HEIRS_NAMES 16
 
 struct heirs {
@@ -48,6 +50,5 @@ void heirs_live(struct heirs *heirs, void (*work)(struct heirs *heirs,
 void heirs_die(void) __attribute__((noreturn));
 /* Memory that all processes share. */
 void *heirs_shared(size_t size);
-unsigned count_fds(void);
 
 #endif

@@ -3,7 +3,6 @@
  * A real keeper with toy workers (toy.c), which really die, hang and talk
  * nonsense.  Argument: the toy.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <malloc.h>
@@ -25,6 +24,7 @@
 #include "base/log.h"
 #include "board.h"
 #include "keeper/keeper.h"
+#include "../open_fds.h"
 
 #define WAIT_MS 60000
 
@@ -153,21 +153,6 @@ static void ring(enum act act)
 	assert_int_equal(write(BELL_FD, &one, sizeof(one)), sizeof(one));
 }
 
-static unsigned open_files(pid_t pid)
-{
-	char path[40];
-	unsigned n = 0;
-	DIR *d;
-
-	snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
-	d = opendir(path);
-	assert_non_null(d);
-	while (readdir(d))
-		n++;
-	closedir(d);
-	return n;
-}
-
 /* The tests */
 
 static void a_life_in_order(void **state)
@@ -190,7 +175,7 @@ static void a_thousand_deaths(void **state)
 	UNTIL(lives(1));
 	ring(ACT_DIE);
 	UNTIL(lives(2));
-	files = open_files(keeper);
+	files = count_fds_of(keeper);
 	board->die_ready = 997;
 	ring(ACT_DIE);
 	UNTIL(lives(1000));
@@ -199,7 +184,7 @@ static void a_thousand_deaths(void **state)
 	assert_int_equal(life(1001)->why, OB_START_DEATH);
 	assert_int_equal(life(1001)->signal, SIGKILL);
 	assert_int_equal(life(1001)->nr_old, 1);
-	assert_int_equal(open_files(keeper), files);
+	assert_int_equal(count_fds_of(keeper), files);
 	assert_int_equal(stop(), 0);
 }
 
@@ -385,13 +370,13 @@ static void nonsense_is_dropped(void **state)
 	(void)state;
 	KEEP(0);
 	UNTIL(lives(1));
-	files = open_files(keeper);
+	files = count_fds_of(keeper);
 	ring(ACT_GARBAGE);
 	UNTIL(*(volatile unsigned *)&board->acts == 1);
 	ring(ACT_DIE);
 	UNTIL(lives(2));
 	/* What it put under good names, it may. */
-	assert_true(open_files(keeper) < files + 200);
+	assert_true(count_fds_of(keeper) < files + 200);
 	ring(ACT_DIE);
 	UNTIL(lives(3));
 	assert_int_equal(stop(), 0);

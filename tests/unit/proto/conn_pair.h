@@ -7,7 +7,6 @@
 #include <stdarg.h>
 #include <string.h>
 #include <cmocka.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -15,6 +14,7 @@
 #include <unistd.h>
 
 #include "transport/conn.h"
+#include "../open_fds.h"
 
 #define MAX_MESSAGE (1u << 20)
 
@@ -23,18 +23,6 @@ struct pair {
 	int peer;
 	size_t fds_before;
 };
-
-static inline size_t count_fds(void)
-{
-	DIR *dir = opendir("/proc/self/fd");
-	size_t n = 0;
-
-	assert_non_null(dir);
-	while (readdir(dir))
-		n++;
-	closedir(dir);
-	return n;
-}
 
 static inline int pair_setup(void **state)
 {

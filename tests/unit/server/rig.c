@@ -2,7 +2,6 @@
 #include "rig.h"
 
 #include <errno.h>
-#include <dirent.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -641,16 +640,4 @@ int rig_unmap(struct rig *rig, uint64_t addr, uint64_t size, uint32_t flags)
 void rig_master(struct rig *rig, bool on)
 {
 	rig_set_config(rig, 4, on ? 4 : 0, 2);
-}
-
-unsigned count_fds(void)
-{
-	DIR *dir = opendir("/proc/self/fd");
-	unsigned n = 0;
-
-	assert_non_null(dir);
-	while (readdir(dir))
-		n++;
-	closedir(dir);
-	return n;
 }

@@ -19,6 +19,8 @@
 
 #include "server/server.h"
 
+#include "../open_fds.h"
+
 enum {
 	VERSION = 1, DMA_MAP, DMA_UNMAP, GET_INFO, REGION_INFO, REGION_IO_FDS,
 	IRQ_INFO, SET_IRQS, REGION_READ, REGION_WRITE, DMA_READ, DMA_WRITE,
@@ -139,6 +141,5 @@ int rig_map(struct rig *rig, uint64_t addr, uint64_t size, uint64_t offset,
 int rig_unmap(struct rig *rig, uint64_t addr, uint64_t size, uint32_t flags);
 void rig_master(struct rig *rig, bool on);
 
-unsigned count_fds(void);
 
 #endif

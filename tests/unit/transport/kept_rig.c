@@ -235,15 +235,6 @@ unsigned number_of(int fd)
 	return number;
 }
 
-unsigned open_fds(void)
-{
-	unsigned n = 0;
-
-	for (int fd = 0; fd < 256; fd++)
-		n += fcntl(fd, F_GETFD) >= 0;
-	return n;
-}
-
 void queue(struct rig *rig, unsigned id, size_t len, const uint8_t *name)
 {
 	size_t size;

@@ -12,6 +12,8 @@
 
 #include "transport/kept.h"
 
+#include "../open_fds.h"
+
 #define MAX_MESSAGE (1u << 20)
 #define INBOX (MAX_MESSAGE + (64u << 10))
 #define OUTBOX (4u << 20)
@@ -60,6 +62,5 @@ int get_message(struct rig *rig, unsigned id, size_t len);
 /* Files that can be told apart. */
 int numbered(unsigned number);
 unsigned number_of(int fd);
-unsigned open_fds(void);
 
 #endif

@@ -13,6 +13,7 @@
 
 #include "base/fd.h"
 #include "base/sure.h"
+#include "../open_fds.h"
 
 #define FENCE() __atomic_signal_fence(__ATOMIC_SEQ_CST)
 
@@ -268,22 +269,13 @@ static void begin(struct server *s, uint64_t generation,
 	ob_old_rings_close(old);
 }
 
-static unsigned open_fds(void)
-{
-	unsigned n = 0;
-
-	for (int fd = 0; fd < 128; fd++)
-		n += fcntl(fd, F_GETFD) >= 0;
-	return n;
-}
-
 void toy_serve(struct toy *toy, const struct toy_fds *fds,
 	       struct ob_rings *rings, const struct ob_rings *old)
 {
 	static const struct ob_loop_params params = { .engine = OB_LOOP_AUTO };
 	struct server s = { .toy = toy, .fds = fds };
 	uint64_t generation = rings->generation;
-	unsigned before = open_fds() - 3;	/* without our rings */
+	unsigned before = count_fds() - 3;	/* without our rings */
 	int r;
 
 	if (ob_loop_create_on(&params, rings, &s.loop, NULL))
@@ -298,7 +290,7 @@ void toy_serve(struct toy *toy, const struct toy_fds *fds,
 	drop_fds(&s);
 	ob_conn_destroy(s.conn);
 	ob_loop_destroy(s.loop);
-	if (open_fds() != before)
-		toy_fail(toy, "%u descriptors, %u before", open_fds(), before);
+	if (count_fds() != before)
+		toy_fail(toy, "%u descriptors, %u before", count_fds(), before);
 	_exit(0);
 }

@@ -30,6 +30,7 @@
 #include "../base/unit.h"
 
 #include "base/fd.h"
+#include "../open_fds.h"
 
 #define STRIDE 4001u		/* instructions */
 #define PATIENCE 20u		/* seconds that a process may live */
@@ -262,15 +263,6 @@ static int die_at(struct world *w, const struct point *first,
 	return r;
 }
 
-static unsigned open_fds(void)
-{
-	unsigned n = 0;
-
-	for (int fd = 0; fd < 128; fd++)
-		n += fcntl(fd, F_GETFD) >= 0;
-	return n;
-}
-
 static int set_up(void **state)
 {
 	struct ob_rings rings;
@@ -317,7 +309,7 @@ static void at_each_system_call(void **state)
 {
 	struct world *w = *state;
 	struct point first = { UINT64_MAX, 0, 1, !getenv("OB_KILL_STRIDE") };
-	unsigned before = open_fds(), n = 0, step = stride(1);
+	unsigned before = count_fds(), n = 0, step = stride(1);
 
 	/* Sessions differ in length: over when a few in a row had no such. */
 	for (unsigned beyond = 0; beyond < 3; first.calls += step) {
@@ -333,13 +325,13 @@ static void at_each_system_call(void **state)
 	}
 	print_message("%u points at system calls\n", n);
 	assert_true(n > 10);
-	assert_int_equal(open_fds(), before);
+	assert_int_equal(count_fds(), before);
 }
 
 static void at_each_instruction(void **state)
 {
 	struct world *w = *state;
-	unsigned before = open_fds(), n = 0, step = stride(STRIDE);
+	unsigned before = count_fds(), n = 0, step = stride(STRIDE);
 	int r = 0;
 
 	for (uint64_t marker = 1; r >= 0; marker++) {
@@ -353,7 +345,7 @@ static void at_each_instruction(void **state)
 		}
 	}
 	print_message("%u points at instructions\n", n);
-	assert_int_equal(open_fds(), before);
+	assert_int_equal(count_fds(), before);
 }
 
 int main(void)

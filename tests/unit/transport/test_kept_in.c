@@ -122,7 +122,7 @@ static void expect_fds(const struct ob_msg *msg, unsigned first, size_t nr)
 static void fds_come_again(void **state)
 {
 	struct rig *rig = *state;
-	unsigned before = open_fds();
+	unsigned before = count_fds();
 	int fds[2] = { numbered(10), numbered(11) };
 	struct ob_msg msg;
 
@@ -143,14 +143,14 @@ static void fds_come_again(void **state)
 	take(rig, &msg);
 	expect_fds(&msg, 0, 0);
 	ob_fds_close(fds, 2);
-	assert_int_equal(open_fds(), before);
+	assert_int_equal(count_fds(), before);
 }
 
 /* Those of a message in pieces, some of them held and some in the socket. */
 static void fds_of_pieces(void **state)
 {
 	struct rig *rig = *state;
-	unsigned before = open_fds();
+	unsigned before = count_fds();
 	int fds[4] = { numbered(0), numbered(1), numbered(2), numbered(3) };
 	size_t size;
 	uint8_t *bytes = message(8, 100, &size);
@@ -181,7 +181,7 @@ static void fds_of_pieces(void **state)
 	assert_int_equal(ob_conn_flush(rig->conn), 0);
 	assert_int_equal(rig->nr_lent, 0);
 	ob_fds_close(fds, 4);
-	assert_int_equal(open_fds(), before);
+	assert_int_equal(count_fds(), before);
 	free(bytes);
 }
 

@@ -79,6 +79,7 @@ struct ob_keeper {
 	int binary, epoll, signals, spare;
 
 	struct ob_held held;
+	unsigned nr_new;		/* clients among them */
 	struct ob_rings rings[OB_RINGS_HELD];	/* oldest first */
 	unsigned nr_rings;
 	uint64_t born;			/* generations so far */
@@ -144,6 +145,10 @@ void ob_accept_set(struct ob_keeper *k, const char *name, bool on);
 void ob_accept_none(struct ob_keeper *k);
 void ob_accept_end(struct ob_keeper *k, struct ob_held_entry *entry);
 void ob_accept_ready(struct ob_keeper *k, uint32_t number);
+/* Tells w of clients that it was not told of.  -errno: of not all of them. */
+int ob_accept_tell(struct ob_keeper *k, struct ob_worker *w);
+/* A client is not held any more: there is room for another one. */
+void ob_accept_taken(struct ob_keeper *k, struct ob_held_entry *client);
 
 /* life.c */
 void ob_life_died(struct ob_keeper *k, struct ob_worker *w);

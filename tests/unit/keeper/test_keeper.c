@@ -21,6 +21,7 @@
 
 #include "../base/unit.h"
 #include "base/fd.h"
+#include "base/keep.h"
 #include "base/log.h"
 #include "board.h"
 #include "keeper/keeper.h"
@@ -383,13 +384,20 @@ static void nonsense_is_dropped(void **state)
 	assert_int_equal(stop(), 0);
 }
 
-static int knock(void)
+static int come(void)
 {
-	OB_CLEANUP_FD int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	char byte;
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	assert_return_code(connect(fd, (struct sockaddr *)&board->address,
 				   board->address_len), errno);
+	return fd;
+}
+
+static int knock(void)
+{
+	OB_CLEANUP_FD int fd = come();
+	char byte;
+
 	return (int)read(fd, &byte, 1);
 }
 
@@ -404,6 +412,67 @@ static void clients_are_accepted_for_whoever_lives(void **state)
 		kill(life(i)->pid, SIGKILL);
 	}
 	UNTIL(lives(6));
+	assert_int_equal(stop(), 0);
+}
+
+static void greeted(int fd)
+{
+	char byte = 0;
+
+	assert_int_equal(read(fd, &byte, 1), 1);
+	assert_int_equal(byte, 'g');
+	assert_int_equal(read(fd, &byte, 1), 0);
+	close(fd);
+}
+
+/* Told, and not even that: it is all one to the client. */
+static void a_client_outlives_the_worker_that_did_not_take_it(void **state)
+{
+	int fd[2];
+
+	(void)state;
+	KEEP(0);
+	UNTIL(lives(1));
+	board->die_client = 1;
+	greeted(come());
+	UNTIL(lives(2));
+	kill(life(2)->pid, SIGSTOP);
+	fd[0] = come();
+	fd[1] = come();
+	kill(life(2)->pid, SIGKILL);
+	greeted(fd[0]);
+	greeted(fd[1]);
+	UNTIL(lives(3));
+	assert_int_equal(board->greeted, 3);
+	assert_int_equal(knock(), 0);
+	assert_int_equal(stop(), 0);
+}
+
+/* As many as there are places; the others wait in the socket's own queue. */
+static void a_flood_of_clients_takes_little_room(void **state)
+{
+	unsigned files, places = OB_KEEP_NEW;
+	int fd[OB_KEEP_NEW + 4];
+
+	(void)state;
+	KEEP(0);
+	UNTIL(lives(1));
+	files = count_fds_of(keeper);
+	board->hoard = true;
+	for (unsigned i = 0; i < places + 4; i++)
+		fd[i] = come();
+	UNTIL(*(volatile unsigned *)&board->clients == places);
+	poll(NULL, 0, 20);
+	assert_int_equal(board->clients, places);
+	assert_int_equal(count_fds_of(keeper), files + places);
+	ring(ACT_TAKE);
+	UNTIL(*(volatile unsigned *)&board->clients == places + 4);
+	ring(ACT_TAKE);
+	UNTIL(count_fds_of(keeper) == files);
+	for (unsigned i = 0; i < places + 4; i++)
+		close(fd[i]);
+	board->hoard = false;
+	assert_int_equal(knock(), 0);
 	assert_int_equal(stop(), 0);
 }
 
@@ -625,6 +694,8 @@ int main(int argc, char **argv)
 		TEST(a_full_table_hurts_nobody),
 		TEST(nonsense_is_dropped),
 		TEST(clients_are_accepted_for_whoever_lives),
+		TEST(a_client_outlives_the_worker_that_did_not_take_it),
+		TEST(a_flood_of_clients_takes_little_room),
 		TEST(another_binary_takes_over),
 		TEST(a_refusal_changes_nothing),
 		TEST(a_death_in_rehearsal_changes_nothing),

@@ -161,6 +161,7 @@ void ob_upgrade_again(struct ob_keeper *k);	/* SIGHUP */
 void ob_upgrade_copied(struct ob_keeper *k, uint64_t token);
 void ob_upgrade_answer(struct ob_keeper *k, bool yes, const char *text);
 void ob_upgrade_switch(struct ob_keeper *k);
+void ob_upgrade_ready(struct ob_keeper *k);	/* the active worker is */
 /* It will not happen, or is taken back, depending on how far it was. */
 void ob_upgrade_fail(struct ob_keeper *k, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));

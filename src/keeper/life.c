@@ -124,6 +124,7 @@ void ob_life_ready(struct ob_keeper *k, struct ob_worker *w, const char *text)
 		ob_keeper_stop(k, "nobody can be told");
 	}
 	k->was_ready = true;
+	ob_upgrade_ready(k);
 	ob_watchdog_start(k);
 	ob_life_standby(k);
 }

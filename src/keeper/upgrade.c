@@ -6,8 +6,9 @@
  *	REHEARSAL	the new one loads them and says yes or no
  *	SWITCH		the old one is killed: an upgrade is a death whose successor
  *			is warm, so there is nothing that only upgrades do
- *	GRACE		the new one serves; should it refuse or die now, the old
- *			binary, which is still open, takes over in the same way
+ *	GRACE		the new one loads and serves; should it refuse or die now,
+ *			or not get ready, the old binary, which is still open,
+ *			takes over in the same way
  *
  * Until SWITCH nothing has changed for the clients, and a refusal costs nothing.
  */
@@ -21,6 +22,7 @@
 #include "keeper/impl.h"
 
 #define REHEARSAL_MS 30000u
+#define READY_MS 5000u
 
 static void forget_copies(struct ob_keeper *k)
 {
@@ -165,8 +167,14 @@ void ob_upgrade_switch(struct ob_keeper *k)
 		return;
 	}
 	k->upgrade.state = OB_UPGRADE_GRACE;
-	k->upgrade.until = ob_keeper_ms() + k->opts->grace_ms;
+	k->upgrade.until = ob_keeper_ms() + READY_MS;
 	ob_life_start(k, w, OB_START_UPGRADE);
+}
+
+void ob_upgrade_ready(struct ob_keeper *k)
+{
+	if (k->upgrade.state == OB_UPGRADE_GRACE)
+		k->upgrade.until = ob_keeper_ms() + k->opts->grace_ms;
 }
 
 static void confirm(struct ob_keeper *k)

@@ -27,6 +27,7 @@
 #include "../open_fds.h"
 
 #define WAIT_MS 60000
+#define GRACE_MS 300u
 
 static const char *toy;			/* and its copy, another file */
 static char dir[] = "/tmp/outboard-keeper-XXXXXX", other[64];
@@ -79,7 +80,7 @@ static void be_keeper(const struct wish *wish)
 	struct ob_keeper_options options = {
 		.argv = argv, .path = other, .tell = tell,
 		.standby = wish->standby, .watchdog_ms = wish->watchdog_ms,
-		.grace_ms = 300, .binary = open(toy, O_PATH | O_CLOEXEC),
+		.grace_ms = GRACE_MS, .binary = open(toy, O_PATH | O_CLOEXEC),
 	};
 	struct rlimit limit = { wish->files, wish->files };
 	struct ob_err err = { 0 };
@@ -521,6 +522,20 @@ static void a_late_refusal_is_taken_back(void **state)
 	taken_back();
 }
 
+/* Grace is for those that serve. */
+static void a_slow_start_is_not_taken_back(void **state)
+{
+	(void)state;
+	board->slow_upgraded_ms = GRACE_MS + 200;
+	KEEP(0);
+	UNTIL(lives(1));
+	kill(keeper, SIGHUP);
+	UNTIL(lives(2));
+	outcome_is(OB_UPGRADE_DONE);
+	assert_int_equal(board->births, 2);
+	assert_int_equal(stop(), 0);
+}
+
 static void a_dry_run_ends_with_the_rehearsal(void **state)
 {
 	(void)state;
@@ -616,6 +631,7 @@ int main(int argc, char **argv)
 		TEST(an_exit_in_rehearsal_changes_nothing),
 		TEST(a_death_in_the_grace_period_is_taken_back),
 		TEST(a_late_refusal_is_taken_back),
+		TEST(a_slow_start_is_not_taken_back),
 		TEST(a_dry_run_ends_with_the_rehearsal),
 	};
 

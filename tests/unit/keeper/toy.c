@@ -353,6 +353,8 @@ static void get_ready(void)
 		ob_link_refused(toy, "no");
 		_exit(1);
 	}
+	if (upgraded)
+		usleep(board->slow_upgraded_ms * 1000);
 	ob_link_ready(toy, "toy is ready");
 	board->birth[(board->births - 1) % BIRTHS].ready = true;
 	if (take_order(&board->die_ready) || (upgraded && board->die_upgraded))

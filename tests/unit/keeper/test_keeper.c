@@ -167,6 +167,23 @@ static void a_life_in_order(void **state)
 	assert_int_equal(board->births, 1);
 }
 
+/* The toy answers over the keeper's own channel. */
+static const struct ob_keeper_status *status(void)
+{
+	unsigned acts = board->acts;
+
+	ring(ACT_STATUS);
+	UNTIL(*(volatile unsigned *)&board->acts == acts + 2);
+	return &board->status;
+}
+
+/* When it has heard all that was said before. */
+static unsigned settled_fds(void)
+{
+	status();
+	return count_fds_of(keeper);
+}
+
 static void a_thousand_deaths(void **state)
 {
 	unsigned files;
@@ -176,7 +193,7 @@ static void a_thousand_deaths(void **state)
 	UNTIL(lives(1));
 	ring(ACT_DIE);
 	UNTIL(lives(2));
-	files = count_fds_of(keeper);
+	files = settled_fds();
 	board->die_ready = 997;
 	ring(ACT_DIE);
 	UNTIL(lives(1000));
@@ -185,7 +202,7 @@ static void a_thousand_deaths(void **state)
 	assert_int_equal(life(1001)->why, OB_START_DEATH);
 	assert_int_equal(life(1001)->signal, SIGKILL);
 	assert_int_equal(life(1001)->nr_old, 1);
-	assert_int_equal(count_fds_of(keeper), files);
+	assert_int_equal(settled_fds(), files);
 	assert_int_equal(stop(), 0);
 }
 
@@ -415,16 +432,6 @@ static uint64_t inode(const char *path)
 
 	assert_return_code(stat(path, &st), errno);
 	return st.st_ino;
-}
-
-/* The toy answers over the keeper's own channel. */
-static const struct ob_keeper_status *status(void)
-{
-	unsigned acts = board->acts;
-
-	ring(ACT_STATUS);
-	UNTIL(*(volatile unsigned *)&board->acts == acts + 2);
-	return &board->status;
 }
 
 static void outcome_is(enum ob_upgrade_outcome outcome)

@@ -529,6 +529,26 @@ static void a_late_refusal_is_taken_back(void **state)
 	taken_back();
 }
 
+/* The old binary no longer understands the state; only the new one can go on. */
+static void a_rollback_that_is_refused_leaves_the_new_one(void **state)
+{
+	(void)state;
+	board->die_upgraded = board->refuse_back = true;
+	KEEP(0);
+	UNTIL(lives(1));
+	kill(keeper, SIGHUP);
+	UNTIL(lives(4));
+	assert_int_equal(life(3)->exe, inode(toy));
+	assert_int_equal(life(4)->exe, inode(other));
+	outcome_is(OB_UPGRADE_REFUSED);
+	assert_string_equal(board->status.why,
+			    "the worker died (signal 9); no way back: no");
+	ring(ACT_DIE);
+	UNTIL(lives(5));
+	assert_int_equal(life(5)->exe, inode(other));
+	assert_int_equal(stop(), 0);
+}
+
 /* Grace is for those that serve. */
 static void a_slow_start_is_not_taken_back(void **state)
 {
@@ -638,6 +658,7 @@ int main(int argc, char **argv)
 		TEST(an_exit_in_rehearsal_changes_nothing),
 		TEST(a_death_in_the_grace_period_is_taken_back),
 		TEST(a_late_refusal_is_taken_back),
+		TEST(a_rollback_that_is_refused_leaves_the_new_one),
 		TEST(a_slow_start_is_not_taken_back),
 		TEST(a_dry_run_ends_with_the_rehearsal),
 	};

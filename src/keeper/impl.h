@@ -77,6 +77,7 @@ struct ob_keeper {
 	char **env, env_link[64];
 	sigset_t mask;			/* as it was found, for workers */
 	int binary, epoll, signals, spare;
+	int other;		/* taken back, until the old one serves; -1 */
 
 	struct ob_held held;
 	unsigned nr_new;		/* clients among them */
@@ -170,6 +171,8 @@ void ob_upgrade_ready(struct ob_keeper *k);	/* the active worker is */
 /* It will not happen, or is taken back, depending on how far it was. */
 void ob_upgrade_fail(struct ob_keeper *k, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
+/* The old binary, to which it was taken back, refuses. */
+void ob_upgrade_no_way_back(struct ob_keeper *k, const char *text);
 void ob_upgrade_time(struct ob_keeper *k, uint64_t now);
 
 /* watchdog.c */

@@ -306,7 +306,7 @@ int ob_keeper_run(const struct ob_keeper_options *options, struct ob_err *err)
 	int r;
 
 	*k = (struct ob_keeper){ .opts = options, .binary = options->binary,
-				 .upgrade.binary = -1 };
+				 .other = -1, .upgrade.binary = -1 };
 	r = prepare(k);
 	if (r)
 		return ob_fail(err, -r, "keeper: %s", strerror(-r));

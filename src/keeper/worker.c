@@ -179,6 +179,8 @@ static void refused(struct ob_keeper *k, struct ob_worker *w, const char *text)
 	    (unsigned long long)w->generation, text);
 	if (k->upgrade.state == OB_UPGRADE_GRACE)
 		ob_upgrade_fail(k, "the new binary refuses: %.120s", text);
+	else if (w->state == OB_WORKER_LOADS && w->why != OB_START_UPGRADE)
+		ob_upgrade_no_way_back(k, text);
 }
 
 static void ended(struct ob_keeper *k, int status)

@@ -42,6 +42,7 @@ struct board {
 	enum answer rehearsal;
 	bool die_upgraded;	/* dies after an UPGRADE's READY */
 	bool refuse_upgraded;
+	bool refuse_back;	/* as the old binary, after a rollback */
 	unsigned slow_upgraded_ms;	/* so long before its READY */
 	unsigned die_client;	/* that many die when told of a client */
 	bool hoard;		/* clients stay with the keeper until ACT_TAKE */

@@ -168,6 +168,23 @@ static void a_life_in_order(void **state)
 	assert_int_equal(board->births, 1);
 }
 
+/* The toy answers over the keeper's own channel. */
+static const struct ob_keeper_status *status(void)
+{
+	unsigned acts = board->acts;
+
+	ring(ACT_STATUS);
+	UNTIL(*(volatile unsigned *)&board->acts == acts + 2);
+	return &board->status;
+}
+
+/* When it has heard all that was said before. */
+static unsigned settled_fds(void)
+{
+	status();
+	return count_fds_of(keeper);
+}
+
 static void a_thousand_deaths(void **state)
 {
 	unsigned files;
@@ -177,7 +194,7 @@ static void a_thousand_deaths(void **state)
 	UNTIL(lives(1));
 	ring(ACT_DIE);
 	UNTIL(lives(2));
-	files = count_fds_of(keeper);
+	files = settled_fds();
 	board->die_ready = 997;
 	ring(ACT_DIE);
 	UNTIL(lives(1000));
@@ -186,7 +203,7 @@ static void a_thousand_deaths(void **state)
 	assert_int_equal(life(1001)->why, OB_START_DEATH);
 	assert_int_equal(life(1001)->signal, SIGKILL);
 	assert_int_equal(life(1001)->nr_old, 1);
-	assert_int_equal(count_fds_of(keeper), files);
+	assert_int_equal(settled_fds(), files);
 	assert_int_equal(stop(), 0);
 }
 
@@ -486,16 +503,6 @@ static uint64_t inode(const char *path)
 	return st.st_ino;
 }
 
-/* The toy answers over the keeper's own channel. */
-static const struct ob_keeper_status *status(void)
-{
-	unsigned acts = board->acts;
-
-	ring(ACT_STATUS);
-	UNTIL(*(volatile unsigned *)&board->acts == acts + 2);
-	return &board->status;
-}
-
 static void outcome_is(enum ob_upgrade_outcome outcome)
 {
 	UNTIL(status()->last_upgrade == (int)outcome);
@@ -589,6 +596,26 @@ static void a_late_refusal_is_taken_back(void **state)
 	(void)state;
 	board->refuse_upgraded = true;
 	taken_back();
+}
+
+/* The old binary no longer understands the state; only the new one can go on. */
+static void a_rollback_that_is_refused_leaves_the_new_one(void **state)
+{
+	(void)state;
+	board->die_upgraded = board->refuse_back = true;
+	KEEP(0);
+	UNTIL(lives(1));
+	kill(keeper, SIGHUP);
+	UNTIL(lives(4));
+	assert_int_equal(life(3)->exe, inode(toy));
+	assert_int_equal(life(4)->exe, inode(other));
+	outcome_is(OB_UPGRADE_REFUSED);
+	assert_string_equal(board->status.why,
+			    "the worker died (signal 9); no way back: no");
+	ring(ACT_DIE);
+	UNTIL(lives(5));
+	assert_int_equal(life(5)->exe, inode(other));
+	assert_int_equal(stop(), 0);
 }
 
 /* Grace is for those that serve. */
@@ -702,6 +729,7 @@ int main(int argc, char **argv)
 		TEST(an_exit_in_rehearsal_changes_nothing),
 		TEST(a_death_in_the_grace_period_is_taken_back),
 		TEST(a_late_refusal_is_taken_back),
+		TEST(a_rollback_that_is_refused_leaves_the_new_one),
 		TEST(a_slow_start_is_not_taken_back),
 		TEST(a_dry_run_ends_with_the_rehearsal),
 	};

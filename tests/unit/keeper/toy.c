@@ -384,7 +384,8 @@ static void get_ready(void)
 
 	if (take_order(&board->die_early))
 		die(board->early);
-	if (upgraded && board->refuse_upgraded) {
+	if ((upgraded && board->refuse_upgraded) ||
+	    (start.why == OB_START_ROLLBACK && board->refuse_back)) {
 		ob_link_refused(toy, "no");
 		_exit(1);
 	}

@@ -216,6 +216,27 @@ static void deaths_before_ready_wait_longer_and_longer(void **state)
 	assert_int_equal(stop(), 0);
 }
 
+/* A storm is what has no READY in it: who is killed at random waits for nobody. */
+static void deaths_around_ready_do_not_add_up(void **state)
+{
+	uint64_t begin;
+
+	(void)state;
+	KEEP(0);
+	UNTIL(lives(1));
+	begin = life(1)->at_ms;
+	for (unsigned i = 1; i <= 118; i += 3) {
+		UNTIL(lives(i));
+		board->die_early = 2;
+		ring(ACT_DIE);
+	}
+	UNTIL(lives(121));
+	assert_int_equal(life(121)->deaths, 120);
+	/* Added up, 80 of them would wait for a second each. */
+	assert_true(life(121)->at_ms - begin < WAIT_MS);
+	assert_int_equal(stop(), 0);
+}
+
 static void a_first_worker_that_exits_ends_the_server(void **state)
 {
 	(void)state;
@@ -612,6 +633,7 @@ int main(int argc, char **argv)
 		TEST(a_thousand_deaths),
 		TEST(a_standby_takes_over),
 		TEST(deaths_before_ready_wait_longer_and_longer),
+		TEST(deaths_around_ready_do_not_add_up),
 		TEST(a_first_worker_that_exits_ends_the_server),
 		TEST(a_first_worker_that_crashes_has_three_lives),
 		TEST(its_end_is_the_servers),

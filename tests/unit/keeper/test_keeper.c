@@ -38,7 +38,7 @@ static pid_t keeper;
 
 struct wish {
 	bool standby;
-	unsigned watchdog_ms, fail_forks;
+	unsigned watchdog_ms, fail_forks, grace_ms;
 	rlim_t files;
 };
 
@@ -80,7 +80,8 @@ static void be_keeper(const struct wish *wish)
 	struct ob_keeper_options options = {
 		.argv = argv, .path = other, .tell = tell,
 		.standby = wish->standby, .watchdog_ms = wish->watchdog_ms,
-		.grace_ms = GRACE_MS, .binary = open(toy, O_PATH | O_CLOEXEC),
+		.grace_ms = wish->grace_ms ? wish->grace_ms : GRACE_MS,
+		.binary = open(toy, O_PATH | O_CLOEXEC),
 	};
 	struct rlimit limit = { wish->files, wish->files };
 	struct ob_err err = { 0 };
@@ -557,16 +558,56 @@ static void a_slow_start_is_not_taken_back(void **state)
 	assert_int_equal(stop(), 0);
 }
 
+static void ask_for_a_dry_run(int32_t ticket)
+{
+	unsigned acts = board->acts;
+
+	board->ticket = ticket;
+	ring(ACT_UPGRADE_DRY);
+	UNTIL(*(volatile unsigned *)&board->acts == acts + 1);
+	outcome_is(OB_UPGRADE_REHEARSED);
+	assert_int_equal(board->status.ticket, ticket);
+}
+
 static void a_dry_run_ends_with_the_rehearsal(void **state)
 {
 	(void)state;
 	KEEP(0);
 	UNTIL(lives(1));
-	ring(ACT_UPGRADE_DRY);
-	UNTIL(*(volatile unsigned *)&board->acts == 1);
-	outcome_is(OB_UPGRADE_REHEARSED);
+	ask_for_a_dry_run(0);
 	assert_string_equal(board->status.why, "fine");
+	assert_int_equal(board->status.estimated_gap_us, 1234);
 	assert_int_equal(board->births, 1);
+	assert_int_equal(stop(), 0);
+}
+
+/* One who lost the answer asks again, and a successor may be whom he asks. */
+static void a_ticket_is_good_for_one_upgrade(void **state)
+{
+	(void)state;
+	KEEP(0);
+	for (unsigned i = 1; i <= 3; i++) {
+		UNTIL(lives(i));
+		ask_for_a_dry_run(7);
+		assert_int_equal(board->rehearsals, 1);
+		ring(ACT_DIE);
+	}
+	UNTIL(lives(4));
+	ask_for_a_dry_run(8);
+	assert_int_equal(board->rehearsals, 2);
+	assert_int_equal(stop(), 0);
+}
+
+static void a_switch_is_told_before_the_grace_ends(void **state)
+{
+	(void)state;
+	KEEP(.grace_ms = 3600000);
+	UNTIL(lives(1));
+	kill(keeper, SIGHUP);
+	UNTIL(lives(2));
+	outcome_is(OB_UPGRADE_SWITCHED);
+	assert_int_equal(board->status.upgrades, 0);
+	/* Whoever serves then is asked to end, not killed. */
 	assert_int_equal(stop(), 0);
 }
 
@@ -655,6 +696,8 @@ int main(int argc, char **argv)
 		TEST(a_late_refusal_is_taken_back),
 		TEST(a_slow_start_is_not_taken_back),
 		TEST(a_dry_run_ends_with_the_rehearsal),
+		TEST(a_ticket_is_good_for_one_upgrade),
+		TEST(a_switch_is_told_before_the_grace_ends),
 	};
 
 	if (argc < 2)

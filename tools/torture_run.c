@@ -15,6 +15,7 @@
 #include "torture.h"
 
 #define PEACE_NS 500000000ull
+#define GRACE_MS "250"			/* of an upgrade; a kill may come in it */
 #define MOVE_SHARE 3000u		/* one turn in so many */
 
 /* -- servers ----------------------------------------------------------- */
@@ -54,6 +55,8 @@ static int start_server(struct torture *t, unsigned i, struct ob_err *err)
 		 t->folder, options.name);
 	options.options[n++] = "--control";
 	options.options[n++] = t->controls[i];
+	options.options[n++] = "--grace";
+	options.options[n++] = GRACE_MS;
 	if (t->opt.standby)
 		options.options[n++] = "--standby";
 	if (t->opt.no_keeper)

@@ -162,12 +162,14 @@ void ob_life_standby(struct ob_keeper *k);
 void ob_life_dismiss(struct ob_worker **w);
 
 /* upgrade.c */
-void ob_upgrade_begin(struct ob_keeper *k, int binary, unsigned flags);
+void ob_upgrade_begin(struct ob_keeper *k, int binary, unsigned flags,
+		      int32_t ticket);
 void ob_upgrade_again(struct ob_keeper *k);	/* SIGHUP */
 void ob_upgrade_copied(struct ob_keeper *k, uint64_t token);
-void ob_upgrade_answer(struct ob_keeper *k, bool yes, const char *text);
+void ob_upgrade_answer(struct ob_keeper *k, const struct ob_keeper_msg *msg);
 void ob_upgrade_switch(struct ob_keeper *k);
 void ob_upgrade_ready(struct ob_keeper *k);	/* the active worker is */
+void ob_upgrade_stop(struct ob_keeper *k);
 /* It will not happen, or is taken back, depending on how far it was. */
 void ob_upgrade_fail(struct ob_keeper *k, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));

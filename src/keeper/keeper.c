@@ -66,8 +66,8 @@ void ob_keeper_stop(struct ob_keeper *k, const char *why)
 		SAY(INFO, "stopping: %s", why);
 		ob_keeper_tell(k, OB_KEEPER_IS_STOPPING, "");
 	}
-	ob_upgrade_fail(k, "the server is stopped");
 	k->stopping = true;
+	ob_upgrade_stop(k);
 	ob_life_dismiss(&k->standby);
 	if (!k->active) {
 		k->done = true;

@@ -39,6 +39,7 @@ struct board {
 	unsigned die_ready;	/* that many die right after */
 	enum answer early;	/* how they die */
 	enum act act;		/* at the bell */
+	int32_t ticket;		/* of its upgrades */
 	enum answer rehearsal;
 	bool die_upgraded;	/* dies after an UPGRADE's READY */
 	bool refuse_upgraded;

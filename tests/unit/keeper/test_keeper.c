@@ -39,7 +39,7 @@ static pid_t keeper;
 
 struct wish {
 	bool standby;
-	unsigned watchdog_ms, fail_forks;
+	unsigned watchdog_ms, fail_forks, grace_ms;
 	rlim_t files;
 };
 
@@ -81,7 +81,8 @@ static void be_keeper(const struct wish *wish)
 	struct ob_keeper_options options = {
 		.argv = argv, .path = other, .tell = tell,
 		.standby = wish->standby, .watchdog_ms = wish->watchdog_ms,
-		.grace_ms = GRACE_MS, .binary = open(toy, O_PATH | O_CLOEXEC),
+		.grace_ms = wish->grace_ms ? wish->grace_ms : GRACE_MS,
+		.binary = open(toy, O_PATH | O_CLOEXEC),
 	};
 	struct rlimit limit = { wish->files, wish->files };
 	struct ob_err err = { 0 };
@@ -231,6 +232,27 @@ static void deaths_before_ready_wait_longer_and_longer(void **state)
 	assert_int_equal(life(8)->deaths, 7);
 	assert_true(life(7)->at_ms - life(6)->at_ms + 1 >= 20);
 	assert_true(life(8)->at_ms - life(7)->at_ms + 1 >= 40);
+	assert_int_equal(stop(), 0);
+}
+
+/* A storm is what has no READY in it: who is killed at random waits for nobody. */
+static void deaths_around_ready_do_not_add_up(void **state)
+{
+	uint64_t begin;
+
+	(void)state;
+	KEEP(0);
+	UNTIL(lives(1));
+	begin = life(1)->at_ms;
+	for (unsigned i = 1; i <= 118; i += 3) {
+		UNTIL(lives(i));
+		board->die_early = 2;
+		ring(ACT_DIE);
+	}
+	UNTIL(lives(121));
+	assert_int_equal(life(121)->deaths, 120);
+	/* Added up, 80 of them would wait for a second each. */
+	assert_true(life(121)->at_ms - begin < WAIT_MS);
 	assert_int_equal(stop(), 0);
 }
 
@@ -632,16 +654,56 @@ static void a_slow_start_is_not_taken_back(void **state)
 	assert_int_equal(stop(), 0);
 }
 
+static void ask_for_a_dry_run(int32_t ticket)
+{
+	unsigned acts = board->acts;
+
+	board->ticket = ticket;
+	ring(ACT_UPGRADE_DRY);
+	UNTIL(*(volatile unsigned *)&board->acts == acts + 1);
+	outcome_is(OB_UPGRADE_REHEARSED);
+	assert_int_equal(board->status.ticket, ticket);
+}
+
 static void a_dry_run_ends_with_the_rehearsal(void **state)
 {
 	(void)state;
 	KEEP(0);
 	UNTIL(lives(1));
-	ring(ACT_UPGRADE_DRY);
-	UNTIL(*(volatile unsigned *)&board->acts == 1);
-	outcome_is(OB_UPGRADE_REHEARSED);
+	ask_for_a_dry_run(0);
 	assert_string_equal(board->status.why, "fine");
+	assert_int_equal(board->status.estimated_gap_us, 1234);
 	assert_int_equal(board->births, 1);
+	assert_int_equal(stop(), 0);
+}
+
+/* One who lost the answer asks again, and a successor may be whom he asks. */
+static void a_ticket_is_good_for_one_upgrade(void **state)
+{
+	(void)state;
+	KEEP(0);
+	for (unsigned i = 1; i <= 3; i++) {
+		UNTIL(lives(i));
+		ask_for_a_dry_run(7);
+		assert_int_equal(board->rehearsals, 1);
+		ring(ACT_DIE);
+	}
+	UNTIL(lives(4));
+	ask_for_a_dry_run(8);
+	assert_int_equal(board->rehearsals, 2);
+	assert_int_equal(stop(), 0);
+}
+
+static void a_switch_is_told_before_the_grace_ends(void **state)
+{
+	(void)state;
+	KEEP(.grace_ms = 3600000);
+	UNTIL(lives(1));
+	kill(keeper, SIGHUP);
+	UNTIL(lives(2));
+	outcome_is(OB_UPGRADE_SWITCHED);
+	assert_int_equal(board->status.upgrades, 0);
+	/* Whoever serves then is asked to end, not killed. */
 	assert_int_equal(stop(), 0);
 }
 
@@ -708,6 +770,7 @@ int main(int argc, char **argv)
 		TEST(a_thousand_deaths),
 		TEST(a_standby_takes_over),
 		TEST(deaths_before_ready_wait_longer_and_longer),
+		TEST(deaths_around_ready_do_not_add_up),
 		TEST(a_first_worker_that_exits_ends_the_server),
 		TEST(a_first_worker_that_crashes_has_three_lives),
 		TEST(its_end_is_the_servers),
@@ -732,6 +795,8 @@ int main(int argc, char **argv)
 		TEST(a_rollback_that_is_refused_leaves_the_new_one),
 		TEST(a_slow_start_is_not_taken_back),
 		TEST(a_dry_run_ends_with_the_rehearsal),
+		TEST(a_ticket_is_good_for_one_upgrade),
+		TEST(a_switch_is_told_before_the_grace_ends),
 	};
 
 	if (argc < 2)

@@ -272,7 +272,7 @@ static void act(void)
 		break;
 	case ACT_UPGRADE_DRY:
 		fd = open("/proc/self/exe", O_PATH | O_CLOEXEC);
-		ob_link_upgrade(toy, fd, OB_UPGRADE_DRY_RUN);
+		ob_link_upgrade(toy, fd, OB_UPGRADE_DRY_RUN, board->ticket);
 		close(fd);
 		break;
 	case ACT_TAKE:
@@ -359,7 +359,7 @@ static void rehearse(void)
 		wrong("a rehearsal's put");
 	ob_fd_close(&fd);
 	if (board->rehearsal == ANSWER_YES)
-		ob_link_ready(toy, "fine");
+		ob_link_rehearsed(toy, 1234, "fine");
 	else if (board->rehearsal == ANSWER_NO)
 		ob_link_refused(toy, "field toy.x: too large");
 	else

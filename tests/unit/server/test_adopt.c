@@ -676,21 +676,6 @@ static void test_bar_memory(void **unused)
 	life_end(life);
 }
 
-static bool is_up(struct life *life)
-{
-	struct pollfd p = { .fd = life->client, .events = POLLIN };
-
-	siginfo_t info;
-
-	while (poll(&p, 1, 1) == 0) {
-		info.si_pid = 0;
-		if (waitid(P_PID, (id_t)life->pid, &info,
-			   WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid)
-			return false;
-	}
-	return true;
-}
-
 /* Before and after each call of the keeper, while a life begins. */
 static void test_each_call(void **unused)
 {
@@ -714,7 +699,7 @@ static void test_each_call(void **unused)
 			 0);
 		life->shared->die_at_call = ++n;
 		life_begin(life);
-		up = is_up(life);
+		up = life_is_up(life);
 		if (!up)
 			life_wait(life);
 		life->shared->die_at_call = 0;

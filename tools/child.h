@@ -11,7 +11,7 @@
 
 #include <outboard/error.h>
 
-#define CHILD_MAX_OPTIONS 6u
+#define CHILD_MAX_OPTIONS 8u
 
 struct child_options {
 	const char *outboard;		/* the program */

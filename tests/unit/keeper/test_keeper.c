@@ -21,6 +21,7 @@
 
 #include "../base/unit.h"
 #include "base/fd.h"
+#include "base/keep.h"
 #include "base/log.h"
 #include "board.h"
 #include "keeper/keeper.h"
@@ -38,7 +39,7 @@ static pid_t keeper;
 
 struct wish {
 	bool standby;
-	unsigned watchdog_ms, fail_forks;
+	unsigned watchdog_ms, fail_forks, grace_ms;
 	rlim_t files;
 };
 
@@ -80,7 +81,8 @@ static void be_keeper(const struct wish *wish)
 	struct ob_keeper_options options = {
 		.argv = argv, .path = other, .tell = tell,
 		.standby = wish->standby, .watchdog_ms = wish->watchdog_ms,
-		.grace_ms = GRACE_MS, .binary = open(toy, O_PATH | O_CLOEXEC),
+		.grace_ms = wish->grace_ms ? wish->grace_ms : GRACE_MS,
+		.binary = open(toy, O_PATH | O_CLOEXEC),
 	};
 	struct rlimit limit = { wish->files, wish->files };
 	struct ob_err err = { 0 };
@@ -230,6 +232,27 @@ static void deaths_before_ready_wait_longer_and_longer(void **state)
 	assert_int_equal(life(8)->deaths, 7);
 	assert_true(life(7)->at_ms - life(6)->at_ms + 1 >= 20);
 	assert_true(life(8)->at_ms - life(7)->at_ms + 1 >= 40);
+	assert_int_equal(stop(), 0);
+}
+
+/* A storm is what has no READY in it: who is killed at random waits for nobody. */
+static void deaths_around_ready_do_not_add_up(void **state)
+{
+	uint64_t begin;
+
+	(void)state;
+	KEEP(0);
+	UNTIL(lives(1));
+	begin = life(1)->at_ms;
+	for (unsigned i = 1; i <= 118; i += 3) {
+		UNTIL(lives(i));
+		board->die_early = 2;
+		ring(ACT_DIE);
+	}
+	UNTIL(lives(121));
+	assert_int_equal(life(121)->deaths, 120);
+	/* Added up, 80 of them would wait for a second each. */
+	assert_true(life(121)->at_ms - begin < WAIT_MS);
 	assert_int_equal(stop(), 0);
 }
 
@@ -400,13 +423,20 @@ static void nonsense_is_dropped(void **state)
 	assert_int_equal(stop(), 0);
 }
 
-static int knock(void)
+static int come(void)
 {
-	OB_CLEANUP_FD int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	char byte;
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	assert_return_code(connect(fd, (struct sockaddr *)&board->address,
 				   board->address_len), errno);
+	return fd;
+}
+
+static int knock(void)
+{
+	OB_CLEANUP_FD int fd = come();
+	char byte;
+
 	return (int)read(fd, &byte, 1);
 }
 
@@ -421,6 +451,67 @@ static void clients_are_accepted_for_whoever_lives(void **state)
 		kill(life(i)->pid, SIGKILL);
 	}
 	UNTIL(lives(6));
+	assert_int_equal(stop(), 0);
+}
+
+static void greeted(int fd)
+{
+	char byte = 0;
+
+	assert_int_equal(read(fd, &byte, 1), 1);
+	assert_int_equal(byte, 'g');
+	assert_int_equal(read(fd, &byte, 1), 0);
+	close(fd);
+}
+
+/* Told, and not even that: it is all one to the client. */
+static void a_client_outlives_the_worker_that_did_not_take_it(void **state)
+{
+	int fd[2];
+
+	(void)state;
+	KEEP(0);
+	UNTIL(lives(1));
+	board->die_client = 1;
+	greeted(come());
+	UNTIL(lives(2));
+	kill(life(2)->pid, SIGSTOP);
+	fd[0] = come();
+	fd[1] = come();
+	kill(life(2)->pid, SIGKILL);
+	greeted(fd[0]);
+	greeted(fd[1]);
+	UNTIL(lives(3));
+	assert_int_equal(board->greeted, 3);
+	assert_int_equal(knock(), 0);
+	assert_int_equal(stop(), 0);
+}
+
+/* As many as there are places; the others wait in the socket's own queue. */
+static void a_flood_of_clients_takes_little_room(void **state)
+{
+	unsigned files, places = OB_KEEP_NEW;
+	int fd[OB_KEEP_NEW + 4];
+
+	(void)state;
+	KEEP(0);
+	UNTIL(lives(1));
+	files = count_fds_of(keeper);
+	board->hoard = true;
+	for (unsigned i = 0; i < places + 4; i++)
+		fd[i] = come();
+	UNTIL(*(volatile unsigned *)&board->clients == places);
+	poll(NULL, 0, 20);
+	assert_int_equal(board->clients, places);
+	assert_int_equal(count_fds_of(keeper), files + places);
+	ring(ACT_TAKE);
+	UNTIL(*(volatile unsigned *)&board->clients == places + 4);
+	ring(ACT_TAKE);
+	UNTIL(count_fds_of(keeper) == files);
+	for (unsigned i = 0; i < places + 4; i++)
+		close(fd[i]);
+	board->hoard = false;
+	assert_int_equal(knock(), 0);
 	assert_int_equal(stop(), 0);
 }
 
@@ -563,16 +654,56 @@ static void a_slow_start_is_not_taken_back(void **state)
 	assert_int_equal(stop(), 0);
 }
 
+static void ask_for_a_dry_run(int32_t ticket)
+{
+	unsigned acts = board->acts;
+
+	board->ticket = ticket;
+	ring(ACT_UPGRADE_DRY);
+	UNTIL(*(volatile unsigned *)&board->acts == acts + 1);
+	outcome_is(OB_UPGRADE_REHEARSED);
+	assert_int_equal(board->status.ticket, ticket);
+}
+
 static void a_dry_run_ends_with_the_rehearsal(void **state)
 {
 	(void)state;
 	KEEP(0);
 	UNTIL(lives(1));
-	ring(ACT_UPGRADE_DRY);
-	UNTIL(*(volatile unsigned *)&board->acts == 1);
-	outcome_is(OB_UPGRADE_REHEARSED);
+	ask_for_a_dry_run(0);
 	assert_string_equal(board->status.why, "fine");
+	assert_int_equal(board->status.estimated_gap_us, 1234);
 	assert_int_equal(board->births, 1);
+	assert_int_equal(stop(), 0);
+}
+
+/* One who lost the answer asks again, and a successor may be whom he asks. */
+static void a_ticket_is_good_for_one_upgrade(void **state)
+{
+	(void)state;
+	KEEP(0);
+	for (unsigned i = 1; i <= 3; i++) {
+		UNTIL(lives(i));
+		ask_for_a_dry_run(7);
+		assert_int_equal(board->rehearsals, 1);
+		ring(ACT_DIE);
+	}
+	UNTIL(lives(4));
+	ask_for_a_dry_run(8);
+	assert_int_equal(board->rehearsals, 2);
+	assert_int_equal(stop(), 0);
+}
+
+static void a_switch_is_told_before_the_grace_ends(void **state)
+{
+	(void)state;
+	KEEP(.grace_ms = 3600000);
+	UNTIL(lives(1));
+	kill(keeper, SIGHUP);
+	UNTIL(lives(2));
+	outcome_is(OB_UPGRADE_SWITCHED);
+	assert_int_equal(board->status.upgrades, 0);
+	/* Whoever serves then is asked to end, not killed. */
 	assert_int_equal(stop(), 0);
 }
 
@@ -639,6 +770,7 @@ int main(int argc, char **argv)
 		TEST(a_thousand_deaths),
 		TEST(a_standby_takes_over),
 		TEST(deaths_before_ready_wait_longer_and_longer),
+		TEST(deaths_around_ready_do_not_add_up),
 		TEST(a_first_worker_that_exits_ends_the_server),
 		TEST(a_first_worker_that_crashes_has_three_lives),
 		TEST(its_end_is_the_servers),
@@ -652,6 +784,8 @@ int main(int argc, char **argv)
 		TEST(a_full_table_hurts_nobody),
 		TEST(nonsense_is_dropped),
 		TEST(clients_are_accepted_for_whoever_lives),
+		TEST(a_client_outlives_the_worker_that_did_not_take_it),
+		TEST(a_flood_of_clients_takes_little_room),
 		TEST(another_binary_takes_over),
 		TEST(a_refusal_changes_nothing),
 		TEST(a_death_in_rehearsal_changes_nothing),
@@ -661,6 +795,8 @@ int main(int argc, char **argv)
 		TEST(a_rollback_that_is_refused_leaves_the_new_one),
 		TEST(a_slow_start_is_not_taken_back),
 		TEST(a_dry_run_ends_with_the_rehearsal),
+		TEST(a_ticket_is_good_for_one_upgrade),
+		TEST(a_switch_is_told_before_the_grace_ends),
 	};
 
 	if (argc < 2)

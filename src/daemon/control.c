@@ -9,6 +9,7 @@
  */
 #include <errno.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -19,6 +20,7 @@
 #include <outboard/keep.h>
 
 #include "base/fd.h"
+#include "base/keep.h"
 #include "base/log.h"
 #include "daemon/control_priv.h"
 
@@ -163,10 +165,23 @@ static struct control_client *free_place(struct ob_control *control)
 	return NULL;
 }
 
-void ob_control_client(struct ob_control *control, int fd)
+static void forget_new(struct ob_control *control, unsigned place)
+{
+	char name[OB_KEEP_NAME_MAX + 1];
+
+	snprintf(name, sizeof(name), OB_CONTROL_NAME "/new/%u", place);
+	ob_keep_drop(control->loop, name);
+}
+
+/*
+ * What it asks may be the death of us, and is not to be that of our successor:
+ * so the keeper has it no longer than until we have it.
+ */
+void ob_control_client(struct ob_control *control, unsigned place, int fd)
 {
 	struct control_client *c = free_place(control);
 
+	forget_new(control, place);
 	if (!c || !is_trusted(fd)) {
 		close(fd);
 		return;
@@ -209,7 +224,21 @@ static void listener_ready(struct ob_watch *watch, uint32_t events)
 
 	(void)events;
 	if (fd >= 0)
-		ob_control_client(control, fd);
+		ob_control_client(control, 0, fd);
+}
+
+/* Whom our predecessor was told of, and did not come to. */
+static void greet_all(struct ob_control *control)
+{
+	for (unsigned place = 0; place < OB_KEEP_NEW; place++) {
+		char name[OB_KEEP_NAME_MAX + 1];
+		int fd;
+
+		snprintf(name, sizeof(name), OB_CONTROL_NAME "/new/%u", place);
+		fd = ob_keep_get(control->loop, name);
+		if (fd >= 0)
+			ob_control_client(control, place, fd);
+	}
 }
 
 static int bind_private(int fd, const struct sockaddr_un *sun)
@@ -306,7 +335,11 @@ int ob_control_create(struct ob_loop *loop, const char *path,
 	if (!control->path)
 		return ob_fail(err, ENOMEM, "out of memory");
 	r = get_socket(control, err);
-	return r ? r : start(control, err);
+	if (!r)
+		r = start(control, err);
+	if (!r)
+		greet_all(control);
+	return r;
 }
 
 void ob_control_destroy(struct ob_control *control, bool last)

@@ -73,11 +73,12 @@ static void close_on_exec(int fd)
 		fcntl(fd, F_SETFD, FD_CLOEXEC);
 }
 
-static int parse_env(struct ob_link *link, const char *env, unsigned *room)
+static int parse_env(struct ob_link *link, const char *env)
 {
 	int pulse, n = -1;
 
-	if (sscanf(env, "%d,%d,%u%n", &link->channel, &pulse, room, &n) != 3 ||
+	if (sscanf(env, "%d,%d,%u%n", &link->channel, &pulse, &link->room,
+		   &n) != 3 ||
 	    env[n] || link->channel < 0 || pulse < 0)
 		return -EINVAL;
 	close_on_exec(link->channel);
@@ -95,7 +96,6 @@ int ob_link_open(struct ob_link **out, struct ob_err *err)
 {
 	const char *env = getenv(OB_KEEPER_ENV);
 	struct ob_link *link;
-	unsigned room;
 	int r;
 
 	*out = NULL;
@@ -106,9 +106,9 @@ int ob_link_open(struct ob_link **out, struct ob_err *err)
 		return ob_fail(err, ENOMEM, "out of memory");
 	link->channel = -1;
 	link->late_tail = &link->late;
-	r = parse_env(link, env, &room);
+	r = parse_env(link, env);
 	if (!r)
-		r = ob_held_init(&link->held, room);
+		r = ob_held_init(&link->held, link->room + OB_KEEPER_NEW);
 	if (r) {
 		ob_link_close(link);
 		return ob_fail(err, -r, OB_KEEPER_ENV "=%.40s: %s", env,

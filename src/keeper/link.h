@@ -45,7 +45,8 @@ struct ob_keep *ob_link_keep(struct ob_link *link);
  * nobody wants to wait any longer.  The keeper's death is ours.
  */
 struct ob_link_events {
-	void (*client)(void *arg, const char *name, int fd);	/* takes fd */
+	/* Takes fd, and is to drop NAME/new/PLACE (base/keep.h). */
+	void (*client)(void *arg, const char *name, unsigned place, int fd);
 	void (*copy)(void *arg, uint64_t value);
 	void (*status)(void *arg, const struct ob_keeper_status *status);
 	void (*stop)(void *arg, bool now);

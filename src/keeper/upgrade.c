@@ -53,10 +53,29 @@ static void take_back(struct ob_keeper *k, const char *why)
 	SAY(ERROR, "upgrade taken back: %s", why);
 	k->status.rollbacks++;
 	k->why = OB_START_ROLLBACK;
+	k->other = ob_fd_take(&k->upgrade.binary);
 	finish(k, OB_UPGRADE_REFUSED, why);
 	/* It may be alive still; its death lets the old binary follow. */
 	if (k->active)
 		ob_worker_signal(k->active, SIGKILL);
+}
+
+/*
+ * The old binary does not understand what the new one has made of the state;
+ * then the new one is the only one that can go on, however it ended before.
+ */
+void ob_upgrade_no_way_back(struct ob_keeper *k, const char *text)
+{
+	size_t len = strlen(k->status.why);
+	int binary = k->binary;
+
+	if (k->other < 0)
+		return;
+	SAY(ERROR, "no way back: the other binary goes on");
+	snprintf(k->status.why + len, sizeof(k->status.why) - len,
+		 "; no way back: %s", text);
+	k->binary = k->other;
+	k->other = binary;
 }
 
 void ob_upgrade_fail(struct ob_keeper *k, const char *fmt, ...)
@@ -178,6 +197,7 @@ void ob_upgrade_switch(struct ob_keeper *k)
 
 void ob_upgrade_ready(struct ob_keeper *k)
 {
+	ob_fd_close(&k->other);
 	if (k->upgrade.state != OB_UPGRADE_GRACE)
 		return;
 	k->upgrade.until = ob_keeper_ms() + k->opts->grace_ms;

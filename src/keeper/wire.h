@@ -16,10 +16,11 @@
 #define OB_KEEPER_MAGIC 0x4f424b50u
 #define OB_KEEPER_NAME 120u
 #define OB_KEEPER_TEXT 3944u	/* the whole is 4 KiB; long ready lines */
+#define OB_KEEPER_NEW 64u	/* clients that wait to be taken, of all sockets */
 
 /*
  * Environment of a worker, set by the keeper before exec: descriptor numbers,
- * and how many names the keeper can hold.
+ * and how many names the keeper can hold beside OB_KEEPER_NEW of its own.
  *	OUTBOARD_KEEPER=CHANNEL,PULSE,ROOM
  */
 #define OB_KEEPER_ENV "OUTBOARD_KEEPER"
@@ -29,7 +30,8 @@ enum ob_keeper_op {
 	OB_KEEPER_PUT = 1,	/* name, fd */
 	OB_KEEPER_DROP,		/* name, or with '/' at its end all below */
 	OB_KEEPER_ACCEPT,	/* name of a kept listening socket, value 0/1: the
-				   keeper accepts there and tells with CLIENT */
+				   keeper accepts there, keeps who comes and
+				   tells with CLIENT */
 	OB_KEEPER_READY,	/* loaded; with START: serves.  text: ready line.
 				   With REHEARSE: value: the pause that it expects,
 				   in microseconds; text: the rest, for people */
@@ -51,7 +53,8 @@ enum ob_keeper_op {
 				   READY or REFUSED, wait for START */
 	OB_KEEPER_COPY,		/* put copies of every state as ID/copy, then PUT
 				   "copied/" with the same value */
-	OB_KEEPER_CLIENT,	/* name of the listening socket, fd */
+	OB_KEEPER_CLIENT,	/* name of the listening socket, value N, fd: it
+				   is kept as NAME/new/N until that is dropped */
 	OB_KEEPER_STATUS_IS,	/* struct ob_keeper_status in text */
 	OB_KEEPER_STOP,		/* end; value 1: do not wait any longer */
 };
@@ -61,8 +64,8 @@ enum ob_upgrade_flags { OB_UPGRADE_DRY_RUN = 1 };
 struct ob_keeper_msg {
 	uint32_t magic, op;
 	uint64_t value;
-	/* START: [0] deaths in a row, [1] signal of the last death, [2] its pid,
-	 * [3] why: enum ob_start_why. */
+	/* START: [0] deaths in a row, [1] signal of the last death, SIGALRM if the
+	 * watchdog killed it, [2] its pid, [3] why: enum ob_start_why. */
 	int32_t number[4];
 	char name[OB_KEEPER_NAME];	/* NUL-terminated */
 	char text[OB_KEEPER_TEXT];	/* NUL-terminated, for people */

@@ -88,6 +88,8 @@ void ob_worker_push(struct ob_keeper *k, struct ob_worker *w)
 	w->push_at = 0;
 	while (w->giving && !r)
 		r = send_next(k, w);
+	if (!r && w == k->active)
+		r = ob_accept_tell(k, w);
 	wait_for_room(k, w, r == -EAGAIN);
 	/* Any other failure is a death that is told elsewhere. */
 	if (r == -ETOOMANYREFS || r == -ENOMEM || r == -ENOBUFS)
@@ -109,6 +111,7 @@ void ob_held_forget(struct ob_keeper *k, struct ob_held_entry *entry)
 		if (k->workers[i].giving && k->workers[i].give == entry)
 			k->workers[i].give = ob_held_next(&k->held, entry);
 	ob_accept_end(k, entry);
+	ob_accept_taken(k, entry);
 	ob_held_remove(&k->held, entry);
 }
 
@@ -176,6 +179,8 @@ static void refused(struct ob_keeper *k, struct ob_worker *w, const char *text)
 	    (unsigned long long)w->generation, text);
 	if (k->upgrade.state == OB_UPGRADE_GRACE)
 		ob_upgrade_fail(k, "the new binary refuses: %.120s", text);
+	else if (w->state == OB_WORKER_LOADS && w->why != OB_START_UPGRADE)
+		ob_upgrade_no_way_back(k, text);
 }
 
 static void ended(struct ob_keeper *k, int status)

@@ -21,6 +21,7 @@
 
 #include "../base/unit.h"
 #include "base/fd.h"
+#include "base/keep.h"
 #include "base/log.h"
 #include "board.h"
 #include "keeper/keeper.h"
@@ -168,6 +169,23 @@ static void a_life_in_order(void **state)
 	assert_int_equal(board->births, 1);
 }
 
+/* The toy answers over the keeper's own channel. */
+static const struct ob_keeper_status *status(void)
+{
+	unsigned acts = board->acts;
+
+	ring(ACT_STATUS);
+	UNTIL(*(volatile unsigned *)&board->acts == acts + 2);
+	return &board->status;
+}
+
+/* When it has heard all that was said before. */
+static unsigned settled_fds(void)
+{
+	status();
+	return count_fds_of(keeper);
+}
+
 static void a_thousand_deaths(void **state)
 {
 	unsigned files;
@@ -177,7 +195,7 @@ static void a_thousand_deaths(void **state)
 	UNTIL(lives(1));
 	ring(ACT_DIE);
 	UNTIL(lives(2));
-	files = count_fds_of(keeper);
+	files = settled_fds();
 	board->die_ready = 997;
 	ring(ACT_DIE);
 	UNTIL(lives(1000));
@@ -186,7 +204,7 @@ static void a_thousand_deaths(void **state)
 	assert_int_equal(life(1001)->why, OB_START_DEATH);
 	assert_int_equal(life(1001)->signal, SIGKILL);
 	assert_int_equal(life(1001)->nr_old, 1);
-	assert_int_equal(count_fds_of(keeper), files);
+	assert_int_equal(settled_fds(), files);
 	assert_int_equal(stop(), 0);
 }
 
@@ -405,13 +423,20 @@ static void nonsense_is_dropped(void **state)
 	assert_int_equal(stop(), 0);
 }
 
-static int knock(void)
+static int come(void)
 {
-	OB_CLEANUP_FD int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	char byte;
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	assert_return_code(connect(fd, (struct sockaddr *)&board->address,
 				   board->address_len), errno);
+	return fd;
+}
+
+static int knock(void)
+{
+	OB_CLEANUP_FD int fd = come();
+	char byte;
+
 	return (int)read(fd, &byte, 1);
 }
 
@@ -429,6 +454,67 @@ static void clients_are_accepted_for_whoever_lives(void **state)
 	assert_int_equal(stop(), 0);
 }
 
+static void greeted(int fd)
+{
+	char byte = 0;
+
+	assert_int_equal(read(fd, &byte, 1), 1);
+	assert_int_equal(byte, 'g');
+	assert_int_equal(read(fd, &byte, 1), 0);
+	close(fd);
+}
+
+/* Told, and not even that: it is all one to the client. */
+static void a_client_outlives_the_worker_that_did_not_take_it(void **state)
+{
+	int fd[2];
+
+	(void)state;
+	KEEP(0);
+	UNTIL(lives(1));
+	board->die_client = 1;
+	greeted(come());
+	UNTIL(lives(2));
+	kill(life(2)->pid, SIGSTOP);
+	fd[0] = come();
+	fd[1] = come();
+	kill(life(2)->pid, SIGKILL);
+	greeted(fd[0]);
+	greeted(fd[1]);
+	UNTIL(lives(3));
+	assert_int_equal(board->greeted, 3);
+	assert_int_equal(knock(), 0);
+	assert_int_equal(stop(), 0);
+}
+
+/* As many as there are places; the others wait in the socket's own queue. */
+static void a_flood_of_clients_takes_little_room(void **state)
+{
+	unsigned files, places = OB_KEEP_NEW;
+	int fd[OB_KEEP_NEW + 4];
+
+	(void)state;
+	KEEP(0);
+	UNTIL(lives(1));
+	files = count_fds_of(keeper);
+	board->hoard = true;
+	for (unsigned i = 0; i < places + 4; i++)
+		fd[i] = come();
+	UNTIL(*(volatile unsigned *)&board->clients == places);
+	poll(NULL, 0, 20);
+	assert_int_equal(board->clients, places);
+	assert_int_equal(count_fds_of(keeper), files + places);
+	ring(ACT_TAKE);
+	UNTIL(*(volatile unsigned *)&board->clients == places + 4);
+	ring(ACT_TAKE);
+	UNTIL(count_fds_of(keeper) == files);
+	for (unsigned i = 0; i < places + 4; i++)
+		close(fd[i]);
+	board->hoard = false;
+	assert_int_equal(knock(), 0);
+	assert_int_equal(stop(), 0);
+}
+
 /* Upgrades */
 
 static uint64_t inode(const char *path)
@@ -437,16 +523,6 @@ static uint64_t inode(const char *path)
 
 	assert_return_code(stat(path, &st), errno);
 	return st.st_ino;
-}
-
-/* The toy answers over the keeper's own channel. */
-static const struct ob_keeper_status *status(void)
-{
-	unsigned acts = board->acts;
-
-	ring(ACT_STATUS);
-	UNTIL(*(volatile unsigned *)&board->acts == acts + 2);
-	return &board->status;
 }
 
 static void outcome_is(enum ob_upgrade_outcome outcome)
@@ -542,6 +618,26 @@ static void a_late_refusal_is_taken_back(void **state)
 	(void)state;
 	board->refuse_upgraded = true;
 	taken_back();
+}
+
+/* The old binary no longer understands the state; only the new one can go on. */
+static void a_rollback_that_is_refused_leaves_the_new_one(void **state)
+{
+	(void)state;
+	board->die_upgraded = board->refuse_back = true;
+	KEEP(0);
+	UNTIL(lives(1));
+	kill(keeper, SIGHUP);
+	UNTIL(lives(4));
+	assert_int_equal(life(3)->exe, inode(toy));
+	assert_int_equal(life(4)->exe, inode(other));
+	outcome_is(OB_UPGRADE_REFUSED);
+	assert_string_equal(board->status.why,
+			    "the worker died (signal 9); no way back: no");
+	ring(ACT_DIE);
+	UNTIL(lives(5));
+	assert_int_equal(life(5)->exe, inode(other));
+	assert_int_equal(stop(), 0);
 }
 
 /* Grace is for those that serve. */
@@ -688,12 +784,15 @@ int main(int argc, char **argv)
 		TEST(a_full_table_hurts_nobody),
 		TEST(nonsense_is_dropped),
 		TEST(clients_are_accepted_for_whoever_lives),
+		TEST(a_client_outlives_the_worker_that_did_not_take_it),
+		TEST(a_flood_of_clients_takes_little_room),
 		TEST(another_binary_takes_over),
 		TEST(a_refusal_changes_nothing),
 		TEST(a_death_in_rehearsal_changes_nothing),
 		TEST(an_exit_in_rehearsal_changes_nothing),
 		TEST(a_death_in_the_grace_period_is_taken_back),
 		TEST(a_late_refusal_is_taken_back),
+		TEST(a_rollback_that_is_refused_leaves_the_new_one),
 		TEST(a_slow_start_is_not_taken_back),
 		TEST(a_dry_run_ends_with_the_rehearsal),
 		TEST(a_ticket_is_good_for_one_upgrade),

@@ -368,8 +368,6 @@ static _Noreturn void live(struct life *life)
 	past.rings = rings;
 	past.nr_rings = n;
 	dev = make_device(life, loop, &past);
-	if (life->peer >= 0)
-		ob_device_client(dev, life->peer);
 	for (;;) {
 		for (left = 0, i = 0; i < n; i++)
 			left += !is_over[i];
@@ -385,11 +383,22 @@ static _Noreturn void live(struct life *life)
 	}
 }
 
+void life_comes(struct life *life, unsigned place, int fd)
+{
+	char name[40];
+
+	snprintf(name, sizeof(name), "dev/listen/new/%u", place);
+	assert_int_equal(fake_keep_enter(&life->keep, name, fd), 0);
+}
+
 void life_begin(struct life *life)
 {
 	unsigned n = life->nr;
 
 	fake_keep_drain(&life->keep, life->told);
+	if (life->peer >= 0)
+		life_comes(life, 0, life->peer);
+	life->peer = -1;
 	assert_true(n < LIVES);
 	if (getenv("OB_TEST_POOL") || ob_rings_create(n + 1, &life->rings[n]))
 		life->rings[n] = (struct ob_rings){ -1, -1, -1, n + 1 };
@@ -407,9 +416,6 @@ void life_begin(struct life *life)
 		live(life);
 	}
 	life->nr++;
-	if (life->peer >= 0)
-		close(life->peer);
-	life->peer = -1;
 }
 
 static void reap(struct life *life)

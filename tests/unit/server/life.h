@@ -54,7 +54,7 @@ struct life {
 	struct fake_keep keep;
 	int told;			/* what the child tells its keeper */
 	int given;			/* the child's end */
-	int client, peer;		/* our end; the device's, until it has it */
+	int client, peer;		/* our end; the device's, until the next life */
 	pid_t pid;			/* 0: dead */
 	unsigned nr;			/* lives so far */
 	int signal;			/* of the last death */
@@ -69,8 +69,10 @@ struct life {
 
 struct life *life_start(const struct ob_device_class *cls);
 void life_end(struct life *life);
-/* Another life; the first also gets the client. */
+/* Another life, which finds the client if that is new. */
 void life_begin(struct life *life);
+/* The keeper has accepted one; takes fd. */
+void life_comes(struct life *life, unsigned place, int fd);
 /* A new client, in place of one that is gone. */
 void life_connect(struct life *life);
 void life_kill(struct life *life);

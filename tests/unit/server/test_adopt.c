@@ -569,6 +569,89 @@ static void test_client_gone(void **unused)
 	life_end(life);
 }
 
+static void ask_version(int fd)
+{
+	static const uint8_t words[20] = { [2] = 1, [4] = 20, [18] = 1 };
+
+	assert_int_equal(write(fd, words, sizeof(words)), sizeof(words));
+}
+
+/* What error it is told, or 0, and whether that is all. */
+static unsigned answer_to(int fd, bool *over)
+{
+	uint8_t reply[4096];
+	ssize_t n = recv(fd, reply, sizeof(reply), 0), m;
+
+	assert_true(n >= 16);
+	m = recv(fd, reply + n, sizeof(reply) - (size_t)n, *over ? 0 : MSG_DONTWAIT);
+	*over = m == 0;
+	return reply[8] & ERROR ? reply[12] : 0;
+}
+
+static void new_client(struct life *life, unsigned place, int *fd)
+{
+	struct timeval patience = { .tv_sec = 20 };
+	int pair[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0,
+				    pair), 0);
+	setsockopt(pair[0], SOL_SOCKET, SO_RCVTIMEO, &patience,
+		   sizeof(patience));
+	ask_version(pair[0]);
+	life_comes(life, place, pair[1]);
+	*fd = pair[0];
+}
+
+/*
+ * Two come at once, and their worker dies at its nth word with the keeper, if it
+ * has that many: the first is served all the same, and the other one is told that
+ * it is not.  How many words there were.
+ */
+#define NEVER 100000u
+static unsigned two_come(unsigned n)
+{
+	struct life *life = start();
+	bool over[2] = { false, true };
+	int fd[2];
+
+	assert_int_equal(put(life, LIFE_ADD, 5), 0);
+	shutdown(life->client, SHUT_RDWR);
+	life_kill(life);
+	new_client(life, 0, &fd[0]);
+	new_client(life, 1, &fd[1]);
+	life->shared->die_at_call = n;
+	life_begin(life);
+	if (n != NEVER) {
+		life_wait(life);
+		life_begin(life);
+	}
+	assert_int_equal(answer_to(fd[0], &over[0]), 0);
+	assert_false(over[0]);
+	assert_int_equal(answer_to(fd[1], &over[1]), EBUSY);
+	assert_true(over[1]);
+	life->rig.fd = fd[0];
+	assert_int_equal(get(life, LIFE_ADD), 5);
+	n = life->shared->die_at_call;
+	fake_keep_drain(&life->keep, life->told);
+	assert_true(fake_keep_has(&life->keep, "dev/client"));
+	assert_false(fake_keep_has(&life->keep, "dev/listen/new/0"));
+	assert_false(fake_keep_has(&life->keep, "dev/listen/new/1"));
+	close(fd[0]);
+	close(fd[1]);
+	life_end(life);
+	return NEVER - n;
+}
+
+static void test_coming(void **unused)
+{
+	unsigned all = two_come(NEVER);
+
+	(void)unused;
+	assert_true(all > 20);
+	for (unsigned n = 1; n <= all; n++)
+		two_come(n);
+}
+
 static void test_bar_memory(void **unused)
 {
 	uint32_t ask[8] = { 64, 0, 0, 0, 0, 0, 0, 0 };
@@ -782,6 +865,7 @@ int main(void)
 		cmocka_unit_test(test_dma_message),
 		cmocka_unit_test(test_twin),
 		cmocka_unit_test(test_client_gone),
+		cmocka_unit_test(test_coming),
 		cmocka_unit_test(test_bar_memory),
 		cmocka_unit_test(test_each_call),
 		cmocka_unit_test(test_rehearsal),

@@ -52,6 +52,7 @@ struct ob_worker {
 	enum ob_start_why why;		/* of the START that ends it */
 
 	bool stopped;			/* by SIGSTOP */
+	bool hung;			/* the watchdog killed it */
 	uint64_t kill_at, push_at;	/* deadlines; 0: none */
 	uint64_t ready_at;
 };

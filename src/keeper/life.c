@@ -155,7 +155,8 @@ static void count_death(struct ob_keeper *k, const struct ob_worker *w,
 	if (!k->died_us)
 		k->died_us = ob_keeper_us();
 	k->last_pid = w->pid;
-	k->last_signal = info->si_code == CLD_EXITED ? 0 : info->si_status;
+	k->last_signal = info->si_code == CLD_EXITED ? 0 :
+			 w->hung ? SIGALRM : info->si_status;
 	if (k->upgrade.state == OB_UPGRADE_SWITCH)
 		return;		/* killed by us, for no fault of its own */
 	if (served && ob_keeper_ms() - w->ready_at >= LIVED_MS)

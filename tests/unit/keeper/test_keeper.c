@@ -295,32 +295,32 @@ static void own_puts_can_be_got(void **state)
 	assert_int_equal(stop(), 0);
 }
 
-static void succeeded_after(enum act act)
+static void succeeded_after(enum act act, int signal)
 {
 	KEEP(.watchdog_ms = 100);
 	UNTIL(lives(1));
 	ring(act);
 	UNTIL(lives(2));
-	assert_int_equal(life(2)->signal, SIGKILL);
+	assert_int_equal(life(2)->signal, signal);
 	assert_int_equal(stop(), 0);
 }
 
 static void one_that_spins_is_killed(void **state)
 {
 	(void)state;
-	succeeded_after(ACT_SPIN);
+	succeeded_after(ACT_SPIN, SIGALRM);
 }
 
 static void one_that_is_stopped_is_killed(void **state)
 {
 	(void)state;
-	succeeded_after(ACT_STOP);
+	succeeded_after(ACT_STOP, SIGKILL);
 }
 
 static void one_that_closes_its_channel_is_killed(void **state)
 {
 	(void)state;
-	succeeded_after(ACT_CLOSE);
+	succeeded_after(ACT_CLOSE, SIGKILL);
 }
 
 /* Continued in time, it lives. */

@@ -356,6 +356,26 @@ static void test_fuse_of_work(void **unused)
 	life_end(life);
 }
 
+/* Who is killed from outside may be in the same step each time. */
+static void test_fuse_spares_the_killed(void **unused)
+{
+	struct life *life = start();
+
+	(void)unused;
+	life->shared->die = DIE_IN_WORK;
+	assert_int_equal(put(life, LIFE_WORK, 11), 0);
+	for (unsigned i = 0; i < 10; i++) {
+		life_wait(life);
+		assert_int_equal(life->signal, SIGKILL);
+		life->shared->die = i < 9 ? DIE_IN_WORK : DIE_NOT;
+		life_begin(life);
+	}
+	for (unsigned i = 0; i < 1000 && get(life, LIFE_ADD) != 11; i++)
+		rig_settle(&life->rig);
+	assert_int_equal(get(life, LIFE_ADD), 11);
+	life_end(life);
+}
+
 /* Stands still until no request of the dead is in the kernel; answers. */
 static void test_old_rings(void **unused)
 {
@@ -869,6 +889,7 @@ int main(void)
 		cmocka_unit_test(test_fuse),
 		cmocka_unit_test(test_work_once),
 		cmocka_unit_test(test_fuse_of_work),
+		cmocka_unit_test(test_fuse_spares_the_killed),
 		cmocka_unit_test(test_old_rings),
 		cmocka_unit_test(test_broken_migration),
 		cmocka_unit_test(test_halt),

@@ -21,6 +21,7 @@
 #include "base/fd.h"
 #include "base/ring.h"
 #include "server/device_impl.h"
+#include "server/drive.h"
 #include "server/session.h"
 #include "state/old.h"
 
@@ -255,10 +256,10 @@ static int take_over(struct ob_device *dev, const struct ob_adopt_parts *parts,
 int ob_adopt(struct ob_device *dev, struct ob_err *err)
 {
 	struct ob_adopt_parts parts;
-	int r = ob_adopt_read_client(dev, err);
+	int r = ob_device_recall_drives(dev, err);
 	unsigned i;
 
-	if (r)
+	if (r || (r = ob_adopt_read_client(dev, err)))
 		return r;
 	ob_mig_adopt(dev);
 	dev->adopting = true;

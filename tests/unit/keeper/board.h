@@ -43,7 +43,7 @@ struct board {
 	bool die_upgraded;	/* dies after an UPGRADE's READY */
 	bool refuse_upgraded;
 	/* what was seen */
-	unsigned births, rehearsals, copies, clients, acts;
+	unsigned births, rehearsals, warm, copies, clients, acts;
 	bool wrong;		/* something was not as kept */
 	char what[120];
 	int filled;		/* names put until the table was full */

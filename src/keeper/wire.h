@@ -64,8 +64,8 @@ enum ob_upgrade_flags { OB_UPGRADE_DRY_RUN = 1 };
 struct ob_keeper_msg {
 	uint32_t magic, op;
 	uint64_t value;
-	/* START: [0] deaths in a row, [1] signal of the last death, [2] its pid,
-	 * [3] why: enum ob_start_why. */
+	/* START: [0] deaths in a row, [1] signal of the last death, SIGALRM if the
+	 * watchdog killed it, [2] its pid, [3] why: enum ob_start_why. */
 	int32_t number[4];
 	char name[OB_KEEPER_NAME];	/* NUL-terminated */
 	char text[OB_KEEPER_TEXT];	/* NUL-terminated, for people */

@@ -25,7 +25,6 @@ static void nap(long *ns)
 	const struct timespec pause = { 0, *ns };
 
 	*ns = *ns < NAP_MAX_NS ? *ns * 2 : NAP_MAX_NS;
-
 	nanosleep(&pause, NULL);
 }
 

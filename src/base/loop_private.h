@@ -76,6 +76,7 @@ struct ob_loop {
 	struct ob_sure *sure;
 	struct ob_keep *keep;
 	struct ob_loop_pulse pulse;
+	uint64_t turn_time;		/* 0: nobody has asked in this turn */
 	bool stop, busy_poll;
 	bool closing;			/* new operations are cancelled */
 

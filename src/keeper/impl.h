@@ -154,6 +154,8 @@ void ob_accept_taken(struct ob_keeper *k, struct ob_held_entry *client);
 
 /* life.c */
 void ob_life_died(struct ob_keeper *k, struct ob_worker *w);
+/* As PID 1 of a container the keeper inherits what workers left (base/linger.h). */
+void ob_life_reap(struct ob_keeper *k);
 void ob_life_start(struct ob_keeper *k, struct ob_worker *w,
 		   enum ob_start_why why);
 void ob_life_succeed(struct ob_keeper *k);

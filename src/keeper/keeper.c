@@ -84,9 +84,10 @@ static void signal_came(struct ob_keeper *k)
 
 	if (read(k->signals, &info, sizeof(info)) != sizeof(info))
 		return;
-	if (info.ssi_signo == SIGCHLD)
+	if (info.ssi_signo == SIGCHLD) {
 		ob_watchdog_children(k);
-	else if (info.ssi_signo == SIGHUP)
+		ob_life_reap(k);
+	} else if (info.ssi_signo == SIGHUP)
 		ob_upgrade_again(k);
 	else if (info.ssi_signo != SIGUSR1)
 		ob_keeper_stop(k, strsignal((int)info.ssi_signo));

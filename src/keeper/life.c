@@ -232,6 +232,28 @@ static void other_died(struct ob_keeper *k, struct ob_worker *w,
 	}
 }
 
+static bool is_worker(const struct ob_keeper *k, pid_t pid)
+{
+	for (unsigned i = 0; i < OB_WORKERS; i++)
+		if (k->workers[i].state != OB_WORKER_NONE &&
+		    k->workers[i].pid == pid)
+			return true;
+	return false;
+}
+
+/* One of ours in front is asked about by its pidfd, and then this again. */
+void ob_life_reap(struct ob_keeper *k)
+{
+	siginfo_t info = { 0 };
+
+	while (!waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT | __WALL) &&
+	       info.si_pid && !is_worker(k, info.si_pid)) {
+		waitid(P_PID, (id_t)info.si_pid, &info,
+		       WEXITED | WNOHANG | __WALL);
+		info.si_pid = 0;
+	}
+}
+
 void ob_life_died(struct ob_keeper *k, struct ob_worker *w)
 {
 	siginfo_t info = { 0 };
@@ -246,4 +268,5 @@ void ob_life_died(struct ob_keeper *k, struct ob_worker *w)
 		active_died(k, w, &info);
 	else
 		other_died(k, w, &info);
+	ob_life_reap(k);
 }

@@ -233,6 +233,7 @@ struct nvme_cmd {
 	uint32_t len;			/* of the guest's data */
 	uint32_t at, count;		/* a step's own loop */
 	uint64_t offset, span;		/* on the drive, bytes */
+	uint64_t since;			/* fetched; 0: by another process */
 	bool busy;			/* an operation belongs to others */
 	bool is_drive;			/* ... namely to the drive */
 	bool disowned;			/* by a reset */

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
@@ -39,6 +40,7 @@ static pid_t keeper;
 
 struct wish {
 	bool standby;
+	bool reaper;			/* inherits orphans, as PID 1 does */
 	unsigned watchdog_ms, fail_forks, grace_ms;
 	rlim_t files;
 };
@@ -88,6 +90,8 @@ static void be_keeper(const struct wish *wish)
 	struct ob_err err = { 0 };
 	int r;
 
+	if (wish->reaper)
+		prctl(PR_SET_CHILD_SUBREAPER, 1);
 	if (wish->files)
 		setrlimit(RLIMIT_NOFILE, &limit);
 	fail_forks = wish->fail_forks;
@@ -205,6 +209,37 @@ static void a_thousand_deaths(void **state)
 	assert_int_equal(life(1001)->signal, SIGKILL);
 	assert_int_equal(life(1001)->nr_old, 1);
 	assert_int_equal(settled_fds(), files);
+	assert_int_equal(stop(), 0);
+}
+
+static unsigned count_children_of(pid_t pid)
+{
+	char path[80];
+	int child;
+	unsigned n = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)pid,
+		 (int)pid);
+	f = fopen(path, "re");
+	assert_non_null(f);
+	while (fscanf(f, "%d", &child) == 1)
+		n++;
+	fclose(f);
+	return n;
+}
+
+/* Each of these workers leaves a task that ends after it. */
+static void orphans_are_reaped(void **state)
+{
+	(void)state;
+	KEEP(.reaper = true);
+	for (unsigned i = 1; i <= 20; i++) {
+		UNTIL(lives(i));
+		ring(ACT_DIE);
+	}
+	UNTIL(lives(21));
+	UNTIL(count_children_of(keeper) == 1);
 	assert_int_equal(stop(), 0);
 }
 
@@ -768,6 +803,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		TEST(a_life_in_order),
 		TEST(a_thousand_deaths),
+		TEST(orphans_are_reaped),
 		TEST(a_standby_takes_over),
 		TEST(deaths_before_ready_wait_longer_and_longer),
 		TEST(deaths_around_ready_do_not_add_up),

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/linger.h"
 #include "board.h"
 #include "keeper/link.h"
 #include "keeper/msg.h"
@@ -424,6 +425,7 @@ int main(void)
 	if (board == MAP_FAILED || ob_link_open(&toy, &err) || !toy)
 		return 8;
 	keep = ob_link_keep(toy);
+	ob_linger();
 	wait_for_start();
 	note_birth();
 	count_life();

@@ -596,14 +596,25 @@ static void ask_version(int fd)
 	assert_int_equal(write(fd, words, sizeof(words)), sizeof(words));
 }
 
+/* The kernel interrupts those who made a ring when it takes it apart. */
+static ssize_t hear(int fd, uint8_t *data, size_t size, int flags)
+{
+	ssize_t n;
+
+	do
+		n = recv(fd, data, size, flags);
+	while (n < 0 && errno == EINTR);
+	return n;
+}
+
 /* What error it is told, or 0, and whether that is all. */
 static unsigned answer_to(int fd, bool *over)
 {
 	uint8_t reply[4096];
-	ssize_t n = recv(fd, reply, sizeof(reply), 0), m;
+	ssize_t n = hear(fd, reply, sizeof(reply), 0), m;
 
 	assert_true(n >= 16);
-	m = recv(fd, reply + n, sizeof(reply) - (size_t)n, *over ? 0 : MSG_DONTWAIT);
+	m = hear(fd, reply + n, sizeof(reply) - (size_t)n, *over ? 0 : MSG_DONTWAIT);
 	*over = m == 0;
 	return reply[8] & ERROR ? reply[12] : 0;
 }

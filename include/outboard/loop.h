@@ -136,13 +136,17 @@ void ob_op_cancel(struct ob_loop *loop, struct ob_op *op);
  * raised within one turn are one signal.  Zero-initialise, set fd.  After
  * ob_signal_close the owner may close fd and free the structure at once.
  */
+struct ob_bell;
 struct ob_signal {
 	int fd;
 	bool raised;		/* from here on the loop's */
 	struct ob_signal *next;
+	struct ob_bell *bell;	/* how it is signalled; from the first time on */
 };
 
 void ob_signal_raise(struct ob_loop *loop, struct ob_signal *signal);
+/* If it has not left yet, it does not. */
+void ob_signal_withdraw(struct ob_loop *loop, struct ob_signal *signal);
 /* A signal raised just before may be lost.  May be called again. */
 void ob_signal_close(struct ob_loop *loop, struct ob_signal *signal);
 

@@ -127,7 +127,6 @@ static int open_parts(struct ob_loop *loop, enum ob_loop_engine which,
 		loop->engine->close(loop);
 		return ob_fail(err, -r, "sure ring: %s", strerror(-r));
 	}
-	ob_signals_open(loop);
 	return 0;
 }
 
@@ -182,9 +181,9 @@ void ob_loop_destroy(struct ob_loop *loop)
 	if (!loop)
 		return;
 	ob_op_drain(loop);
+	ob_signals_close(loop);
 	loop->engine->close(loop);
 	ob_sure_destroy(loop->sure);
-	ob_signals_close(loop);
 	free(loop->slots);
 	free(loop);
 }
@@ -281,7 +280,7 @@ static int sleep_idle(struct ob_loop *loop)
 	if (must_not_sleep(loop))
 		return 0;
 	ob_signals_send(loop);
-	return ob_loop_wait(loop, ob_timers_left(loop));
+	return loop->raised ? 0 : ob_loop_wait(loop, ob_timers_left(loop));
 }
 
 /* Runs whatever turns up within the window; false if nothing does. */

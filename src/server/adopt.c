@@ -273,15 +273,6 @@ int ob_adopt(struct ob_device *dev, struct ob_err *err)
 	return r ? r : hand_over(dev, err);
 }
 
-/* One that the dead process was told of and never came to. */
-static void greet_client(struct ob_device *dev)
-{
-	int fd = ob_dev_kept(dev, "client");
-
-	if (fd >= 0)
-		ob_device_client(dev, fd);
-}
-
 void ob_adopt_resume(struct ob_device *dev)
 {
 	if (!dev->adopting)
@@ -291,8 +282,8 @@ void ob_adopt_resume(struct ob_device *dev)
 		ob_session_resume(dev->session);
 	else if (dev->ss->connected)
 		ob_session_lost(dev);
-	else
-		greet_client(dev);
+	else		/* of one whose end, or whose coming, was cut short */
+		ob_dev_unkeep_client(dev);
 	if (!dev->waiting)
 		ob_device_old_rings_over(dev);
 }

@@ -339,7 +339,7 @@ void ob_device_destroy(struct ob_device *dev)
 	if (!dev)
 		return;
 	ob_timer_cancel(dev->loop, &dev->gone_timer);
-	ob_listener_close(dev);
+	ob_listener_close(dev, !dev->listener.is_kept);
 	if (dev->session && dev->kept)
 		ob_session_abandon(dev->session);
 	else if (dev->session)
@@ -381,7 +381,7 @@ void ob_device_shutdown(struct ob_device *dev, void (*gone)(void *arg),
 {
 	dev->gone = gone;
 	dev->gone_arg = arg;
-	ob_listener_close(dev);
+	ob_listener_close(dev, true);
 	if (dev->session)
 		ob_session_destroy(dev->session, "was dropped: the server ends");
 	ob_timer_arm(dev->loop, &dev->gone_timer, 0);

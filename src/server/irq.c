@@ -171,7 +171,7 @@ static void intx_withdraw(struct ob_device *dev)
 	if (!sig)
 		return;
 	if (sig->raised)
-		ob_signal_close(dev->loop, sig);
+		ob_signal_withdraw(dev->loop, sig);
 	else if (preadv2(sig->fd, &iov, 1, -1, RWF_NOWAIT) != sizeof(count))
 		return;
 	dev->core->intx_masked = OB_INTX_OPEN;

@@ -40,7 +40,7 @@
 #define MAX_STEPS 32000u		/* instructions */
 #define STEPS_EVERY 8u			/* they take long, and are not counted out */
 #define TWICE_EVERY 24u			/* steps */
-#define RUN_SECONDS 120
+#define RUN_SECONDS 600
 #define OPTIONS (PTRACE_O_EXITKILL | PTRACE_O_TRACEFORK | \
 		 PTRACE_O_TRACEVFORK | PTRACE_O_TRACECLONE | \
 		 PTRACE_O_TRACEEXEC | PTRACE_O_TRACESYSGOOD)

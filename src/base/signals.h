@@ -5,7 +5,10 @@
 
 #include <outboard/loop.h>
 
-/* Sends what has been raised so far; the loop does it at the end of a turn. */
+/*
+ * Sends what has been raised so far; the loop does it at the end of a turn.
+ * What is still raised then waits for room in the ring.
+ */
 void ob_signals_send(struct ob_loop *loop);
 
 #endif

@@ -4,8 +4,8 @@
  *
  * A client sends one request at a time: while an answer is due or has not
  * left, nothing more is read from it, so that what it can make grow is one
- * line and one answer.  A client that speaks no JSON or too long a line is
- * told so and let go.
+ * line and one answer.  A client that speaks no JSON is told so; one whose
+ * line is too long is let go as well, since nobody knows where the next begins.
  */
 #include <errno.h>
 #include <poll.h>
@@ -107,8 +107,10 @@ static void take_lines(struct control_client *c)
 		c->got -= len;
 		memmove(c->line, c->line + len, c->got);
 	}
-	if (c->got == sizeof(c->line) && !c->out && !c->waits)
+	if (c->got == sizeof(c->line) && !c->out && !c->waits) {
+		control_refuse_line(c);
 		c->dead = true;
+	}
 }
 
 static void receive(struct control_client *c)

@@ -30,7 +30,7 @@ struct ob_control_host {
 	/* Asks for the keeper's status; ob_control_status has the answer. */
 	int (*ask_status)(void *arg);
 	/* Asks for an upgrade to the binary (not taken; O_PATH). */
-	int (*upgrade)(void *arg, int binary, unsigned flags);
+	int (*upgrade)(void *arg, int binary, unsigned flags, int32_t ticket);
 	/* The keeper accepts clients of the socket, see ob_control_client. */
 	int (*accept)(void *arg);
 	void *arg;

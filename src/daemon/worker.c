@@ -17,6 +17,7 @@
 
 #include "base/fd.h"
 #include "base/keep.h"
+#include "base/linger.h"
 #include "base/log.h"
 #include "base/ring.h"
 #include "daemon/control.h"
@@ -24,7 +25,10 @@
 
 int ob_worker_wait(struct serve *s, struct ob_err *err)
 {
-	int r = ob_link_wait(s->link, &s->begin, err);
+	int r;
+
+	ob_linger();
+	r = ob_link_wait(s->link, &s->begin, err);
 
 	while (!r && s->begin.rehearse) {
 		ob_worker_rehearse(s);

@@ -66,8 +66,8 @@ void ob_keeper_stop(struct ob_keeper *k, const char *why)
 		SAY(INFO, "stopping: %s", why);
 		ob_keeper_tell(k, OB_KEEPER_IS_STOPPING, "");
 	}
-	ob_upgrade_fail(k, "the server is stopped");
 	k->stopping = true;
+	ob_upgrade_stop(k);
 	ob_life_dismiss(&k->standby);
 	if (!k->active) {
 		k->done = true;
@@ -84,9 +84,10 @@ static void signal_came(struct ob_keeper *k)
 
 	if (read(k->signals, &info, sizeof(info)) != sizeof(info))
 		return;
-	if (info.ssi_signo == SIGCHLD)
+	if (info.ssi_signo == SIGCHLD) {
 		ob_watchdog_children(k);
-	else if (info.ssi_signo == SIGHUP)
+		ob_life_reap(k);
+	} else if (info.ssi_signo == SIGHUP)
 		ob_upgrade_again(k);
 	else if (info.ssi_signo != SIGUSR1)
 		ob_keeper_stop(k, strsignal((int)info.ssi_signo));
@@ -306,7 +307,7 @@ int ob_keeper_run(const struct ob_keeper_options *options, struct ob_err *err)
 	int r;
 
 	*k = (struct ob_keeper){ .opts = options, .binary = options->binary,
-				 .upgrade.binary = -1 };
+				 .other = -1, .upgrade.binary = -1 };
 	r = prepare(k);
 	if (r)
 		return ob_fail(err, -r, "keeper: %s", strerror(-r));

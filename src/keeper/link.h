@@ -60,13 +60,16 @@ void ob_link_unwatch(struct ob_link *link);
 
 int ob_link_accept(struct ob_link *link, const char *name, bool on);
 int ob_link_ready(struct ob_link *link, const char *text);
+/* READY after a rehearsal: the pause that is to be expected, and the rest. */
+int ob_link_rehearsed(struct ob_link *link, uint64_t gap_us, const char *text);
 int ob_link_refused(struct ob_link *link, const char *why);
 int ob_link_ended(struct ob_link *link, int status);
 /* Copies of all states have been put, as COPY's value asked for. */
 int ob_link_copied(struct ob_link *link, uint64_t value);
 int ob_link_rings_over(struct ob_link *link, uint64_t generation);
-/* The binary stays the caller's. */
-int ob_link_upgrade(struct ob_link *link, int binary, unsigned flags);
+/* The binary stays the caller's; the ticket is one of wire.h. */
+int ob_link_upgrade(struct ob_link *link, int binary, unsigned flags,
+		    int32_t ticket);
 int ob_link_ask_status(struct ob_link *link);
 
 #endif

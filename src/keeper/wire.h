@@ -32,12 +32,15 @@ enum ob_keeper_op {
 	OB_KEEPER_ACCEPT,	/* name of a kept listening socket, value 0/1: the
 				   keeper accepts there, keeps who comes and
 				   tells with CLIENT */
-	OB_KEEPER_READY,	/* loaded; with START: serves.  text: ready line */
+	OB_KEEPER_READY,	/* loaded; with START: serves.  text: ready line.
+				   With REHEARSE: value: the pause that it expects,
+				   in microseconds; text: the rest, for people */
 	OB_KEEPER_RINGS_OVER,	/* value: generation whose rings are not needed;
 				   the keeper passes it on to those that wait */
 	OB_KEEPER_REFUSED,	/* text: cannot serve, and why */
 	OB_KEEPER_ENDED,	/* value: exit status; the whole server ends */
-	OB_KEEPER_UPGRADE,	/* fd: the binary; value: enum ob_upgrade_flags */
+	OB_KEEPER_UPGRADE,	/* fd: the binary; value: enum ob_upgrade_flags;
+				   number[0]: ticket, see ob_keeper_status */
 	OB_KEEPER_STATUS,	/* asks for STATUS */
 	OB_KEEPER_AWAKE,	/* it was idle: watch it again */
 	OB_KEEPER_GET,		/* name: asks for a GIVE, without fd if unknown */
@@ -61,8 +64,8 @@ enum ob_upgrade_flags { OB_UPGRADE_DRY_RUN = 1 };
 struct ob_keeper_msg {
 	uint32_t magic, op;
 	uint64_t value;
-	/* START: [0] deaths in a row, [1] signal of the last death, [2] its pid,
-	 * [3] why: enum ob_start_why. */
+	/* START: [0] deaths in a row, [1] signal of the last death, SIGALRM if the
+	 * watchdog killed it, [2] its pid, [3] why: enum ob_start_why. */
 	int32_t number[4];
 	char name[OB_KEEPER_NAME];	/* NUL-terminated */
 	char text[OB_KEEPER_TEXT];	/* NUL-terminated, for people */
@@ -85,14 +88,20 @@ struct ob_pulse {
 
 enum ob_upgrade_outcome {
 	OB_UPGRADE_NONE, OB_UPGRADE_UNDER_WAY, OB_UPGRADE_DONE,
-	OB_UPGRADE_REFUSED, OB_UPGRADE_REHEARSED	/* the dry run was fine */
+	OB_UPGRADE_REFUSED, OB_UPGRADE_REHEARSED,	/* the dry run was fine */
+	OB_UPGRADE_SWITCHED	/* the new binary serves; it is still watched */
 };
 
 struct ob_keeper_status {
 	uint64_t generation, deaths, upgrades, rollbacks;
 	uint64_t last_gap_us;	/* from death noticed to READY */
+	uint64_t estimated_gap_us;	/* what the last rehearsal said */
 	int32_t worker_pid, last_signal;
 	int32_t last_upgrade;	/* enum ob_upgrade_outcome */
+	/* Which one that is: chosen by whoever asked for it; 0: a signal did.  The
+	 * same ticket is not begun twice in a row, so that one who lost the answer
+	 * may ask again. */
+	int32_t ticket;
 	char why[160];		/* of the last refusal or rollback; what the
 				   last rehearsal said */
 };

@@ -198,8 +198,8 @@ static int adopt_recorder(struct ob_device *dev, struct ob_err *err)
 		r = ob_dev_keep(dev, dev->rec.fd, "recorder");
 	if (r)
 		return r;
-	ob_record(&dev->rec, OB_EVENT_BORN, 0, 0, dev->rec.generation);
-	ob_record(&dev->rec, OB_EVENT_ADOPTED, 0, old->step_kind, old->step);
+	ob_dev_note_birth(dev);
+	ob_dev_note(dev, OB_EVENT_ADOPTED, 0, old->step_kind, old->step);
 	return 0;
 }
 

@@ -84,6 +84,7 @@ struct ob_device {
 
 	/* runtime */
 	void *runtime;
+	uint64_t created;		/* by ob_loop_now */
 	bool inited;			/* the class's init succeeded */
 	bool bus_master;
 	struct ob_pci pci;
@@ -115,10 +116,20 @@ static inline void ob_dev_step_end(struct ob_device *dev)
 	if (dev->mem.depth)
 		return;
 	dev->whole = false;
-	dev->rec.now = 0;
 	if (dev->unsettled)
 		ob_dev_settle(dev);
 }
+
+/* For the flight recorder. */
+static inline void ob_dev_note(struct ob_device *dev, enum ob_event kind,
+			       uint16_t a, uint32_t b, uint64_t c)
+{
+	if (dev->rec.memory)
+		ob_record(&dev->rec, ob_loop_turn_time(dev->loop), kind, a, b,
+			  c);
+}
+
+void ob_dev_note_birth(struct ob_device *dev);
 
 /* listen.c */
 /* for_good: nobody goes on with it, so it leaves nothing behind. */

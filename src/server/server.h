@@ -45,7 +45,8 @@ int ob_device_create_after(struct ob_loop *loop,
 void ob_device_old_rings_over(struct ob_device *dev);
 
 /*
- * A copy of the state for a rehearsal, between two steps, put as ID/copy.
+ * A copy of the state for a rehearsal, between two steps, put as ID/copy and
+ * ID/recorder/copy.
  */
 int ob_device_copy(struct ob_device *dev, struct ob_err *err);
 

@@ -39,9 +39,12 @@ struct board {
 	unsigned die_ready;	/* that many die right after */
 	enum answer early;	/* how they die */
 	enum act act;		/* at the bell */
+	int32_t ticket;		/* of its upgrades */
 	enum answer rehearsal;
 	bool die_upgraded;	/* dies after an UPGRADE's READY */
 	bool refuse_upgraded;
+	bool refuse_back;	/* as the old binary, after a rollback */
+	unsigned slow_upgraded_ms;	/* so long before its READY */
 	unsigned die_client;	/* that many die when told of a client */
 	bool hoard;		/* clients stay with the keeper until ACT_TAKE */
 	/* what was seen */

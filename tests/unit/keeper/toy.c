@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/linger.h"
 #include "board.h"
 #include "keeper/link.h"
 #include "keeper/msg.h"
@@ -272,7 +273,7 @@ static void act(void)
 		break;
 	case ACT_UPGRADE_DRY:
 		fd = open("/proc/self/exe", O_PATH | O_CLOEXEC);
-		ob_link_upgrade(toy, fd, OB_UPGRADE_DRY_RUN);
+		ob_link_upgrade(toy, fd, OB_UPGRADE_DRY_RUN, board->ticket);
 		close(fd);
 		break;
 	case ACT_TAKE:
@@ -359,7 +360,7 @@ static void rehearse(void)
 		wrong("a rehearsal's put");
 	ob_fd_close(&fd);
 	if (board->rehearsal == ANSWER_YES)
-		ob_link_ready(toy, "fine");
+		ob_link_rehearsed(toy, 1234, "fine");
 	else if (board->rehearsal == ANSWER_NO)
 		ob_link_refused(toy, "field toy.x: too large");
 	else
@@ -384,10 +385,13 @@ static void get_ready(void)
 
 	if (take_order(&board->die_early))
 		die(board->early);
-	if (upgraded && board->refuse_upgraded) {
+	if ((upgraded && board->refuse_upgraded) ||
+	    (start.why == OB_START_ROLLBACK && board->refuse_back)) {
 		ob_link_refused(toy, "no");
 		_exit(1);
 	}
+	if (upgraded)
+		usleep(board->slow_upgraded_ms * 1000);
 	ob_link_ready(toy, "toy is ready");
 	board->birth[(board->births - 1) % BIRTHS].ready = true;
 	if (take_order(&board->die_ready) || (upgraded && board->die_upgraded))
@@ -421,6 +425,7 @@ int main(void)
 	if (board == MAP_FAILED || ob_link_open(&toy, &err) || !toy)
 		return 8;
 	keep = ob_link_keep(toy);
+	ob_linger();
 	wait_for_start();
 	note_birth();
 	count_life();

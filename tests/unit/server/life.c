@@ -2,6 +2,7 @@
 #include "life.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -328,8 +329,8 @@ struct ob_options *life_options(const struct life *life)
 	struct ob_options *opts;
 	char text[256];
 
-	snprintf(text, sizeof(text), "%s,id=dev,socket=%s", life->cls->name,
-		 life->path);
+	snprintf(text, sizeof(text), "%s,id=dev,socket=%s%s", life->cls->name,
+		 life->path, life->options ? life->options : "");
 	assert_int_equal(ob_options_parse(text, tables, &opts, NULL), 0);
 	return opts;
 }
@@ -435,6 +436,20 @@ void life_kill(struct life *life)
 	kill(life->pid, SIGKILL);
 	reap(life);
 	assert_int_equal(life->signal, SIGKILL);
+}
+
+bool life_is_up(struct life *life)
+{
+	struct pollfd p = { .fd = life->client, .events = POLLIN };
+	siginfo_t info;
+
+	while (poll(&p, 1, 1) == 0) {
+		info.si_pid = 0;
+		if (waitid(P_PID, (id_t)life->pid, &info,
+			   WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid)
+			return false;
+	}
+	return true;
 }
 
 void life_judge(struct life *life)

@@ -61,6 +61,7 @@ struct life {
 	struct ob_rings rings[LIVES];
 	struct life_shared *shared;
 	const struct ob_device_class *cls;
+	const char *options;		/* ",KEY=VALUE,...", or NULL */
 	char dir[64], path[96];
 	bool hold_rings;		/* the old rings are never over */
 	struct rig rig;			/* to talk with */
@@ -75,6 +76,8 @@ void life_comes(struct life *life, unsigned place, int fd);
 /* A new client, in place of one that is gone. */
 void life_connect(struct life *life);
 void life_kill(struct life *life);
+/* Until it answers the message that waits; false: it died before. */
+bool life_is_up(struct life *life);
 /* Waits for the child to die by itself. */
 void life_wait(struct life *life);
 /* Kills it after a moment; it may have refused to serve, no more. */

@@ -386,6 +386,26 @@ static void test_fuse_of_work(void **unused)
 	life_end(life);
 }
 
+/* Who is killed from outside may be in the same step each time. */
+static void test_fuse_spares_the_killed(void **unused)
+{
+	struct life *life = start();
+
+	(void)unused;
+	life->shared->die = DIE_IN_WORK;
+	assert_int_equal(put(life, LIFE_WORK, 11), 0);
+	for (unsigned i = 0; i < 10; i++) {
+		life_wait(life);
+		assert_int_equal(life->signal, SIGKILL);
+		life->shared->die = i < 9 ? DIE_IN_WORK : DIE_NOT;
+		life_begin(life);
+	}
+	for (unsigned i = 0; i < 1000 && get(life, LIFE_ADD) != 11; i++)
+		rig_settle(&life->rig);
+	assert_int_equal(get(life, LIFE_ADD), 11);
+	life_end(life);
+}
+
 /* Stands still until no request of the dead is in the kernel; answers. */
 static void test_old_rings(void **unused)
 {
@@ -606,14 +626,25 @@ static void ask_version(int fd)
 	assert_int_equal(write(fd, words, sizeof(words)), sizeof(words));
 }
 
+/* The kernel interrupts those who made a ring when it takes it apart. */
+static ssize_t hear(int fd, uint8_t *data, size_t size, int flags)
+{
+	ssize_t n;
+
+	do
+		n = recv(fd, data, size, flags);
+	while (n < 0 && errno == EINTR);
+	return n;
+}
+
 /* What error it is told, or 0, and whether that is all. */
 static unsigned answer_to(int fd, bool *over)
 {
 	uint8_t reply[4096];
-	ssize_t n = recv(fd, reply, sizeof(reply), 0), m;
+	ssize_t n = hear(fd, reply, sizeof(reply), 0), m;
 
 	assert_true(n >= 16);
-	m = recv(fd, reply + n, sizeof(reply) - (size_t)n, *over ? 0 : MSG_DONTWAIT);
+	m = hear(fd, reply + n, sizeof(reply) - (size_t)n, *over ? 0 : MSG_DONTWAIT);
 	*over = m == 0;
 	return reply[8] & ERROR ? reply[12] : 0;
 }
@@ -706,21 +737,6 @@ static void test_bar_memory(void **unused)
 	life_end(life);
 }
 
-static bool is_up(struct life *life)
-{
-	struct pollfd p = { .fd = life->client, .events = POLLIN };
-
-	siginfo_t info;
-
-	while (poll(&p, 1, 1) == 0) {
-		info.si_pid = 0;
-		if (waitid(P_PID, (id_t)life->pid, &info,
-			   WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid)
-			return false;
-	}
-	return true;
-}
-
 /* Before and after each call of the keeper, while a life begins. */
 static void test_each_call(void **unused)
 {
@@ -744,7 +760,7 @@ static void test_each_call(void **unused)
 			 0);
 		life->shared->die_at_call = ++n;
 		life_begin(life);
-		up = is_up(life);
+		up = life_is_up(life);
 		if (!up)
 			life_wait(life);
 		life->shared->die_at_call = 0;
@@ -904,6 +920,7 @@ int main(void)
 		cmocka_unit_test(test_fuse),
 		cmocka_unit_test(test_work_once),
 		cmocka_unit_test(test_fuse_of_work),
+		cmocka_unit_test(test_fuse_spares_the_killed),
 		cmocka_unit_test(test_old_rings),
 		cmocka_unit_test(test_broken_migration),
 		cmocka_unit_test(test_halt),

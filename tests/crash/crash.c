@@ -52,7 +52,7 @@ static const char *const mode_names[NR_MODES] = {
 
 struct task {
 	pid_t pid;			/* 0: free */
-	bool worker;
+	bool worker, killed;
 	uint64_t op;			/* the step that it was seen in */
 	unsigned calls;			/* stops in that step */
 	unsigned singles;		/* instructions still to be done */
@@ -69,7 +69,7 @@ struct run {
 	pid_t server, client;
 	struct task tasks[MAX_TASKS];
 	uint64_t killed_op;		/* one kill for a step */
-	unsigned kills;
+	unsigned kills, dying;		/* all; those that are not dead yet */
 	bool client_ended, server_ended, stopping;
 	int client_status, server_status;
 	time_t end;
@@ -145,6 +145,8 @@ static pid_t start_client(struct run *run)
 static void kill_task(struct run *run, struct task *task)
 {
 	kill(task->pid, SIGKILL);
+	task->killed = true;
+	run->dying++;
 	run->kills++;
 	points[run->mode]++;
 }
@@ -266,8 +268,10 @@ static void ended(struct run *run, pid_t pid, int status)
 {
 	struct task *task = find_task(run, pid, false);
 
-	if (task)
+	if (task) {
+		run->dying -= task->killed;
 		task->pid = 0;
+	}
 	if (pid == run->client) {
 		run->client_ended = true;
 		run->client_status = status;
@@ -308,6 +312,7 @@ static void clean_up(struct run *run)
 	rmdir(run->folder);
 }
 
+/* Not in the middle of a death: to end in order takes somebody who serves. */
 static void ask_to_end(struct run *run)
 {
 	run->stopping = true;
@@ -335,7 +340,7 @@ static void follow(struct run *run)
 			stopped(run, pid, status);
 		else
 			ended(run, pid, status);
-		if (run->client_ended && !run->stopping)
+		if (run->client_ended && !run->dying && !run->stopping)
 			ask_to_end(run);
 		if (run->server_ended && !run->client_ended)
 			kill(run->client, SIGKILL);
@@ -425,6 +430,7 @@ static int one_run(enum mode mode, unsigned n, uint64_t seed)
 	alarm(0);
 	runs[mode]++;
 	r = judge(&run);
+	printf("crash: %s %u: %u deaths\n", mode_names[mode], n, run.kills);
 	if (!r)
 		clean_up(&run);
 	if (mode == COUNT)

@@ -6,8 +6,9 @@
  * its end (a descriptor that was sent counts), its rings stay, and its
  * successor starts: the standby if there is one, or a new process.
  *
- * Deaths before READY make the next try wait: three at once, then 10 ms,
- * doubling up to a second.  A worker that was READY owes nobody a wait.
+ * Deaths before READY, and crashes soon after it, make the next try wait: three
+ * at once, then 10 ms, doubling up to a second.  A worker that was READY and was
+ * killed (SIGKILL) is followed at once, however often.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -70,6 +71,12 @@ static void retry_later(struct ob_keeper *k, uint64_t ms)
 	k->retry_at = ob_keeper_ms() + ms;
 }
 
+static void finish(struct ob_keeper *k, int status)
+{
+	k->done = true;
+	k->exit_status = k->failed ? 1 : status;
+}
+
 void ob_life_succeed(struct ob_keeper *k)
 {
 	struct ob_worker *w = k->standby;
@@ -82,6 +89,10 @@ void ob_life_succeed(struct ob_keeper *k)
 		w = ob_worker_spawn(k, k->binary);
 	if (w) {
 		ob_life_start(k, w, k->why);
+		return;
+	}
+	if (k->midwife.pidfd < 0) {
+		finish(k, 1);
 		return;
 	}
 	k->failures++;
@@ -145,6 +156,13 @@ static void log_death(const struct ob_keeper *k, const struct ob_worker *w,
 	    w->state == OB_WORKER_SERVES ? "serving" : "loading", k->deaths);
 }
 
+/* Its successor need not wait. */
+static bool was_killed(const struct ob_worker *w, const siginfo_t *info)
+{
+	return w->state == OB_WORKER_SERVES && info->si_code == CLD_KILLED &&
+	       info->si_status == SIGKILL;
+}
+
 static void count_death(struct ob_keeper *k, const struct ob_worker *w,
 			const siginfo_t *info)
 {
@@ -159,15 +177,9 @@ static void count_death(struct ob_keeper *k, const struct ob_worker *w,
 	if (served && ob_keeper_ms() - w->ready_at >= LIVED_MS)
 		k->deaths = k->failures = 0;
 	k->deaths++;
-	k->failures += !served;
+	k->failures += !was_killed(w, info);
 	k->status.deaths++;
 	k->status.last_signal = k->last_signal;
-}
-
-static void finish(struct ob_keeper *k, int status)
-{
-	k->done = true;
-	k->exit_status = k->failed ? 1 : status;
 }
 
 /* Is that the end of the server?  A wrong command line, and what was asked. */
@@ -188,7 +200,7 @@ static bool is_the_end(struct ob_keeper *k, const siginfo_t *info)
 static void active_died(struct ob_keeper *k, struct ob_worker *w,
 			const siginfo_t *info)
 {
-	bool served = w->state == OB_WORKER_SERVES;
+	bool at_once = was_killed(w, info);
 
 	count_death(k, w, info);
 	if (!k->ended && k->upgrade.state != OB_UPGRADE_SWITCH)
@@ -204,7 +216,7 @@ static void active_died(struct ob_keeper *k, struct ob_worker *w,
 		return;
 	}
 	ob_upgrade_fail(k, "the worker died (signal %d)", k->last_signal);
-	if (served || !delay(k))
+	if (at_once || !delay(k))
 		ob_life_succeed(k);
 	else
 		retry_later(k, delay(k));

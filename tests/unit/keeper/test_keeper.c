@@ -16,6 +16,7 @@
 #include <sys/resource.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -23,7 +24,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "board.h"
-#include "keeper/keeper.h"
+#include "keeper/impl.h"
 #include "../open_fds.h"
 
 #define WAIT_MS 60000
@@ -36,25 +37,21 @@ static pid_t keeper;
 /* The keeper's process */
 
 struct wish {
-	bool standby;
-	unsigned watchdog_ms, fail_forks;
+	bool standby, faulty;
+	unsigned watchdog_ms, alive_ms;
 	rlim_t files;
+	const char *log;	/* its standard error */
+	const char *path;	/* of the next binary */
 };
 
 static size_t memory_at_ready;
-static unsigned fail_forks;
 
-pid_t __real_fork(void);
-pid_t __wrap_fork(void);
-pid_t __wrap_fork(void)
-{
-	if (memory_at_ready && fail_forks) {
-		fail_forks--;
-		errno = EAGAIN;
-		return -1;
-	}
-	return __real_fork();
-}
+/* What the keeper and the midwife ask of the kernel in their lives. */
+static const int calls[] = {
+	SYS_clone, SYS_socketpair, SYS_memfd_create, SYS_ftruncate,
+	SYS_pwrite64, SYS_io_uring_setup, SYS_epoll_ctl, SYS_sendmsg,
+	SYS_accept4, SYS_fcntl, SYS_eventfd2, SYS_openat, SYS_sendto, 0
+};
 
 /* The C library's own account, which misses nothing. */
 static size_t memory_used(void)
@@ -67,9 +64,19 @@ static size_t memory_used(void)
 static int tell(enum ob_keeper_event event, const char *text)
 {
 	(void)text;
+	board->told[event]++;
 	if (event == OB_KEEPER_IS_READY)
 		memory_at_ready = memory_used();
 	return 0;
+}
+
+static void log_into(const char *path)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0 || dup2(fd, STDERR_FILENO) < 0)
+		_exit(60);
+	close(fd);
 }
 
 /* 50: it allocated something after the first worker was ready. */
@@ -77,7 +84,8 @@ static void be_keeper(const struct wish *wish)
 {
 	char *argv[] = { (char *)"toy", NULL };
 	struct ob_keeper_options options = {
-		.argv = argv, .path = other, .tell = tell,
+		.argv = argv, .path = wish->path ? wish->path : other,
+		.tell = tell, .alive_ms = wish->alive_ms,
 		.standby = wish->standby, .watchdog_ms = wish->watchdog_ms,
 		.grace_ms = 300, .binary = open(toy, O_PATH | O_CLOEXEC),
 	};
@@ -87,7 +95,10 @@ static void be_keeper(const struct wish *wish)
 
 	if (wish->files)
 		setrlimit(RLIMIT_NOFILE, &limit);
-	fail_forks = wish->fail_forks;
+	if (wish->log)
+		log_into(wish->log);
+	if (wish->faulty && !kernel_fails(calls, &board->kernel))
+		_exit(61);
 	ob_log_set_level(OB_LOG_ERROR);
 	r = ob_keeper_run(&options, &err);
 	if (memory_at_ready && memory_used() != memory_at_ready)
@@ -98,7 +109,7 @@ static void be_keeper(const struct wish *wish)
 #define KEEP(...) keep(&(const struct wish){ __VA_ARGS__ })
 static void keep(const struct wish *wish)
 {
-	keeper = __real_fork();
+	keeper = fork();
 	assert_return_code(keeper, errno);
 	if (!keeper)
 		be_keeper(wish);
@@ -153,6 +164,31 @@ static void ring(enum act act)
 	assert_int_equal(write(BELL_FD, &one, sizeof(one)), sizeof(one));
 }
 
+static int knock(void)
+{
+	OB_CLEANUP_FD int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	char byte;
+
+	assert_return_code(connect(fd, (struct sockaddr *)&board->address,
+				   board->address_len), errno);
+	return (int)read(fd, &byte, 1);
+}
+
+/* The toy answers over the keeper's own channel. */
+static const struct ob_keeper_status *status(void)
+{
+	unsigned acts = board->acts;
+
+	ring(ACT_STATUS);
+	UNTIL(*(volatile unsigned *)&board->acts == acts + 2);
+	return &board->status;
+}
+
+static void outcome_is(enum ob_upgrade_outcome outcome)
+{
+	UNTIL(status()->last_upgrade == (int)outcome);
+}
+
 /* The tests */
 
 static void a_life_in_order(void **state)
@@ -175,12 +211,14 @@ static void a_thousand_deaths(void **state)
 	UNTIL(lives(1));
 	ring(ACT_DIE);
 	UNTIL(lives(2));
+	status();	/* it has heard all that was said before */
 	files = count_fds_of(keeper);
 	board->die_ready = 997;
 	ring(ACT_DIE);
 	UNTIL(lives(1000));
 	ring(ACT_DIE);
 	UNTIL(lives(1001));
+	status();
 	assert_int_equal(life(1001)->why, OB_START_DEATH);
 	assert_int_equal(life(1001)->signal, SIGKILL);
 	assert_int_equal(life(1001)->nr_old, 1);
@@ -332,13 +370,328 @@ static void an_idle_server_is_not_woken(void **state)
 	assert_int_equal(stop(), 0);
 }
 
+/* -- a kernel that refuses -- */
+
+static void plan(int nr, int error, unsigned skip, unsigned times)
+{
+	board->kernel.nr = nr;
+	board->kernel.error = error;
+	board->kernel.skip = skip;
+	__atomic_store_n(&board->kernel.times, times, __ATOMIC_SEQ_CST);
+}
+
+static unsigned failed(void)
+{
+	return __atomic_load_n(&board->kernel.failed, __ATOMIC_SEQ_CST);
+}
+
+/* And waits longer and longer between them. */
 static void forks_that_fail_are_tried_again(void **state)
 {
 	(void)state;
-	KEEP(.fail_forks = 5);
+	KEEP(.faulty = true);
 	UNTIL(lives(1));
+	plan(SYS_clone, EAGAIN, 0, 6);
 	ring(ACT_DIE);
 	UNTIL(lives(2));
+	assert_int_equal(failed(), 6);
+	assert_true(life(2)->at_ms - life(1)->at_ms + 1 >= 10 + 10 + 10 + 20 + 40 + 80);
+	assert_int_equal(stop(), 0);
+}
+
+/* Each call that a death leads to, the first time, the second and so on. */
+static void whatever_the_kernel_refuses(void **state)
+{
+	static const struct {
+		int nr, error;
+	} faults[] = {
+		{ SYS_clone, ENOMEM }, { SYS_socketpair, EMFILE },
+		{ SYS_socketpair, ENOMEM }, { SYS_memfd_create, ENOMEM },
+		{ SYS_ftruncate, ENOSPC }, { SYS_pwrite64, ENOSPC },
+		{ SYS_io_uring_setup, ENOMEM }, { SYS_io_uring_setup, EMFILE },
+		{ SYS_epoll_ctl, ENOMEM }, { SYS_sendmsg, ENOBUFS },
+		{ SYS_sendmsg, ETOOMANYREFS }, { SYS_sendto, ENOBUFS },
+	};
+	unsigned n = 1;
+
+	(void)state;
+	KEEP(.faulty = true);
+	UNTIL(lives(1));
+	for (unsigned i = 0; i < COUNT_OF(faults); i++)
+		for (unsigned skip = 0; skip < 6; skip++) {
+			plan(faults[i].nr, faults[i].error, skip, 2);
+			ring(ACT_DIE);
+			UNTIL(lives(n + 1));
+			n = board->births;
+		}
+	assert_true(failed() > COUNT_OF(faults));
+	plan(0, 0, 0, 0);
+	assert_int_equal(stop(), 0);
+}
+
+static void clients_that_cannot_be_taken_are_refused(void **state)
+{
+	(void)state;
+	KEEP(.faulty = true);
+	UNTIL(lives(1));
+	plan(SYS_accept4, EMFILE, 0, 1);
+	assert_int_equal(knock(), 0);
+	assert_int_equal(board->clients, 0);
+	assert_int_equal(knock(), 0);
+	assert_int_equal(board->clients, 1);
+	assert_int_equal(stop(), 0);
+}
+
+/* R6: O_NONBLOCK is cleared and the client taken between two calls of ours. */
+static void test_r6_accept_is_not_made_to_wait(void **state)
+{
+	(void)state;
+	KEEP(.faulty = true);
+	UNTIL(lives(1));
+	board->kernel.steal = true;
+	for (unsigned i = 1; i <= 3; i++) {
+		plan(SYS_fcntl, 0, 0, 1);
+		assert_int_equal(knock(), 0);
+		UNTIL(failed() == i);
+		status();	/* the keeper does something else again */
+	}
+	assert_int_equal(knock(), 0);
+	assert_int_equal(board->clients, 1);
+	assert_int_equal(stop(), 0);
+}
+
+/* -- the log -- */
+
+static void succeeded_with_log(const char *path)
+{
+	KEEP(.log = path);
+	UNTIL(lives(1));
+	board->die_ready = 30;
+	ring(ACT_DIE);
+	UNTIL(lives(32));
+	assert_int_equal(stop(), 0);
+}
+
+static void a_full_disk_is_survived(void **state)
+{
+	(void)state;
+	succeeded_with_log("/dev/full");
+}
+
+static void with_log_in_pipe(bool broken)
+{
+	int pipe_fds[2];
+	char path[40];
+
+	assert_return_code(pipe2(pipe_fds, O_CLOEXEC), errno);
+	snprintf(path, sizeof(path), "/dev/fd/%d", pipe_fds[1]);
+	fcntl(pipe_fds[1], F_SETPIPE_SZ, 4096);
+	if (broken)
+		close(pipe_fds[0]);
+	succeeded_with_log(path);
+	if (!broken)
+		close(pipe_fds[0]);
+	close(pipe_fds[1]);
+}
+
+static void a_closed_log_is_survived(void **state)
+{
+	(void)state;
+	with_log_in_pipe(true);
+}
+
+static void a_log_that_nobody_reads_is_survived(void **state)
+{
+	(void)state;
+	with_log_in_pipe(false);
+}
+
+/* -- the midwife -- */
+
+static pid_t midwife(void)
+{
+	char path[64], name[20] = "";
+	pid_t pid = 0;
+	FILE *f, *comm;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)keeper,
+		 (int)keeper);
+	f = fopen(path, "re");
+	assert_non_null(f);
+	while (strcmp(name, "outboard-births\n") && fscanf(f, "%d", &pid) == 1) {
+		snprintf(path, sizeof(path), "/proc/%d/comm", (int)pid);
+		comm = fopen(path, "re");
+		if (!comm || !fgets(name, sizeof(name), comm))
+			name[0] = '\0';
+		if (comm)
+			fclose(comm);
+	}
+	fclose(f);
+	assert_string_equal(name, "outboard-births\n");
+	return pid;
+}
+
+/* Who serves goes on; nobody can follow. */
+static void without_midwife_the_last_worker_serves_on(void **state)
+{
+	(void)state;
+	KEEP(0);
+	UNTIL(lives(1));
+	kill(midwife(), SIGKILL);
+	ring(ACT_GET);
+	UNTIL(*(volatile unsigned *)&board->acts == 1);
+	assert_int_equal(knock(), 0);
+	assert_int_equal(board->clients, 1);
+	kill(keeper, SIGHUP);
+	ring(ACT_DIE);
+	assert_int_equal(ended(), 1);
+	assert_int_equal(board->births, 1);
+}
+
+static void without_midwife_it_ends_in_order(void **state)
+{
+	(void)state;
+	KEEP(.standby = true);
+	UNTIL(lives(1));
+	kill(midwife(), SIGKILL);
+	assert_int_equal(stop(), 0);
+}
+
+static unsigned field_of(pid_t pid, const char *name)
+{
+	unsigned n = 0;
+	char path[40], line[100], format[40];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+	snprintf(format, sizeof(format), "%s: %%u", name);
+	f = fopen(path, "re");
+	assert_non_null(f);
+	while (fgets(line, sizeof(line), f) && sscanf(line, format, &n) != 1)
+		;
+	fclose(f);
+	return n;
+}
+
+/* One filter for all, and one that is the keeper's. */
+static void filters_are_in_force(void **state)
+{
+	unsigned own = field_of(getpid(), "Seccomp_filters");
+
+	(void)state;
+	if (OB_SANITIZED)
+		skip();
+	KEEP(0);
+	UNTIL(lives(1));
+	assert_int_equal(field_of(keeper, "Seccomp"), 2);
+	assert_int_equal(field_of(keeper, "Seccomp_filters"), own + 2);
+	assert_int_equal(field_of(midwife(), "Seccomp_filters"), own + 1);
+	assert_int_equal(field_of(life(1)->pid, "Seccomp_filters"), own + 1);
+	assert_int_equal(field_of(life(1)->pid, "NoNewPrivs"), 1);
+	assert_int_equal(stop(), 0);
+}
+
+/* -- hostile workers -- */
+
+static void one_that_floods_is_killed(void **state)
+{
+	(void)state;
+	succeeded_after(ACT_FLOOD);
+}
+
+/* What it could still say is kept. */
+static void poverty(enum act act)
+{
+	KEEP(.files = 1000);
+	UNTIL(lives(1));
+	ring(act);
+	UNTIL(lives(2));
+	assert_int_equal(life(2)->signal, SIGABRT);
+	assert_int_equal(board->left, 1);
+	ring(ACT_DIE);
+	UNTIL(lives(3));
+	assert_int_equal(stop(), 0);
+}
+
+static void one_without_descriptors_is_succeeded(void **state)
+{
+	(void)state;
+	poverty(ACT_FILES);
+}
+
+static void one_without_memory_is_succeeded(void **state)
+{
+	(void)state;
+	poverty(ACT_MEMORY);
+}
+
+/* Not as one that is killed: nobody else is to be blamed for the storm. */
+static void crashes_after_ready_wait_longer_and_longer(void **state)
+{
+	(void)state;
+	KEEP(0);
+	UNTIL(lives(1));
+	board->die_ready = 6;
+	board->late = ANSWER_CRASH;
+	ring(ACT_DIE);
+	UNTIL(lives(8));
+	assert_int_equal(life(8)->deaths, 7);
+	assert_true(life(8)->at_ms - life(7)->at_ms + 1 >= 40);
+	assert_int_equal(stop(), 0);
+}
+
+/* At most a try a second in the end, and at least that. */
+static void a_storm_does_not_burn_the_machine(void **state)
+{
+	uint64_t began;
+
+	(void)state;
+	KEEP(0);
+	UNTIL(lives(1));
+	board->die_early = 1000;
+	ring(ACT_DIE);
+	began = life(1)->at_ms;
+	UNTIL(*(volatile unsigned *)&board->births >= 13);
+	assert_true(life(13)->at_ms - began + 1 >= 10 + 20 + 40 + 80 + 160 + 320 + 640 + 1000);
+	board->die_early = 0;
+	UNTIL(lives(board->births));
+	assert_int_equal(stop(), 0);
+}
+
+/* -- the service manager -- */
+
+static void the_manager_hears_of_upgrades(void **state)
+{
+	(void)state;
+	KEEP(0);
+	UNTIL(lives(1));
+	kill(keeper, SIGHUP);
+	outcome_is(OB_UPGRADE_DONE);
+	assert_int_equal(board->told[OB_KEEPER_IS_READY], 1);
+	assert_int_equal(board->told[OB_KEEPER_IS_RELOADING], 1);
+	assert_int_equal(board->told[OB_KEEPER_IS_RELOADED], 1);
+	assert_int_equal(stop(), 0);
+	assert_int_equal(board->told[OB_KEEPER_IS_STOPPING], 1);
+	assert_int_equal(board->told[OB_KEEPER_IS_ALIVE], 0);
+}
+
+/* Else it would wait for the second word. */
+static void the_manager_hears_of_upgrades_that_are_none(void **state)
+{
+	(void)state;
+	KEEP(.path = "/nobody/was/here");
+	UNTIL(lives(1));
+	kill(keeper, SIGHUP);
+	UNTIL(*(volatile unsigned *)&board->told[OB_KEEPER_IS_RELOADED] == 1);
+	assert_int_equal(board->told[OB_KEEPER_IS_RELOADING], 1);
+	assert_int_equal(stop(), 0);
+}
+
+static void the_manager_hears_signs_of_life(void **state)
+{
+	(void)state;
+	KEEP(.alive_ms = 10);
+	UNTIL(*(volatile unsigned *)&board->told[OB_KEEPER_IS_ALIVE] >= 5);
 	assert_int_equal(stop(), 0);
 }
 
@@ -382,16 +735,6 @@ static void nonsense_is_dropped(void **state)
 	assert_int_equal(stop(), 0);
 }
 
-static int knock(void)
-{
-	OB_CLEANUP_FD int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	char byte;
-
-	assert_return_code(connect(fd, (struct sockaddr *)&board->address,
-				   board->address_len), errno);
-	return (int)read(fd, &byte, 1);
-}
-
 static void clients_are_accepted_for_whoever_lives(void **state)
 {
 	(void)state;
@@ -414,21 +757,6 @@ static uint64_t inode(const char *path)
 
 	assert_return_code(stat(path, &st), errno);
 	return st.st_ino;
-}
-
-/* The toy answers over the keeper's own channel. */
-static const struct ob_keeper_status *status(void)
-{
-	unsigned acts = board->acts;
-
-	ring(ACT_STATUS);
-	UNTIL(*(volatile unsigned *)&board->acts == acts + 2);
-	return &board->status;
-}
-
-static void outcome_is(enum ob_upgrade_outcome outcome)
-{
-	UNTIL(status()->last_upgrade == (int)outcome);
 }
 
 static void another_binary_takes_over(void **state)
@@ -547,7 +875,7 @@ static int clear(void **state)
 	}
 	keeper = 0;
 	memset(board, 0, sizeof(*board));
-	board->early = ANSWER_DIE;
+	board->early = board->late = ANSWER_DIE;
 	(void)!read(BELL_FD, &count, sizeof(count));
 	return 0;
 }
@@ -607,6 +935,23 @@ int main(int argc, char **argv)
 		TEST(a_short_stop_is_forgiven),
 		TEST(an_idle_server_is_not_woken),
 		TEST(forks_that_fail_are_tried_again),
+		TEST(whatever_the_kernel_refuses),
+		TEST(clients_that_cannot_be_taken_are_refused),
+		TEST(test_r6_accept_is_not_made_to_wait),
+		TEST(a_full_disk_is_survived),
+		TEST(a_closed_log_is_survived),
+		TEST(a_log_that_nobody_reads_is_survived),
+		TEST(without_midwife_the_last_worker_serves_on),
+		TEST(without_midwife_it_ends_in_order),
+		TEST(filters_are_in_force),
+		TEST(one_that_floods_is_killed),
+		TEST(one_without_descriptors_is_succeeded),
+		TEST(one_without_memory_is_succeeded),
+		TEST(crashes_after_ready_wait_longer_and_longer),
+		TEST(a_storm_does_not_burn_the_machine),
+		TEST(the_manager_hears_of_upgrades),
+		TEST(the_manager_hears_of_upgrades_that_are_none),
+		TEST(the_manager_hears_signs_of_life),
 		TEST(a_full_table_hurts_nobody),
 		TEST(nonsense_is_dropped),
 		TEST(clients_are_accepted_for_whoever_lives),
@@ -622,5 +967,7 @@ int main(int argc, char **argv)
 	if (argc < 2)
 		return 2;
 	toy = argv[1];
+	if (argc > 2)
+		cmocka_set_test_filter(argv[2]);
 	return cmocka_run_group_tests(tests, prepare, finish);
 }

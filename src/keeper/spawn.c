@@ -65,13 +65,16 @@ static int tell_rings(struct ob_worker *w, const struct ob_rings *rings)
 	return ob_msg_send(w->channel, &msg, 0, -1, MSG_DONTWAIT);
 }
 
+/* That it has died already (no program, say) is told elsewhere. */
 static int tell_all_rings(struct ob_keeper *k, struct ob_worker *w)
 {
 	int r = 0;
 
 	for (unsigned i = 0; i < k->nr_rings && !r; i++)
 		r = tell_rings(w, &k->rings[i]);
-	return r ? r : tell_rings(w, &w->rings);
+	if (!r)
+		r = tell_rings(w, &w->rings);
+	return r == -EPIPE || r == -ECONNRESET ? 0 : r;
 }
 
 static int watch(struct ob_keeper *k, struct ob_worker *w)

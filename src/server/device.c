@@ -181,13 +181,15 @@ static int start_empty(struct ob_device *dev, struct ob_err *err)
 {
 	int r = 0;
 
+	if (dev->anew)
+		ob_adopt_nothing(dev);
 	if (dev->kept && ((r = ob_wire_create(dev, err)) ||
 			  (r = ob_recorder_open(&dev->rec, -1, err)) ||
 			  (r = ob_dev_keep_all(dev, err))))
 		return r;
 	ob_record(&dev->rec, OB_EVENT_BORN, 0, 0, dev->rec.generation);
 	ob_step_begin(&dev->mem, OB_STEP_WORK);
-	if (dev->cls->run)
+	if (dev->cls->run && !dev->mig.halted)
 		dev->cls->run(dev);
 	ob_dev_step_end(dev);
 	return 0;
@@ -201,7 +203,8 @@ static int check_all(struct ob_device *dev, struct ob_err *err)
 	if ((r = check_class(dev->cls, err)) ||
 	    (r = check_options(dev->opts, err)))
 		return r;
-	dev->id = make_id(dev);
+	if (!dev->id)
+		dev->id = make_id(dev);
 	dev->runtime = calloc(1, dev->cls->runtime_size + 1);
 	if (!dev->id || !dev->runtime)
 		return ob_fail(err, ENOMEM, "out of memory");
@@ -218,7 +221,8 @@ static int setup(struct ob_device *dev, struct ob_err *err)
 	r = ob_guard_start();
 	if (r)
 		return ob_fail(err, -r, "SIGBUS handler: %s", strerror(-r));
-	if ((r = ob_adopt_begin(dev, err)) || (r = create_state(dev, err)) ||
+	if ((!dev->anew && (r = ob_adopt_begin(dev, err))) ||
+	    (r = create_state(dev, err)) ||
 	    (r = init_model(dev, err)) || (r = build(dev, err)) ||
 	    (r = ob_mig_init(dev, err)))
 		return r;
@@ -251,31 +255,46 @@ static struct ob_device *device_new(struct ob_loop *loop,
 	return dev;
 }
 
+/* With an id: what is kept under it was refused, and it begins anew. */
 static int create(struct ob_loop *loop, const struct ob_device_class *cls,
 		  struct ob_options *opts, const struct ob_past *past,
-		  struct ob_rehearsal *rehearsal, struct ob_device **out,
-		  struct ob_err *err)
+		  struct ob_rehearsal *rehearsal, char *id,
+		  struct ob_device **out, struct ob_err *err)
 {
 	struct ob_device *dev = device_new(loop, cls, opts);
+	bool hopeless;
 	int r;
 
 	if (!dev) {
+		free(id);
 		ob_options_destroy(opts);
 		return ob_fail(err, ENOMEM, "%s: out of memory", cls->name);
 	}
 	dev->kept = ob_keep_is_on(loop) && !rehearsal;
 	dev->past = past;
 	dev->rehearsal = rehearsal;
+	dev->id = id;
+	dev->anew = id;
 	dev->rec.generation = past ? (uint32_t)past->generation : 0;
 	r = setup(dev, err);
+	hopeless = r && ob_adopt_is_hopeless(dev, r);
 	ob_adopt_end(dev);
-	if (r) {
-		ob_err_prefix(err, "%s", dev->id ? dev->id : cls->name);
-		ob_device_destroy(dev);
-		return r;
+	if (r == 0) {
+		*out = dev;
+		return 0;
 	}
-	*out = dev;
-	return 0;
+	if (hopeless) {
+		ob_log(&dev->log, OB_LOG_ERROR, "begins anew, without its client:"
+		       " %s", err->msg);
+		id = dev->id;
+		dev->id = NULL;
+		dev->opts = NULL;
+		ob_device_destroy(dev);
+		return create(loop, cls, opts, past, NULL, id, out, err);
+	}
+	ob_err_prefix(err, "%s", dev->id ? dev->id : cls->name);
+	ob_device_destroy(dev);
+	return r;
 }
 
 int ob_device_create_after(struct ob_loop *loop,
@@ -283,7 +302,7 @@ int ob_device_create_after(struct ob_loop *loop,
 			   struct ob_options *opts, const struct ob_past *past,
 			   struct ob_device **out, struct ob_err *err)
 {
-	int r = create(loop, cls, opts, past, NULL, out, err);
+	int r = create(loop, cls, opts, past, NULL, NULL, out, err);
 
 	if (r == 0)
 		ob_adopt_resume(*out);
@@ -302,7 +321,7 @@ int ob_device_rehearse(struct ob_loop *loop, const struct ob_device_class *cls,
 		       struct ob_err *err)
 {
 	struct ob_device *dev;
-	int r = create(loop, cls, opts, NULL, out, &dev, err);
+	int r = create(loop, cls, opts, NULL, out, NULL, &dev, err);
 
 	if (r == 0)
 		ob_device_destroy(dev);

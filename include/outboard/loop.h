@@ -47,6 +47,11 @@ bool ob_loop_is_busy(const struct ob_loop *loop);
 
 /* CLOCK_MONOTONIC in nanoseconds. */
 uint64_t ob_loop_now(const struct ob_loop *loop);
+/*
+ * The same when it was first asked for in this turn: as old as the turn at most,
+ * and one look at the clock for all who ask.
+ */
+uint64_t ob_loop_turn_time(struct ob_loop *loop);
 
 /*
  * Readiness.  Level-triggered; the structure is embedded in its owner and
@@ -131,13 +136,17 @@ void ob_op_cancel(struct ob_loop *loop, struct ob_op *op);
  * raised within one turn are one signal.  Zero-initialise, set fd.  After
  * ob_signal_close the owner may close fd and free the structure at once.
  */
+struct ob_bell;
 struct ob_signal {
 	int fd;
 	bool raised;		/* from here on the loop's */
 	struct ob_signal *next;
+	struct ob_bell *bell;	/* how it is signalled; from the first time on */
 };
 
 void ob_signal_raise(struct ob_loop *loop, struct ob_signal *signal);
+/* If it has not left yet, it does not. */
+void ob_signal_withdraw(struct ob_loop *loop, struct ob_signal *signal);
 /* A signal raised just before may be lost.  May be called again. */
 void ob_signal_close(struct ob_loop *loop, struct ob_signal *signal);
 

@@ -60,6 +60,11 @@ static size_t next_bit(const uint64_t *map, size_t bit, size_t limit,
 	return limit;
 }
 
+size_t ob_bits_find_set(const uint64_t *map, size_t bit, size_t limit)
+{
+	return next_bit(map, bit, limit, true);
+}
+
 size_t ob_bits_find_clear(const uint64_t *map, size_t limit, size_t count)
 {
 	size_t start = 0, end;

@@ -14,6 +14,8 @@ void ob_bit_set(uint64_t *map, size_t bit);
 void ob_bit_clear(uint64_t *map, size_t bit);
 void ob_bits_set(uint64_t *map, size_t bit, size_t count);
 void ob_bits_clear(uint64_t *map, size_t bit, size_t count);
+/* First set bit at or after `bit` and below limit, or limit. */
+size_t ob_bits_find_set(const uint64_t *map, size_t bit, size_t limit);
 /* First run of count clear bits below limit, or limit. */
 size_t ob_bits_find_clear(const uint64_t *map, size_t limit, size_t count);
 

@@ -30,6 +30,13 @@ uint64_t ob_loop_now(const struct ob_loop *loop)
 	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
+uint64_t ob_loop_turn_time(struct ob_loop *loop)
+{
+	if (!loop->turn_time)
+		loop->turn_time = ob_loop_now(loop);
+	return loop->turn_time;
+}
+
 bool ob_loop_is_uring(const struct ob_loop *loop)
 {
 	return loop->engine == &ob_engine_uring;
@@ -120,7 +127,6 @@ static int open_parts(struct ob_loop *loop, enum ob_loop_engine which,
 		loop->engine->close(loop);
 		return ob_fail(err, -r, "sure ring: %s", strerror(-r));
 	}
-	ob_signals_open(loop);
 	return 0;
 }
 
@@ -175,9 +181,9 @@ void ob_loop_destroy(struct ob_loop *loop)
 	if (!loop)
 		return;
 	ob_op_drain(loop);
+	ob_signals_close(loop);
 	loop->engine->close(loop);
 	ob_sure_destroy(loop->sure);
-	ob_signals_close(loop);
 	free(loop->slots);
 	free(loop);
 }
@@ -235,8 +241,10 @@ static bool all_asleep(struct ob_loop *loop)
 /* Everything that is ready, without a system call if nothing is. */
 static bool run_ready(struct ob_loop *loop)
 {
-	bool any = ob_deferred_run(loop);
+	bool any;
 
+	loop->turn_time = 0;
+	any = ob_deferred_run(loop);
 	any |= ob_timers_fire(loop);
 	any |= ob_op_advance(loop);
 	any |= loop->engine->reap(loop);
@@ -272,7 +280,7 @@ static int sleep_idle(struct ob_loop *loop)
 	if (must_not_sleep(loop))
 		return 0;
 	ob_signals_send(loop);
-	return ob_loop_wait(loop, ob_timers_left(loop));
+	return loop->raised ? 0 : ob_loop_wait(loop, ob_timers_left(loop));
 }
 
 /* Runs whatever turns up within the window; false if nothing does. */

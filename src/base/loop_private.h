@@ -11,6 +11,7 @@
 #include <base/keep.h>
 #include <base/pulse.h>
 #include <base/ring.h>
+#include <base/signals.h>
 #include <base/sure.h>
 
 enum op_code { OP_READV, OP_WRITEV, OP_FDATASYNC, OP_FALLOCATE };
@@ -47,12 +48,26 @@ struct engine {
 	int (*op_start)(struct ob_loop *loop, struct ob_op *op);
 	void (*op_cancel)(struct ob_loop *loop, struct ob_op *op);
 	void (*cancel_all)(struct ob_loop *loop);
+	/* Optional.  Prepares a message to a bell's ring; -EAGAIN: no room. */
+	bool (*can_ring)(const struct ob_loop *loop);
+	int (*ring)(struct ob_loop *loop, int bell);
 };
 
 struct spin {
 	uint64_t window;		/* ns, 0: do not spin */
 	uint32_t holdoff;		/* short sleeps to ignore */
 	uint32_t penalty;		/* the next holdoff */
+};
+
+#define OB_AIO_BATCH	32
+
+struct ob_aio {
+	bool begun;
+	unsigned long context;		/* 0: the kernel has none */
+	unsigned completions;		/* in it */
+	int always_writable;
+	unsigned count;			/* of this batch */
+	int fds[OB_AIO_BATCH];
 };
 
 struct ob_loop {
@@ -62,6 +77,7 @@ struct ob_loop {
 	struct ob_sure *sure;
 	struct ob_keep *keep;
 	struct ob_loop_pulse pulse;
+	uint64_t turn_time;		/* 0: nobody has asked in this turn */
 	bool stop, busy_poll;
 	bool closing;			/* new operations are cancelled */
 
@@ -82,9 +98,7 @@ struct ob_loop {
 	struct op_list finished;	/* done to be called */
 
 	struct ob_signal *raised;	/* to be sent with this turn's end */
-	unsigned long aio;		/* 0: the kernel has none */
-	unsigned completions;		/* in it */
-	int always_writable;
+	struct ob_aio aio;
 };
 
 extern const struct engine ob_engine_uring, ob_engine_pool;
@@ -130,8 +144,19 @@ void ob_spin_miss(struct spin *spin);
 void ob_spin_slept(struct spin *spin, uint64_t idle_ns);
 
 /* loop_signal.c */
-void ob_signals_open(struct ob_loop *loop);
 void ob_signals_close(struct ob_loop *loop);
-void ob_signals_send(struct ob_loop *loop);
+
+/* loop_bell.c: a ring that signals an eventfd, which may be closed meanwhile. */
+struct ob_bell;
+/* -EBADF: fd is no eventfd. */
+int ob_bell_open(int fd, struct ob_bell **out);
+void ob_bell_close(struct ob_bell *bell);
+/* The ring to which the engine is to send; ready for one more message. */
+int ob_bell_ready(struct ob_bell *bell);
+
+/* loop_aio.c: in batches, the last of which ob_aio_send sends. */
+void ob_aio_signal(struct ob_loop *loop, int fd);
+void ob_aio_send(struct ob_loop *loop);
+void ob_aio_end(struct ob_loop *loop);
 
 #endif

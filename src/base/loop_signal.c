@@ -7,129 +7,66 @@
  * relies on it, be that our own look or the one that io_uring takes inside a
  * request; and a write that waits stops the whole loop (RULES R6).  What never
  * waits is the kernel's own signalling, which adds to the counter or leaves it
- * full.  Linux AIO does that to any eventfd that a request names, when the
- * request completes.  So a signal is a request that is complete at once: a
- * poll of an eventfd of ours that is always writable.
+ * full.  Two things make it do so: a completion in a ring with which the
+ * eventfd is registered (loop_bell.c), and one of Linux AIO (loop_aio.c),
+ * which makes dying slow and is for those who have no ring.
  *
- * What is raised within a turn leaves with one call at its end.
+ * What is raised within a turn leaves with one call at its end, and with it
+ * whatever else waits in the loop's ring.
  */
 #include <base/loop_private.h>
 
-#include <base/fd.h>
-#include <base/log.h>
-
 #include <errno.h>
-#include <linux/aio_abi.h>
-#include <poll.h>
-#include <string.h>
-#include <sys/eventfd.h>
-#include <sys/syscall.h>
-#include <time.h>
-#include <unistd.h>
+#include <stddef.h>
 
-#define BATCH		32
-#define COMPLETIONS	128	/* nobody wants them, but they take room */
+/* The bell of an fd that AIO signals; and of one that is no eventfd. */
+static char by_aio, nobody;
+#define BY_AIO	((struct ob_bell *)&by_aio)
+#define NOBODY	((struct ob_bell *)&nobody)
 
-void ob_signals_open(struct ob_loop *loop)
+static struct ob_bell *find_bell(struct ob_loop *loop, int fd)
 {
-	aio_context_t aio = 0;
+	struct ob_bell *bell;
+	int r = -ENOSYS;
 
-	loop->always_writable = eventfd(0, EFD_CLOEXEC);
-	if (loop->always_writable < 0 ||
-	    syscall(SYS_io_setup, COMPLETIONS, &aio))
-		ob_log(NULL, OB_LOG_WARN, "no AIO (%s): a hostile client can "
-		       "stop this process through its eventfds",
-		       strerror(errno));
-	loop->aio = aio;
+	if (loop->engine->can_ring && loop->engine->can_ring(loop))
+		r = ob_bell_open(fd, &bell);
+	if (r == 0)
+		return bell;
+	return r == -EBADF ? NOBODY : BY_AIO;
 }
 
-void ob_signals_close(struct ob_loop *loop)
+/* False: the ring takes nothing now. */
+static bool send_one(struct ob_loop *loop, struct ob_signal *signal)
 {
-	ob_signals_send(loop);
-	if (loop->aio)
-		syscall(SYS_io_destroy, (aio_context_t)loop->aio);
-	ob_fd_close(&loop->always_writable);
-}
-
-/*
- * Where the kernel has no AIO, or no memory for a request: better a moment in
- * which the peer can stop us than a lost interrupt.
- */
-static void write_now(int fd)
-{
-	static const uint64_t one = 1;
-	struct pollfd pfd = { .fd = fd, .events = POLLOUT };
-
-	if (poll(&pfd, 1, 0) == 1 && (pfd.revents & POLLOUT) &&
-	    write(fd, &one, sizeof(one)) < 0)
-		return;		/* a full counter: the peer is signalled */
-}
-
-static void make_room(struct ob_loop *loop)
-{
-	struct io_event events[COMPLETIONS];
-	struct timespec now = { 0 };
-	long n;
-
-	if (loop->completions + BATCH <= COMPLETIONS)
-		return;
-	n = syscall(SYS_io_getevents, (aio_context_t)loop->aio, 0L,
-		    (long)COMPLETIONS, events, &now);
-	if (n > 0)
-		loop->completions -= (unsigned)n;
-}
-
-/* An fd that is no eventfd has nobody to tell. */
-static void submit(struct ob_loop *loop, struct iocb **list, long count)
-{
-	long n;
-
-	for (; count; list += n, count -= n) {
-		n = syscall(SYS_io_submit, (aio_context_t)loop->aio, count,
-			    list);
-		if (n > 0) {
-			loop->completions += (unsigned)n;
-			continue;
-		}
-		if (errno == EAGAIN)
-			write_now((int)list[0]->aio_resfd);
-		n = 1;
-	}
-}
-
-static void send_batch(struct ob_loop *loop)
-{
-	struct iocb requests[BATCH], *list[BATCH];
-	struct ob_signal *signal;
-	long n = 0;
-
-	for (; n < BATCH && (signal = loop->raised); n++) {
-		loop->raised = signal->next;
-		signal->raised = false;
-		list[n] = &requests[n];
-		requests[n] = (struct iocb){
-			.aio_lio_opcode = IOCB_CMD_POLL,
-			.aio_fildes = (uint32_t)loop->always_writable,
-			.aio_buf = POLLOUT,
-			.aio_flags = IOCB_FLAG_RESFD,
-			.aio_resfd = (uint32_t)signal->fd,
-		};
-	}
-	make_room(loop);
-	submit(loop, list, n);
+	if (!signal->bell)
+		signal->bell = find_bell(loop, signal->fd);
+	if (signal->bell == BY_AIO)
+		ob_aio_signal(loop, signal->fd);
+	else if (signal->bell != NOBODY)
+		return !loop->engine->ring(loop, ob_bell_ready(signal->bell));
+	return true;
 }
 
 void ob_signals_send(struct ob_loop *loop)
 {
-	while (loop->raised) {
-		if (loop->aio) {
-			send_batch(loop);
-			continue;
-		}
-		write_now(loop->raised->fd);
-		loop->raised->raised = false;
-		loop->raised = loop->raised->next;
+	struct ob_signal *signal = loop->raised;
+
+	if (!signal)
+		return;
+	for (; signal && send_one(loop, signal); signal = loop->raised) {
+		loop->raised = signal->next;
+		signal->raised = false;
 	}
+	ob_aio_send(loop);
+	loop->engine->flush(loop);
+}
+
+void ob_signals_close(struct ob_loop *loop)
+{
+	while (loop->raised)
+		ob_signal_withdraw(loop, loop->raised);
+	ob_aio_end(loop);
 }
 
 void ob_signal_raise(struct ob_loop *loop, struct ob_signal *signal)
@@ -141,7 +78,7 @@ void ob_signal_raise(struct ob_loop *loop, struct ob_signal *signal)
 	loop->raised = signal;
 }
 
-void ob_signal_close(struct ob_loop *loop, struct ob_signal *signal)
+void ob_signal_withdraw(struct ob_loop *loop, struct ob_signal *signal)
 {
 	struct ob_signal **at = &loop->raised;
 
@@ -151,4 +88,15 @@ void ob_signal_close(struct ob_loop *loop, struct ob_signal *signal)
 		at = &(*at)->next;
 	*at = signal->next;
 	signal->raised = false;
+}
+
+void ob_signal_close(struct ob_loop *loop, struct ob_signal *signal)
+{
+	ob_signal_withdraw(loop, signal);
+	if (signal->bell && signal->bell != BY_AIO && signal->bell != NOBODY) {
+		/* What the ring could not take yet names it by its number. */
+		loop->engine->flush(loop);
+		ob_bell_close(signal->bell);
+	}
+	signal->bell = NULL;
 }

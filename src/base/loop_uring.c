@@ -30,6 +30,7 @@ struct uring {
 	struct io_uring ring;
 	struct ob_ring_journal *journal;
 	bool is_given;			/* the journal */
+	bool can_ring;
 	unsigned nr_free;
 	uint16_t free[OB_RING_OPS];	/* entries of the journal, a stack */
 };
@@ -93,6 +94,17 @@ static void bound_depth(struct ob_loop *loop, struct uring *uring)
 	}
 }
 
+/* Linux 5.18 */
+static bool knows_messages(struct io_uring *ring)
+{
+	struct io_uring_probe *probe = io_uring_get_probe_ring(ring);
+	bool knows = probe &&
+		io_uring_opcode_supported(probe, IORING_OP_MSG_RING);
+
+	io_uring_free_probe(probe);
+	return knows;
+}
+
 static int uring_open(struct ob_loop *loop, struct ob_err *err)
 {
 	struct uring *uring = calloc(1, sizeof(*uring));
@@ -108,6 +120,7 @@ static int uring_open(struct ob_loop *loop, struct ob_err *err)
 		return ob_fail(err, -r, "io_uring: %s", strerror(-r));
 	}
 	bound_depth(loop, uring);
+	uring->can_ring = knows_messages(&uring->ring);
 	loop->io = uring;
 	return 0;
 }
@@ -245,6 +258,24 @@ static void uring_cancel_all(struct ob_loop *loop)
 	io_uring_sqe_set_data64(sqe, 0);
 }
 
+static bool uring_can_ring(const struct ob_loop *loop)
+{
+	return ((const struct uring *)loop->io)->can_ring;
+}
+
+/* Without a completion of its own, unless it fails, which concerns nobody. */
+static int uring_ring(struct ob_loop *loop, int bell)
+{
+	struct io_uring_sqe *sqe = get_sqe(loop);
+
+	if (!sqe)
+		return -EAGAIN;
+	io_uring_prep_msg_ring(sqe, bell, 0, 0, 0);
+	io_uring_sqe_set_flags(sqe, IOSQE_CQE_SKIP_SUCCESS);
+	io_uring_sqe_set_data64(sqe, 0);
+	return 0;
+}
+
 static void dispatch(struct ob_loop *loop, const struct io_uring_cqe *cqe)
 {
 	uint64_t tag = cqe->user_data;
@@ -358,4 +389,6 @@ const struct engine ob_engine_uring = {
 	.op_start = uring_op_start,
 	.op_cancel = uring_op_cancel,
 	.cancel_all = uring_cancel_all,
+	.can_ring = uring_can_ring,
+	.ring = uring_ring,
 };

@@ -20,7 +20,7 @@
 #include "keeper/impl.h"
 
 #define STOP_MS 10000u		/* the worker's own patience is 5 s */
-#define SPARED_FDS 192u		/* rings, channels and the like */
+#define SPARED_FDS (192u + OB_KEEPER_NEW)	/* rings, channels and the like */
 #define EVENTS 32
 
 struct ob_log ob_keeper_log = { .who = "keeper" };
@@ -66,8 +66,8 @@ void ob_keeper_stop(struct ob_keeper *k, const char *why)
 		SAY(INFO, "stopping: %s", why);
 		ob_keeper_tell(k, OB_KEEPER_IS_STOPPING, "");
 	}
-	ob_upgrade_fail(k, "the server is stopped");
 	k->stopping = true;
+	ob_upgrade_stop(k);
 	ob_life_dismiss(&k->standby);
 	if (!k->active) {
 		k->done = true;
@@ -84,10 +84,11 @@ static void signal_came(struct ob_keeper *k)
 
 	if (read(k->signals, &info, sizeof(info)) != sizeof(info))
 		return;
-	if (info.ssi_signo == SIGCHLD)
+	if (info.ssi_signo == SIGCHLD) {
 		ob_watchdog_children(k);
-	else if (info.ssi_signo == SIGHUP)
-		ob_upgrade_begin(k, ob_midwife_open(k), 0);
+		ob_life_reap(k);
+	} else if (info.ssi_signo == SIGHUP)
+		ob_upgrade_begin(k, ob_midwife_open(k), 0, 0);
 	else if (info.ssi_signo != SIGUSR1)
 		ob_keeper_stop(k, strsignal((int)info.ssi_signo));
 	else if (k->active && k->active->state == OB_WORKER_SERVES)
@@ -231,12 +232,13 @@ static void run(struct ob_keeper *k)
 
 static uint32_t table_room(void)
 {
+	const rlim_t most = OB_HELD_MAX - OB_KEEPER_NEW;
 	struct rlimit limit;
 
 	if (getrlimit(RLIMIT_NOFILE, &limit))
 		return 0;
-	if (limit.rlim_cur > OB_HELD_MAX + SPARED_FDS)
-		return OB_HELD_MAX;
+	if (limit.rlim_cur > most + SPARED_FDS)
+		return (uint32_t)most;
 	return limit.rlim_cur > 2 * SPARED_FDS ?
 		(uint32_t)limit.rlim_cur - SPARED_FDS :
 		(uint32_t)limit.rlim_cur / 2;
@@ -312,7 +314,7 @@ static int prepare(struct ob_keeper *k)
 	k->spare = eventfd(0, EFD_CLOEXEC);
 	if (k->epoll < 0 || k->spare < 0)
 		return -errno;
-	if ((r = ob_held_init(&k->held, table_room())) ||
+	if ((r = ob_held_init(&k->held, table_room() + OB_KEEPER_NEW)) ||
 	    (r = make_env(k)) || (r = make_pulses(k)) ||
 	    (r = open_signals(k)))
 		return r;
@@ -329,7 +331,7 @@ int ob_keeper_run(const struct ob_keeper_options *options, struct ob_err *err)
 	int r;
 
 	*k = (struct ob_keeper){ .opts = options, .pid = getpid(),
-				 .binary = options->binary,
+				 .binary = options->binary, .other = -1,
 				 .upgrade.binary = -1 };
 	r = prepare(k);
 	if (r)

@@ -57,11 +57,12 @@ static bool is_outdated(const struct ob_keeper *k, const struct ob_worker *w)
 
 static uint64_t delay(const struct ob_keeper *k)
 {
+	unsigned n = k->failures + k->crashes;
 	uint64_t ms = RETRY_MIN_MS;
 
-	if (k->failures < FREE_TRIES)
+	if (n < FREE_TRIES)
 		return 0;
-	for (unsigned i = FREE_TRIES; i < k->failures && ms < RETRY_MAX_MS; i++)
+	for (unsigned i = FREE_TRIES; i < n && ms < RETRY_MAX_MS; i++)
 		ms *= 2;
 	return ms < RETRY_MAX_MS ? ms : RETRY_MAX_MS;
 }
@@ -129,12 +130,14 @@ void ob_life_ready(struct ob_keeper *k, struct ob_worker *w, const char *text)
 	w->state = OB_WORKER_SERVES;
 	w->kill_at = 0;
 	w->ready_at = ob_keeper_ms();
+	k->failures = 0;
 	measure_gap(k, w);
 	if (!k->was_ready && ob_keeper_tell(k, OB_KEEPER_IS_READY, text)) {
 		k->failed = true;	/* whatever the worker ends with */
 		ob_keeper_stop(k, "nobody can be told");
 	}
 	k->was_ready = true;
+	ob_upgrade_ready(k);
 	ob_watchdog_start(k);
 	ob_life_standby(k);
 }
@@ -171,13 +174,15 @@ static void count_death(struct ob_keeper *k, const struct ob_worker *w,
 	if (!k->died_us)
 		k->died_us = ob_keeper_us();
 	k->last_pid = w->pid;
-	k->last_signal = info->si_code == CLD_EXITED ? 0 : info->si_status;
+	k->last_signal = info->si_code == CLD_EXITED ? 0 :
+			 w->hung ? SIGALRM : info->si_status;
 	if (k->upgrade.state == OB_UPGRADE_SWITCH)
 		return;		/* killed by us, for no fault of its own */
 	if (served && ob_keeper_ms() - w->ready_at >= LIVED_MS)
-		k->deaths = k->failures = 0;
+		k->deaths = k->crashes = 0;
 	k->deaths++;
-	k->failures += !was_killed(w, info);
+	k->failures += !served;
+	k->crashes += served && !was_killed(w, info);
 	k->status.deaths++;
 	k->status.last_signal = k->last_signal;
 }
@@ -241,6 +246,28 @@ static void other_died(struct ob_keeper *k, struct ob_worker *w,
 	}
 }
 
+static bool is_worker(const struct ob_keeper *k, pid_t pid)
+{
+	for (unsigned i = 0; i < OB_WORKERS; i++)
+		if (k->workers[i].state != OB_WORKER_NONE &&
+		    k->workers[i].pid == pid)
+			return true;
+	return false;
+}
+
+/* One of ours in front is asked about by its pidfd, and then this again. */
+void ob_life_reap(struct ob_keeper *k)
+{
+	siginfo_t info = { 0 };
+
+	while (!waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT | __WALL) &&
+	       info.si_pid && !is_worker(k, info.si_pid)) {
+		waitid(P_PID, (id_t)info.si_pid, &info,
+		       WEXITED | WNOHANG | __WALL);
+		info.si_pid = 0;
+	}
+}
+
 void ob_life_died(struct ob_keeper *k, struct ob_worker *w)
 {
 	siginfo_t info = { 0 };
@@ -255,4 +282,5 @@ void ob_life_died(struct ob_keeper *k, struct ob_worker *w)
 		active_died(k, w, &info);
 	else
 		other_died(k, w, &info);
+	ob_life_reap(k);
 }

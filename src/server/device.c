@@ -177,6 +177,16 @@ static int build(struct ob_device *dev, struct ob_err *err)
 	return r ? ob_fail(err, -r, "out of memory") : 0;
 }
 
+/* The keeper's number of this life; without one, the state's. */
+void ob_dev_note_birth(struct ob_device *dev)
+{
+	uint64_t generation = dev->past ? dev->past->generation :
+			      ob_state_header(&dev->mem)->generation;
+
+	ob_recorder_born(&dev->rec, ob_loop_turn_time(dev->loop),
+			 (uint32_t)generation);
+}
+
 static int start_empty(struct ob_device *dev, struct ob_err *err)
 {
 	int r = 0;
@@ -187,7 +197,7 @@ static int start_empty(struct ob_device *dev, struct ob_err *err)
 			  (r = ob_recorder_open(&dev->rec, -1, err)) ||
 			  (r = ob_dev_keep_all(dev, err))))
 		return r;
-	ob_record(&dev->rec, OB_EVENT_BORN, 0, 0, dev->rec.generation);
+	ob_dev_note_birth(dev);
 	ob_step_begin(&dev->mem, OB_STEP_WORK);
 	if (dev->cls->run && !dev->mig.halted)
 		dev->cls->run(dev);
@@ -244,6 +254,7 @@ static struct ob_device *device_new(struct ob_loop *loop,
 	if (!dev)
 		return NULL;
 	dev->loop = loop;
+	dev->created = ob_loop_now(loop);
 	dev->cls = cls;
 	dev->opts = opts;
 	dev->mem.fd = dev->wire.fd = dev->rec.fd = -1;
@@ -275,7 +286,6 @@ static int create(struct ob_loop *loop, const struct ob_device_class *cls,
 	dev->rehearsal = rehearsal;
 	dev->id = id;
 	dev->anew = id;
-	dev->rec.generation = past ? (uint32_t)past->generation : 0;
 	r = setup(dev, err);
 	hopeless = r && ob_adopt_is_hopeless(dev, r);
 	ob_adopt_end(dev);
@@ -348,7 +358,7 @@ void ob_device_destroy(struct ob_device *dev)
 	if (!dev)
 		return;
 	ob_timer_cancel(dev->loop, &dev->gone_timer);
-	ob_listener_close(dev);
+	ob_listener_close(dev, !dev->listener.is_kept);
 	if (dev->session && dev->kept)
 		ob_session_abandon(dev->session);
 	else if (dev->session)
@@ -390,7 +400,7 @@ void ob_device_shutdown(struct ob_device *dev, void (*gone)(void *arg),
 {
 	dev->gone = gone;
 	dev->gone_arg = arg;
-	ob_listener_close(dev);
+	ob_listener_close(dev, true);
 	if (dev->session)
 		ob_session_destroy(dev->session, "was dropped: the server ends");
 	ob_timer_arm(dev->loop, &dev->gone_timer, 0);
@@ -443,7 +453,7 @@ void ob_dev_leave(struct ob_device *dev)
 void ob_dev_record(struct ob_device *dev, uint16_t what, uint32_t b,
 		   uint64_t c)
 {
-	ob_record(&dev->rec, OB_EVENT_MODEL, what, b, c);
+	ob_dev_note(dev, OB_EVENT_MODEL, what, b, c);
 }
 
 void ob_dev_trace(struct ob_device *dev, enum ob_trace what, uint16_t a,
@@ -456,10 +466,7 @@ void ob_dev_trace(struct ob_device *dev, enum ob_trace what, uint16_t a,
 		[OB_TRACE_POST] = OB_EVENT_POST,
 	};
 
-	/* One look at the clock for all of a step. */
-	if (!dev->rec.now)
-		dev->rec.now = ob_loop_now(dev->loop);
-	ob_record(&dev->rec, events[what], a, b, c);
+	ob_dev_note(dev, events[what], a, b, c);
 }
 
 struct ob_loop *ob_dev_loop(struct ob_device *dev)

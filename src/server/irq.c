@@ -82,7 +82,7 @@ bool ob_irq_fire(struct ob_device *dev, unsigned index, unsigned vector)
 	if (!ob_irq_has_trigger(dev, index, vector))
 		return false;
 	ob_signal_raise(dev->loop, dev->irqs.triggers[index][vector]);
-	ob_record(&dev->rec, OB_EVENT_INTERRUPT, (uint16_t)index, vector, 0);
+	ob_dev_note(dev, OB_EVENT_INTERRUPT, (uint16_t)index, vector, 0);
 	return true;
 }
 
@@ -171,7 +171,7 @@ static void intx_withdraw(struct ob_device *dev)
 	if (!sig)
 		return;
 	if (sig->raised)
-		ob_signal_close(dev->loop, sig);
+		ob_signal_withdraw(dev->loop, sig);
 	else if (preadv2(sig->fd, &iov, 1, -1, RWF_NOWAIT) != sizeof(count))
 		return;
 	dev->core->intx_masked = OB_INTX_OPEN;

@@ -132,12 +132,12 @@ static int check_row(const struct ob_table *table, const struct ob_field *f,
 static int claim(const struct ob_table *table, const struct ob_field *f,
 		 uint64_t *seen, struct ob_err *err)
 {
-	uint32_t i, end = f->offset + f->size * f->count;
+	uint32_t end = f->offset + f->size * f->count;
+	size_t twice = ob_bits_find_set(seen, f->offset, end);
 
-	for (i = f->offset; i < end; i++)
-		if (ob_bit_test(seen, i))
-			return ob_fail(err, EINVAL, "%s.%s: byte %u is in an earlier row too",
-				       table->name, f->name, i);
+	if (twice < end)
+		return ob_fail(err, EINVAL, "%s.%s: byte %zu is in an earlier row too",
+			       table->name, f->name, twice);
 	ob_bits_set(seen, f->offset, end - f->offset);
 	return 0;
 }

@@ -49,9 +49,9 @@ static int make_stuck_eventfd(void)
 	return fd;
 }
 
-/* Calls of AIO that the kernel refuses. */
+/* A call that the kernel refuses. */
 static long refused_call = -1;
-static int refused_errno;
+static int refused_errno, calls;
 
 long __real_syscall(long nr, long a, long b, long c, long d, long e);
 long __wrap_syscall(long nr, long a, long b, long c, long d, long e);
@@ -60,6 +60,7 @@ long __wrap_syscall(long nr, long a, long b, long c, long d, long e)
 {
 	if (nr != refused_call)
 		return __real_syscall(nr, a, b, c, d, e);
+	calls++;
 	errno = refused_errno;
 	return -1;
 }
@@ -84,21 +85,85 @@ static void test_a_kernel_without_aio_signals_too(void **state)
 {
 	struct ob_loop *loop;
 
+	loop = loop_like(*state, 0);
 	refused_call = SYS_io_setup;
 	refused_errno = ENOSYS;
-	loop = loop_like(*state, 0);
+	check_signal(loop);
+	refused_call = -1;
+	ob_loop_destroy(loop);
+}
+
+/* Rings for signals cannot be had; AIO signals, also what is tied later. */
+static void test_without_a_ring_of_its_own_a_signal_arrives(void **state)
+{
+	refused_call = SYS_io_uring_setup;
+	refused_errno = EMFILE;
+	check_signal(*state);
+	refused_call = -1;
+	check_signal(*state);
+}
+
+static void test_a_kernel_short_of_memory_signals_too(void **state)
+{
+	struct ob_loop *loop = loop_like(*state, 0);
+
+	refused_call = SYS_io_submit;
+	refused_errno = EAGAIN;
+	check_signal(loop);
 	refused_call = -1;
 	check_signal(loop);
 	ob_loop_destroy(loop);
 }
 
-static void test_a_kernel_short_of_memory_signals_too(void **state)
+/* More than a queue of completions that nobody reads holds. */
+static void test_a_signal_works_for_ever(void **state)
 {
-	refused_call = SYS_io_submit;
-	refused_errno = EAGAIN;
-	check_signal(*state);
+	struct ob_loop *loop = *state;
+	OB_CLEANUP_FD int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	struct ob_signal signal = { .fd = fd };
+
+	for (int i = 0; i < 2000; i++) {
+		ob_signal_raise(loop, &signal);
+		turn_until_signalled(loop, fd);
+		assert_int_equal(take(fd), 1);
+	}
+	ob_signal_close(loop, &signal);
+}
+
+static void test_what_is_withdrawn_does_not_arrive(void **state)
+{
+	struct ob_loop *loop = *state;
+	OB_CLEANUP_FD int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	struct ob_signal signal = { .fd = fd };
+
+	ob_signal_raise(loop, &signal);
+	ob_signal_withdraw(loop, &signal);
+	turn_some(loop);
+	assert_false(is_signalled(fd));
+	ob_signal_raise(loop, &signal);
+	turn_until_signalled(loop, fd);
+	ob_signal_close(loop, &signal);
+}
+
+/*
+ * Whoever was signalled this way is gone at once when killed, so its successor
+ * need not wait: it has no AIO context, for which the kernel would.
+ */
+static void test_the_ring_does_without_aio(void **state)
+{
+	struct ob_loop *loop = loop_like(*state, 0);
+
+	if (!ob_loop_is_uring(loop)) {
+		ob_loop_destroy(loop);
+		skip();
+	}
+	refused_call = SYS_io_setup;
+	refused_errno = ENOSYS;
+	calls = 0;
+	check_signal(loop);
 	refused_call = -1;
-	check_signal(*state);
+	assert_int_equal(calls, 0);
+	ob_loop_destroy(loop);
 }
 
 static void test_a_signal_arrives(void **state)
@@ -244,6 +309,8 @@ static void test_r6_destroy_with_a_stuck_signal_ends(void **state)
 
 	ob_signal_raise(loop, &signal);
 	turn_some(loop);
+	ob_signal_close(loop, &signal);
+	ob_signal_raise(loop, &signal);
 	ob_loop_destroy(loop);
 	assert_false(signal.raised);
 }
@@ -280,8 +347,8 @@ static void test_r6_a_flag_that_flips_stops_nothing(void **state)
 	for (int i = 0; i < 1000000; i++) {
 		ob_signal_raise(loop, &signal);
 		assert_int_equal(ob_loop_turn(loop, false), 0);
-		ob_signal_close(loop, &signal);
 	}
+	ob_signal_close(loop, &signal);
 	flipper.stop = true;
 	pthread_join(flipper.thread, NULL);
 	close(flipper.fd);
@@ -313,7 +380,12 @@ int main(void)
 		ON_BOTH_ENGINES(test_a_signal_arrives),
 		ON_BOTH_ENGINES(test_none_of_many_signals_is_lost),
 		ON_BOTH_ENGINES(test_a_kernel_without_aio_signals_too),
+		ON_BOTH_ENGINES(
+			test_without_a_ring_of_its_own_a_signal_arrives),
 		ON_BOTH_ENGINES(test_a_kernel_short_of_memory_signals_too),
+		ON_BOTH_ENGINES(test_a_signal_works_for_ever),
+		ON_BOTH_ENGINES(test_what_is_withdrawn_does_not_arrive),
+		ON_BOTH_ENGINES(test_the_ring_does_without_aio),
 		ON_BOTH_ENGINES(test_signals_on_the_way_are_one),
 		ON_BOTH_ENGINES(test_r6_full_blocking_eventfd_stops_nothing),
 		ON_BOTH_ENGINES(

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/linger.h"
 #include "board.h"
 #include "keeper/link.h"
 #include "keeper/msg.h"
@@ -144,6 +145,33 @@ static void listen_somewhere(void)
 	}
 	close(fd);
 	ob_link_accept(toy, "toy/listen", true);
+}
+
+static void taken(unsigned place)
+{
+	char name[40];
+
+	snprintf(name, sizeof(name), "toy/listen/new/%u", place);
+	keep->drop(keep, name);
+}
+
+/* Those whom a dead one was told of; they see that it is somebody else. */
+static void greet(void)
+{
+	char name[40];
+	int fd;
+
+	for (unsigned place = 0; place < OB_KEEP_NEW; place++) {
+		snprintf(name, sizeof(name), "toy/listen/new/%u", place);
+		fd = keep->get(keep, name);
+		if (fd < 0)
+			continue;
+		if (write(fd, "g", 1) != 1)
+			wrong("a client that was kept has gone");
+		board->greeted++;
+		close(fd);
+		taken(place);
+	}
 }
 
 /* Acts */
@@ -295,7 +323,7 @@ static void act(void)
 		break;
 	case ACT_UPGRADE_DRY:
 		fd = open("/proc/self/exe", O_PATH | O_CLOEXEC);
-		ob_link_upgrade(toy, fd, OB_UPGRADE_DRY_RUN);
+		ob_link_upgrade(toy, fd, OB_UPGRADE_DRY_RUN, board->ticket);
 		close(fd);
 		break;
 	case ACT_FLOOD:
@@ -306,6 +334,10 @@ static void act(void)
 		break;
 	case ACT_MEMORY:
 		use_up_memory();
+		break;
+	case ACT_TAKE:
+		for (unsigned place = 0; place < OB_KEEP_NEW; place++)
+			taken(place);
 		break;
 	case ACT_GET:
 		fd = keep->get(keep, "toy/lives");
@@ -327,13 +359,25 @@ static void bell(struct ob_watch *watch, uint32_t events)
 
 /* The keeper's words */
 
-static void client(void *arg, const char *name, int fd)
+static bool take_order(unsigned *left)
+{
+	if (!*left)
+		return false;
+	--*left;
+	return true;
+}
+
+static void client(void *arg, const char *name, unsigned place, int fd)
 {
 	(void)arg;
-	if (strcmp(name, "toy/listen"))
+	if (strcmp(name, "toy/listen") || place >= OB_KEEP_NEW)
 		wrong("client of another socket");
 	board->clients++;
+	if (take_order(&board->die_client))
+		raise(SIGKILL);
 	close(fd);
+	if (!board->hoard)
+		taken(place);
 }
 
 static void copy(void *arg, uint64_t value)
@@ -375,7 +419,7 @@ static void rehearse(void)
 		wrong("a rehearsal's put");
 	ob_fd_close(&fd);
 	if (board->rehearsal == ANSWER_YES)
-		ob_link_ready(toy, "fine");
+		ob_link_rehearsed(toy, 1234, "fine");
 	else if (board->rehearsal == ANSWER_NO)
 		ob_link_refused(toy, "field toy.x: too large");
 	else
@@ -394,24 +438,19 @@ static void wait_for_start(void)
 	} while (start.rehearse);
 }
 
-static bool take_order(unsigned *left)
-{
-	if (!*left)
-		return false;
-	--*left;
-	return true;
-}
-
 static void get_ready(void)
 {
 	bool upgraded = start.why == OB_START_UPGRADE;
 
 	if (take_order(&board->die_early))
 		die(board->early);
-	if (upgraded && board->refuse_upgraded) {
+	if ((upgraded && board->refuse_upgraded) ||
+	    (start.why == OB_START_ROLLBACK && board->refuse_back)) {
 		ob_link_refused(toy, "no");
 		_exit(1);
 	}
+	if (upgraded)
+		usleep(board->slow_upgraded_ms * 1000);
 	ob_link_ready(toy, "toy is ready");
 	board->birth[(board->births - 1) % BIRTHS].ready = true;
 	if (take_order(&board->die_ready))
@@ -447,10 +486,12 @@ int main(void)
 	if (board == MAP_FAILED || ob_link_open(&toy, &err) || !toy)
 		return 8;
 	keep = ob_link_keep(toy);
+	ob_linger();
 	wait_for_start();
 	note_birth();
 	count_life();
 	look_for_the_last_word();
+	greet();
 	listen_somewhere();
 	check_names();
 	old_rings_end();

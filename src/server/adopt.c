@@ -35,10 +35,11 @@ static size_t written(int fd)
 int ob_adopt_begin(struct ob_device *dev, struct ob_err *err)
 {
 	const char *name = dev->rehearsal ? "copy" : "state";
-	const struct ob_state_header *hdr;
-	OB_CLEANUP_FD int fd = ob_dev_kept(dev, "%s", name);
-	int r;
+	OB_CLEANUP_FD int fd = -1;
 
+	if (dev->practice)
+		return 0;
+	fd = ob_dev_kept(dev, "%s", name);
 	if (fd < 0)
 		return dev->rehearsal ? ob_fail(err, ENOENT, "no copy of its state is kept") : 0;
 	if (dev->rehearsal)
@@ -46,7 +47,14 @@ int ob_adopt_begin(struct ob_device *dev, struct ob_err *err)
 			.state_bytes = written(fd),
 		};
 	dev->found = true;
-	r = ob_old_state_open(fd, &dev->old, err);
+	return ob_adopt_open(dev, fd, err);
+}
+
+int ob_adopt_open(struct ob_device *dev, int fd, struct ob_err *err)
+{
+	const struct ob_state_header *hdr;
+	int r = ob_old_state_open(fd, &dev->old, err);
+
 	if (r) {
 		ob_err_prefix(err, "the state that is kept");
 		return r;

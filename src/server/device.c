@@ -266,45 +266,60 @@ static struct ob_device *device_new(struct ob_loop *loop,
 	return dev;
 }
 
-/* With an id: what is kept under it was refused, and it begins anew. */
+/* What is kept is refused: another one, which does not look at it. */
+static struct ob_device *begin_anew(struct ob_device *dev)
+{
+	struct ob_device *anew = device_new(dev->loop, dev->cls, dev->opts);
+
+	if (!anew)
+		return NULL;
+	anew->id = dev->id;
+	anew->kept = dev->kept;
+	anew->past = dev->past;
+	anew->anew = true;
+	dev->id = NULL;
+	dev->opts = NULL;
+	return anew;
+}
+
+static int try_to_create(struct ob_device *dev, struct ob_device **out,
+			 struct ob_err *err)
+{
+	struct ob_device *anew = NULL;
+	int r = setup(dev, err);
+
+	if (r && ob_adopt_is_hopeless(dev, r)) {
+		ob_log(&dev->log, OB_LOG_ERROR, "begins anew, without its client:"
+		       " %s", err->msg);
+		anew = begin_anew(dev);
+	}
+	ob_adopt_end(dev);
+	if (r == 0) {
+		*out = dev;
+		return 0;
+	}
+	if (!anew)
+		ob_err_prefix(err, "%s", dev->id ? dev->id : dev->cls->name);
+	ob_device_destroy(dev);
+	return anew ? try_to_create(anew, out, err) : r;
+}
+
 static int create(struct ob_loop *loop, const struct ob_device_class *cls,
 		  struct ob_options *opts, const struct ob_past *past,
-		  struct ob_rehearsal *rehearsal, char *id,
+		  struct ob_rehearsal *rehearsal, bool practice,
 		  struct ob_device **out, struct ob_err *err)
 {
 	struct ob_device *dev = device_new(loop, cls, opts);
-	bool hopeless;
-	int r;
 
 	if (!dev) {
-		free(id);
 		ob_options_destroy(opts);
 		return ob_fail(err, ENOMEM, "%s: out of memory", cls->name);
 	}
 	dev->kept = ob_keep_is_on(loop) && !rehearsal;
 	dev->past = past;
 	dev->rehearsal = rehearsal;
-	dev->id = id;
-	dev->anew = id;
-	r = setup(dev, err);
-	hopeless = r && ob_adopt_is_hopeless(dev, r);
-	ob_adopt_end(dev);
-	if (r == 0) {
-		*out = dev;
-		return 0;
-	}
-	if (hopeless) {
-		ob_log(&dev->log, OB_LOG_ERROR, "begins anew, without its client:"
-		       " %s", err->msg);
-		id = dev->id;
-		dev->id = NULL;
-		dev->opts = NULL;
-		ob_device_destroy(dev);
-		return create(loop, cls, opts, past, NULL, id, out, err);
-	}
-	ob_err_prefix(err, "%s", dev->id ? dev->id : cls->name);
-	ob_device_destroy(dev);
-	return r;
+	dev->practice = practice;
+	return try_to_create(dev, out, err);
 }
 
 int ob_device_create_after(struct ob_loop *loop,
@@ -312,7 +327,7 @@ int ob_device_create_after(struct ob_loop *loop,
 			   struct ob_options *opts, const struct ob_past *past,
 			   struct ob_device **out, struct ob_err *err)
 {
-	int r = create(loop, cls, opts, past, NULL, NULL, out, err);
+	int r = create(loop, cls, opts, past, NULL, false, out, err);
 
 	if (r == 0)
 		ob_adopt_resume(*out);
@@ -330,8 +345,10 @@ int ob_device_rehearse(struct ob_loop *loop, const struct ob_device_class *cls,
 		       struct ob_options *opts, struct ob_rehearsal *out,
 		       struct ob_err *err)
 {
+	struct ob_rehearsal practice;
 	struct ob_device *dev;
-	int r = create(loop, cls, opts, NULL, out, NULL, &dev, err);
+	int r = create(loop, cls, opts, NULL, out ? out : &practice, !out,
+		       &dev, err);
 
 	if (r == 0)
 		ob_device_destroy(dev);

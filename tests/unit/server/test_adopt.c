@@ -812,6 +812,16 @@ static void test_rehearsal(void **unused)
 	assert_int_equal(ob_device_rehearse(loop, &other, life_options(life),
 					    &out, &err), -EINVAL);
 	assert_non_null(strstr(err.msg, "model life"));
+	/* For the practice no copy is needed. */
+	ob_keep_drop(loop, "dev/copy");
+	names = fake_keep_count(&life->keep);
+	assert_int_equal(ob_device_rehearse(loop, &life_class,
+					    life_options(life), &out, &err),
+			 -ENOENT);
+	assert_int_equal(ob_device_rehearse(loop, &life_class,
+					    life_options(life), NULL, &err), 0);
+	assert_int_equal(life->keep.puts, 0);
+	assert_int_equal(fake_keep_count(&life->keep), names);
 	assert_int_equal(get(life, LIFE_ADD), 3);
 	ob_loop_destroy(loop);
 	life_end(life);

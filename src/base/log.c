@@ -6,10 +6,15 @@
  * Guest lines: a bucket of LOG_BURST tokens per source, refilled at LOG_RATE
  * a second.  An empty bucket counts; the first line that is let through
  * again is preceded by the count.
+ *
+ * Who may never wait loses lines when standard error is a pipe that nobody
+ * reads.  What is written at once fits into a pipe that has room; another process
+ * could take that room between the two calls, if nobody reads meanwhile.
  */
 #include <base/log.h>
 
 #include <errno.h>
+#include <poll.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -82,6 +87,22 @@ static size_t addf(char *line, size_t len, const char *fmt, ...)
 	return len;
 }
 
+static _Atomic bool never_wait;
+static _Atomic unsigned lost;
+
+void ob_log_never_wait(void)
+{
+	never_wait = true;
+}
+
+/* What is no pipe or socket always has; an end that was closed, too. */
+static bool has_room(void)
+{
+	struct pollfd fd = { .fd = STDERR_FILENO, .events = POLLOUT };
+
+	return poll(&fd, 1, 0) != 0;
+}
+
 static void write_line(const struct ob_log *log, enum ob_log_level level,
 		       const char *fmt, va_list ap)
 {
@@ -99,6 +120,10 @@ static void write_line(const struct ob_log *log, enum ob_log_level level,
 		if ((unsigned char)line[i] < ' ' || line[i] == 0x7f)
 			line[i] = '?';
 	line[len++] = '\n';
+	if (never_wait && !has_room()) {
+		lost++;
+		return;
+	}
 	do
 		r = write(STDERR_FILENO, line, len);
 	while (r < 0 && errno == EINTR);
@@ -158,7 +183,13 @@ void ob_vlog(struct ob_log *log, enum ob_log_level level, const char *fmt,
 	     va_list ap)
 {
 	int saved = errno;
+	unsigned n = lost;
 
+	if (n && has_room()) {
+		lost -= n;
+		write_linef(NULL, OB_LOG_WARN, "%u lines lost: nobody read",
+			    n);
+	}
 	if (is_wanted(level) &&
 	    (level != OB_LOG_GUEST || !log || take_token(log)))
 		write_line(log, level, fmt, ap);

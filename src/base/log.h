@@ -27,6 +27,9 @@ void ob_log_set_level(enum ob_log_level level);
 /* "error" ... "debug"; -EINVAL. */
 int ob_log_parse_level(const char *word, enum ob_log_level *level);
 
+/* From now on a line that would wait for its reader is lost, and counted. */
+void ob_log_never_wait(void);
+
 /* log may be NULL: the program speaks. */
 void ob_log(struct ob_log *log, enum ob_log_level level, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));

@@ -81,6 +81,9 @@ static int tell(enum ob_keeper_event event, const char *text)
 	case OB_KEEPER_IS_STOPPING:
 		notify("STOPPING=1");
 		break;
+	case OB_KEEPER_IS_ALIVE:
+		notify("WATCHDOG=1");
+		break;
 	}
 	return r;
 }
@@ -114,12 +117,13 @@ int ob_serve_kept(const struct ob_serve_options *opts, struct ob_err *err)
 	struct ob_keeper_options keeper = {
 		.argv = argv, .path = path, .tell = tell,
 		.standby = opts->standby, .watchdog_ms = opts->watchdog_ms,
-		.grace_ms = opts->grace_ms,
+		.grace_ms = opts->grace_ms, .alive_ms = ob_notify_alive_ms(),
 	};
 	int r;
 
 	ob_log_set_level(opts->log_level);
 	ob_raise_fd_limit();
+	ob_notify_open();
 	keeper.binary = open("/proc/self/exe", O_PATH | O_CLOEXEC);
 	if (len < 0 || keeper.binary < 0 || !argv)
 		r = ob_fail(err, argv ? errno : ENOMEM, "keeper: %s",

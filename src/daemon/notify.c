@@ -4,12 +4,15 @@
  * environment, which is less than the library that sends it.
  */
 #include <errno.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <unistd.h>
 
-#include "base/fd.h"
 #include "daemon/notify.h"
 
 /* Length of the address, or -EINVAL.  '@' stands for the abstract NUL. */
@@ -27,23 +30,43 @@ static int make_address(const char *name, struct sockaddr_un *addr)
 	return offsetof(struct sockaddr_un, sun_path) + len;
 }
 
+static int sock = -1;
+
+int ob_notify_open(void)
+{
+	if (sock >= 0 || !getenv("NOTIFY_SOCKET"))
+		return 0;
+	sock = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	return sock < 0 ? -errno : 0;
+}
+
 int ob_notify(const char *state)
 {
 	const char *name = getenv("NOTIFY_SOCKET");
-	OB_CLEANUP_FD int fd = -1;
 	struct sockaddr_un addr;
-	int len;
+	int len, r;
 
 	if (!name)
 		return 0;
 	len = make_address(name, &addr);
 	if (len < 0)
 		return len;
-	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return -errno;
-	if (sendto(fd, state, strlen(state), MSG_NOSIGNAL | MSG_DONTWAIT,
+	r = ob_notify_open();
+	if (r)
+		return r;
+	if (sendto(sock, state, strlen(state), MSG_NOSIGNAL | MSG_DONTWAIT,
 		   (struct sockaddr *)&addr, len) < 0)
 		return -errno;
 	return 0;
+}
+
+unsigned ob_notify_alive_ms(void)
+{
+	const char *us = getenv("WATCHDOG_USEC"), *pid = getenv("WATCHDOG_PID");
+	unsigned long long n;
+
+	if (!us || (pid && atol(pid) != getpid()))
+		return 0;
+	n = strtoull(us, NULL, 10) / 2000;
+	return n > UINT32_MAX ? UINT32_MAX : (unsigned)n;
 }

@@ -8,4 +8,13 @@
  */
 int ob_notify(const char *state);
 
+/* Its socket, for who may not make one later. */
+int ob_notify_open(void);
+
+/*
+ * The manager's watchdog (WATCHDOG_USEC): how often it wants to hear
+ * "WATCHDOG=1", twice as often as it must; 0: it does not.
+ */
+unsigned ob_notify_alive_ms(void);
+
 #endif

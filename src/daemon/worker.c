@@ -23,6 +23,8 @@
 #include "daemon/control.h"
 #include "daemon/serve_impl.h"
 
+#define TRIES 3u	/* to take a device over; then it begins anew */
+
 int ob_worker_wait(struct serve *s, struct ob_err *err)
 {
 	int r;
@@ -177,6 +179,8 @@ int ob_worker_create(struct serve *s, const struct ob_device_class *cls,
 	struct ob_past past = {
 		.rings = rings, .signal = s->begin.signal,
 		.generation = s->begin.generation,
+		.last_try = s->begin.why == OB_START_DEATH &&
+			s->begin.deaths >= TRIES,
 	};
 
 	for (unsigned i = 0; i < s->nr_past; i++)

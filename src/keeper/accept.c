@@ -15,12 +15,14 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "base/fd.h"
 #include "base/keep.h"
 #include "keeper/impl.h"
 
+#define ALARM_US 100000
 #define NEW_LENGTH 6u		/* of "/new/N" */
 _Static_assert(OB_KEEP_NEW <= 10, "one digit");
 
@@ -65,7 +67,7 @@ void ob_accept_set(struct ob_keeper *k, const char *name, bool on)
 		 !is_listening(entry->fd) ||
 		 ob_keeper_watch(k, EPOLL_CTL_ADD, entry->fd, EPOLLIN,
 				 OB_FROM_LISTENER, number_of(k, entry)))
-		SAY(GUEST, "'%s' cannot be listened on", name);
+		SAY(ERROR, "'%s' cannot be listened on", name);
 	else
 		entry->accept = true;
 }
@@ -156,22 +158,45 @@ static void hold(struct ob_keeper *k, const char *name, int fd)
 	ob_worker_push(k, k->active);
 }
 
+/*
+ * accept must not wait, and the socket's flags belong to everybody who has it:
+ * they are set right before.  A worker that clears them just then, and takes the
+ * client itself, makes it wait all the same; until the alarm, which comes
+ * again and again, since it may be early.  SIGALRM's handler does nothing, and
+ * does not restart the call.
+ */
+static void set_alarm(long us)
+{
+	const struct itimerval every = { { 0, us }, { 0, us } };
+
+	setitimer(ITIMER_REAL, &every, NULL);
+}
+
+static int accept_now(int listener)
+{
+	int fd, error;
+
+	fcntl(listener, F_SETFL, O_NONBLOCK);
+	set_alarm(ALARM_US);
+	fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	error = errno;
+	set_alarm(0);
+	errno = error;
+	return fd;
+}
+
 /* The descriptor that was spared for this makes room to take one and hang up. */
 static void refuse_one(struct ob_keeper *k, int listener)
 {
 	int fd;
 
 	ob_fd_close(&k->spare);
-	fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+	fd = accept_now(listener);
 	ob_fd_close(&fd);
 	k->spare = eventfd(0, EFD_CLOEXEC);
 	SAY(GUEST, "refused a client: too many open files");
 }
 
-/*
- * accept must not wait, and the socket's flags belong to everybody who has it:
- * they are set right before.
- */
 void ob_accept_ready(struct ob_keeper *k, uint32_t number)
 {
 	struct ob_held_entry *entry = &k->held.entries[number];
@@ -184,10 +209,11 @@ void ob_accept_ready(struct ob_keeper *k, uint32_t number)
 		watch(k, entry, false);
 		return;
 	}
-	fcntl(entry->fd, F_SETFL, O_NONBLOCK);
-	fd = accept4(entry->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	fd = accept_now(entry->fd);
 	if (fd < 0 && (errno == EMFILE || errno == ENFILE))
 		refuse_one(k, entry->fd);
+	else if (fd < 0 && errno == EINTR)
+		SAY(GUEST, "'%s' was made to wait", entry->name);
 	else if (fd >= 0)
 		hold(k, name, fd);
 }

@@ -4,7 +4,8 @@
  * everything is in this structure, so that nothing is allocated later.
  *
  *	keeper.c	the process: signals, deadlines, what is waited for
- *	spawn.c		a worker is born: rings, channel, fork, exec
+ *	midwife.c	the other process, which forks
+ *	spawn.c		a worker is born: its place, its rings
  *	worker.c	what workers say, and what is given to them
  *	accept.c	sockets at which the keeper accepts
  *	life.c		who serves: death, succession, the standby
@@ -57,6 +58,20 @@ struct ob_worker {
 	uint64_t ready_at;
 };
 
+/* midwife.c: she and the keeper share all descriptors. */
+struct ob_midwife {
+	int orders, end;	/* the keeper's, hers */
+	int pidfd;		/* -1: she died */
+};
+
+struct ob_birth {
+	int error;		/* 0 or -errno; then there is nothing else */
+	pid_t pid;
+	int fd;			/* its pidfd, or the binary at the path */
+	int channel;
+	struct ob_rings rings;
+};
+
 enum ob_upgrade_state {
 	OB_UPGRADE_OFF,
 	OB_UPGRADE_COPIES,	/* the old worker was asked for copies */
@@ -77,7 +92,9 @@ struct ob_keeper {
 	const struct ob_keeper_options *opts;
 	char **env, env_link[64];
 	sigset_t mask;			/* as it was found, for workers */
+	pid_t pid;
 	int binary, epoll, signals, spare;
+	struct ob_midwife midwife;
 	int other;		/* taken back, until the old one serves; -1 */
 
 	struct ob_held held;
@@ -91,11 +108,12 @@ struct ob_keeper {
 	struct ob_upgrade upgrade;
 
 	bool was_ready;			/* some generation was */
-	unsigned deaths, failures;	/* in a row; the latter without READY */
+	unsigned deaths;		/* in a row */
+	unsigned failures, crashes;	/* ... without READY, soon after it */
 	int last_signal, last_pid;
 	enum ob_start_why why;		/* of the next START */
 	uint64_t died_us;		/* 0: no gap is being measured */
-	uint64_t retry_at, standby_at, watch_at;
+	uint64_t retry_at, standby_at, watch_at, alive_at;
 	uint64_t seen_turn, seen_at;	/* watchdog */
 	struct ob_keeper_status status;
 
@@ -117,9 +135,18 @@ void ob_keeper_stop(struct ob_keeper *k, const char *why);
 
 /* What an event of epoll means: kind, and a number. */
 enum ob_keeper_source { OB_FROM_SIGNALS, OB_FROM_PID, OB_FROM_CHANNEL,
-			OB_FROM_LISTENER };
+			OB_FROM_LISTENER, OB_FROM_MIDWIFE };
 int ob_keeper_watch(struct ob_keeper *k, int op, int fd, uint32_t events,
 		    enum ob_keeper_source source, uint32_t number);
+
+/* midwife.c: while the keeper may still do everything. */
+int ob_midwife_start(struct ob_keeper *k);
+int ob_midwife_bear(struct ob_keeper *k, int binary, const struct ob_worker *w,
+		    struct ob_birth *birth);
+/* The binary at the path, or -errno. */
+int ob_midwife_open(struct ob_keeper *k);
+void ob_midwife_died(struct ob_keeper *k);
+extern const struct ob_birth ob_birth_none;
 
 /* spawn.c: a worker that waits; NULL: logged. */
 struct ob_worker *ob_worker_spawn(struct ob_keeper *k, int binary);
@@ -165,9 +192,9 @@ void ob_life_standby(struct ob_keeper *k);
 void ob_life_dismiss(struct ob_worker **w);
 
 /* upgrade.c */
+/* binary: taken; or -errno, why there is none. */
 void ob_upgrade_begin(struct ob_keeper *k, int binary, unsigned flags,
 		      int32_t ticket);
-void ob_upgrade_again(struct ob_keeper *k);	/* SIGHUP */
 void ob_upgrade_copied(struct ob_keeper *k, uint64_t token);
 void ob_upgrade_answer(struct ob_keeper *k, const struct ob_keeper_msg *msg);
 void ob_upgrade_switch(struct ob_keeper *k);
@@ -185,7 +212,20 @@ void ob_watchdog_start(struct ob_keeper *k);
 void ob_watchdog_look(struct ob_keeper *k, uint64_t now);
 void ob_watchdog_children(struct ob_keeper *k);
 
+/* The sanitizers look at their process by ptrace, and then at files. */
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define OB_SANITIZED 1
+#endif
+#elif defined(__SANITIZE_ADDRESS__)
+#define OB_SANITIZED 1
+#endif
+#ifndef OB_SANITIZED
+#define OB_SANITIZED 0
+#endif
+
 /* confine.c */
-void ob_confine(void);
+void ob_confine_all(void);	/* the workers, too */
+void ob_confine_keeper(void);
 
 #endif

@@ -88,7 +88,7 @@ static void signal_came(struct ob_keeper *k)
 		ob_watchdog_children(k);
 		ob_life_reap(k);
 	} else if (info.ssi_signo == SIGHUP)
-		ob_upgrade_again(k);
+		ob_upgrade_begin(k, ob_midwife_open(k), 0, 0);
 	else if (info.ssi_signo != SIGUSR1)
 		ob_keeper_stop(k, strsignal((int)info.ssi_signo));
 	else if (k->active && k->active->state == OB_WORKER_SERVES)
@@ -110,6 +110,7 @@ static int time_left(const struct ob_keeper *k)
 	sooner(&at, k->retry_at);
 	sooner(&at, k->standby_at);
 	sooner(&at, k->watch_at);
+	sooner(&at, k->alive_at);
 	sooner(&at, k->upgrade.until);
 	sooner(&at, k->stop_at);
 	for (unsigned i = 0; i < OB_WORKERS; i++) {
@@ -148,6 +149,14 @@ static void worker_time(struct ob_keeper *k, struct ob_worker *w, uint64_t now)
 		ob_worker_push(k, w);
 }
 
+static void show_life(struct ob_keeper *k, uint64_t now)
+{
+	if (!k->opts->alive_ms || now < k->alive_at)
+		return;
+	k->alive_at = now + k->opts->alive_ms;
+	ob_keeper_tell(k, OB_KEEPER_IS_ALIVE, "");
+}
+
 static void work_off_deadlines(struct ob_keeper *k)
 {
 	uint64_t now = ob_keeper_ms();
@@ -155,6 +164,7 @@ static void work_off_deadlines(struct ob_keeper *k)
 	for (unsigned i = 0; i < OB_WORKERS; i++)
 		worker_time(k, &k->workers[i], now);
 	ob_upgrade_time(k, now);
+	show_life(k, now);
 	if (is_due(&k->watch_at, now) && k->active)
 		ob_watchdog_look(k, now);
 	if (is_due(&k->retry_at, now) && !k->active)
@@ -197,6 +207,9 @@ static void dispatch(struct ob_keeper *k, const struct epoll_event *event)
 	case OB_FROM_LISTENER:
 		ob_accept_ready(k, number);
 		break;
+	case OB_FROM_MIDWIFE:
+		ob_midwife_died(k);
+		break;
 	}
 }
 
@@ -231,8 +244,15 @@ static uint32_t table_room(void)
 		(uint32_t)limit.rlim_cur / 2;
 }
 
+/* Ends a call that waits; see accept.c. */
+static void alarm_came(int signo)
+{
+	(void)signo;
+}
+
 static int open_signals(struct ob_keeper *k)
 {
+	const struct sigaction alarm = { .sa_handler = alarm_came };
 	sigset_t set;
 
 	sigemptyset(&set);
@@ -242,6 +262,7 @@ static int open_signals(struct ob_keeper *k)
 	sigaddset(&set, SIGUSR1);
 	sigaddset(&set, SIGCHLD);
 	if (signal(SIGPIPE, SIG_IGN) == SIG_ERR ||
+	    sigaction(SIGALRM, &alarm, NULL) ||
 	    sigprocmask(SIG_BLOCK, &set, &k->mask))
 		return -errno;
 	k->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
@@ -288,6 +309,7 @@ static int prepare(struct ob_keeper *k)
 {
 	int r;
 
+	ob_log_never_wait();
 	k->epoll = epoll_create1(EPOLL_CLOEXEC);
 	k->spare = eventfd(0, EFD_CLOEXEC);
 	if (k->epoll < 0 || k->spare < 0)
@@ -296,8 +318,10 @@ static int prepare(struct ob_keeper *k)
 	    (r = make_env(k)) || (r = make_pulses(k)) ||
 	    (r = open_signals(k)))
 		return r;
-	ob_confine();
-	return 0;
+	ob_confine_all();
+	r = ob_midwife_start(k);
+	ob_confine_keeper();
+	return r;
 }
 
 int ob_keeper_run(const struct ob_keeper_options *options, struct ob_err *err)
@@ -306,8 +330,9 @@ int ob_keeper_run(const struct ob_keeper_options *options, struct ob_err *err)
 	struct ob_keeper *k = &keeper;
 	int r;
 
-	*k = (struct ob_keeper){ .opts = options, .binary = options->binary,
-				 .other = -1, .upgrade.binary = -1 };
+	*k = (struct ob_keeper){ .opts = options, .pid = getpid(),
+				 .binary = options->binary, .other = -1,
+				 .upgrade.binary = -1 };
 	r = prepare(k);
 	if (r)
 		return ob_fail(err, -r, "keeper: %s", strerror(-r));

@@ -10,9 +10,10 @@
 /* What the world is told: the ready line, the service manager. */
 enum ob_keeper_event {
 	OB_KEEPER_IS_READY,	/* for the first time; text: the ready line */
-	OB_KEEPER_IS_RELOADING,	/* an upgrade begins */
+	OB_KEEPER_IS_RELOADING,	/* an upgrade begins, or was asked for */
 	OB_KEEPER_IS_RELOADED,	/* it has ended, one way or the other */
 	OB_KEEPER_IS_STOPPING,
+	OB_KEEPER_IS_ALIVE,	/* every alive_ms */
 };
 
 struct ob_keeper_options {
@@ -24,12 +25,14 @@ struct ob_keeper_options {
 	bool standby;		/* a warm successor waits */
 	unsigned watchdog_ms;	/* a turn that takes longer is killed; 0: never */
 	unsigned grace_ms;	/* an upgrade that dies so soon is rolled back */
+	unsigned alive_ms;	/* tells that often that it lives; 0: never */
 };
 
 /*
  * Starts a worker and keeps one alive until it says ENDED, or a signal asks
  * for the end.  Returns the server's exit status, -errno if it could not begin.
- * Everything is allocated before the first worker runs.  Once in a process.
+ * Everything is allocated before the first worker runs.  Once in a process,
+ * which may do very little from then on (confine.c); `tell`, too.
  */
 int ob_keeper_run(const struct ob_keeper_options *options, struct ob_err *err);
 

@@ -6,8 +6,9 @@
  * its end (a descriptor that was sent counts), its rings stay, and its
  * successor starts: the standby if there is one, or a new process.
  *
- * Deaths before READY make the next try wait: three at once, then 10 ms,
- * doubling up to a second.  A worker that was READY owes nobody a wait.
+ * Deaths before READY, and crashes soon after it, make the next try wait: three
+ * at once, then 10 ms, doubling up to a second.  A worker that was READY and was
+ * killed (SIGKILL) is followed at once, however often.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -57,11 +58,12 @@ static bool is_outdated(const struct ob_keeper *k, const struct ob_worker *w)
 
 static uint64_t delay(const struct ob_keeper *k)
 {
+	unsigned n = k->failures + k->crashes;
 	uint64_t ms = RETRY_MIN_MS;
 
-	if (k->failures < FREE_TRIES)
+	if (n < FREE_TRIES)
 		return 0;
-	for (unsigned i = FREE_TRIES; i < k->failures && ms < RETRY_MAX_MS; i++)
+	for (unsigned i = FREE_TRIES; i < n && ms < RETRY_MAX_MS; i++)
 		ms *= 2;
 	return ms < RETRY_MAX_MS ? ms : RETRY_MAX_MS;
 }
@@ -69,6 +71,12 @@ static uint64_t delay(const struct ob_keeper *k)
 static void retry_later(struct ob_keeper *k, uint64_t ms)
 {
 	k->retry_at = ob_keeper_ms() + ms;
+}
+
+static void finish(struct ob_keeper *k, int status)
+{
+	k->done = true;
+	k->exit_status = k->failed ? 1 : status;
 }
 
 void ob_life_succeed(struct ob_keeper *k)
@@ -83,6 +91,10 @@ void ob_life_succeed(struct ob_keeper *k)
 		w = ob_worker_spawn(k, k->binary);
 	if (w) {
 		ob_life_start(k, w, k->why);
+		return;
+	}
+	if (k->midwife.pidfd < 0) {
+		finish(k, 1);
 		return;
 	}
 	k->failures++;
@@ -157,6 +169,13 @@ static void log_death(const struct ob_keeper *k, const struct ob_worker *w,
 	    w->state == OB_WORKER_SERVES ? "serving" : "loading", k->deaths);
 }
 
+/* Its successor need not wait. */
+static bool was_killed(const struct ob_worker *w, const siginfo_t *info)
+{
+	return w->state == OB_WORKER_SERVES && info->si_code == CLD_KILLED &&
+	       info->si_status == SIGKILL;
+}
+
 static void count_death(struct ob_keeper *k, const struct ob_worker *w,
 			const siginfo_t *info)
 {
@@ -170,17 +189,12 @@ static void count_death(struct ob_keeper *k, const struct ob_worker *w,
 	if (k->upgrade.state == OB_UPGRADE_SWITCH)
 		return;		/* killed by us, for no fault of its own */
 	if (served && ob_keeper_ms() - w->ready_at >= LIVED_MS)
-		k->deaths = k->failures = 0;
+		k->deaths = k->crashes = 0;
 	k->deaths++;
 	k->failures += !served;
+	k->crashes += served && !was_killed(w, info);
 	k->status.deaths++;
 	k->status.last_signal = k->last_signal;
-}
-
-static void finish(struct ob_keeper *k, int status)
-{
-	k->done = true;
-	k->exit_status = k->failed ? 1 : status;
 }
 
 /* Is that the end of the server?  A wrong command line, and what was asked. */
@@ -198,14 +212,14 @@ static bool is_the_end(struct ob_keeper *k, const siginfo_t *info)
 	return k->done;
 }
 
-static void follow(struct ob_keeper *k, bool served)
+static void follow(struct ob_keeper *k, bool at_once)
 {
 	if (k->upgrade.state == OB_UPGRADE_SWITCH) {
 		ob_upgrade_switch(k);
 		return;
 	}
 	ob_upgrade_fail(k, "the worker died (signal %d)", k->last_signal);
-	if (served || !delay(k))
+	if (at_once || !delay(k))
 		ob_life_succeed(k);
 	else
 		retry_later(k, delay(k));
@@ -224,7 +238,7 @@ static void active_died(struct ob_keeper *k, struct ob_worker *w,
 	ob_accept_none(k);
 	ob_worker_close(w);
 	if (!is_the_end(k, info))
-		follow(k, was.state == OB_WORKER_SERVES);
+		follow(k, was_killed(&was, info));
 	if (!meant)
 		log_death(k, &was, info);
 }

@@ -114,6 +114,7 @@ int ob_link_open(struct ob_link **out, struct ob_err *err)
 		return ob_fail(err, -r, OB_KEEPER_ENV "=%.40s: %s", env,
 			       strerror(-r));
 	}
+	ob_log_never_wait();
 	unsetenv(OB_KEEPER_ENV);	/* ours alone, not our children's */
 	/* Started from a descriptor, it would be called by its number. */
 	prctl(PR_SET_NAME, program_invocation_short_name, 0, 0, 0);

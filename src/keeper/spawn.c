@@ -1,15 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
- * A worker is born.  Rings cannot be sent over a socket, so they are made
- * before and inherited: its own, and those of all generations that are not
- * over.  Everything else comes over the channel, when it starts.
+ * A worker is born, by the midwife.  Rings cannot be sent over a socket, so they
+ * are made before and inherited: its own, and those of all generations that
+ * are not over.  Everything else comes over the channel, when it starts.
  */
 #include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -18,19 +15,9 @@
 #include "base/fd.h"
 #include "keeper/impl.h"
 
-static const struct ob_rings no_rings = { .loop = -1, .sure = -1,
-					  .journal = -1 };
-
-static void close_rings(struct ob_rings *rings)
-{
-	ob_fd_close(&rings->loop);
-	ob_fd_close(&rings->sure);
-	ob_fd_close(&rings->journal);
-}
-
 static void forget_rings(struct ob_keeper *k, unsigned i)
 {
-	close_rings(&k->rings[i]);
+	ob_rings_close(&k->rings[i]);
 	k->nr_rings--;
 	memmove(&k->rings[i], &k->rings[i + 1],
 		(k->nr_rings - i) * sizeof(k->rings[0]));
@@ -46,7 +33,7 @@ void ob_rings_keep(struct ob_keeper *k, struct ob_worker *w)
 	if (k->nr_rings == OB_RINGS_HELD)
 		forget_rings(k, 1);
 	k->rings[k->nr_rings++] = w->rings;
-	w->rings = no_rings;
+	w->rings = ob_birth_none.rings;
 }
 
 void ob_rings_over(struct ob_keeper *k, uint64_t generation)
@@ -66,21 +53,7 @@ void ob_rings_over(struct ob_keeper *k, uint64_t generation)
 	}
 }
 
-static void make_rings(struct ob_worker *w)
-{
-	int r;
-
-	w->rings = no_rings;
-	r = ob_rings_create(w->generation, &w->rings);
-	if (r)
-		w->rings = no_rings;
-	if (r && r != -ENOSYS && r != -EPERM)
-		SAY(WARN, "generation %llu has no rings: %s",
-		    (unsigned long long)w->generation, strerror(-r));
-	w->rings.generation = w->generation;
-}
-
-static void tell_rings(struct ob_worker *w, const struct ob_rings *rings)
+static int tell_rings(struct ob_worker *w, const struct ob_rings *rings)
 {
 	struct ob_keeper_msg msg;
 
@@ -89,77 +62,19 @@ static void tell_rings(struct ob_worker *w, const struct ob_rings *rings)
 	msg.number[0] = rings->loop;
 	msg.number[1] = rings->sure;
 	msg.number[2] = rings->journal;
-	ob_msg_send(w->channel, &msg, 0, -1, MSG_DONTWAIT);
+	return ob_msg_send(w->channel, &msg, 0, -1, MSG_DONTWAIT);
 }
 
-static void inherit(int fd)
+/* That it has died already (no program, say) is told elsewhere. */
+static int tell_all_rings(struct ob_keeper *k, struct ob_worker *w)
 {
-	if (fd >= 0)
-		fcntl(fd, F_SETFD, 0);
-}
+	int r = 0;
 
-static void inherit_rings(const struct ob_rings *rings)
-{
-	inherit(rings->loop);
-	inherit(rings->sure);
-	inherit(rings->journal);
-}
-
-/*
- * The keeper's death is everybody's, as with one process; and the signals that
- * are the keeper's business do not kill a worker that has not got ready.
- */
-static void belong_to_keeper(struct ob_keeper *k, pid_t keeper)
-{
-	sigset_t mask = k->mask;
-
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (getppid() != keeper)
-		_exit(127);
-	sigaddset(&mask, SIGTERM);
-	sigaddset(&mask, SIGINT);
-	sigaddset(&mask, SIGHUP);
-	sigaddset(&mask, SIGUSR1);
-	sigprocmask(SIG_SETMASK, &mask, NULL);
-}
-
-static void become_worker(struct ob_keeper *k, const struct ob_worker *w,
-			  int channel, int binary)
-{
-	inherit(channel);
-	inherit(w->pulse_fd);
-	inherit_rings(&w->rings);
-	for (unsigned i = 0; i < k->nr_rings; i++)
-		inherit_rings(&k->rings[i]);
-	syscall(SYS_execveat, binary, "", k->opts->argv, k->env, AT_EMPTY_PATH);
-	SAY(ERROR, "the binary cannot be run: %s", strerror(errno));
-	_exit(127);
-}
-
-static int run(struct ob_keeper *k, struct ob_worker *w, int channel,
-	       int binary)
-{
-	pid_t keeper;
-
-	snprintf(k->env_link, sizeof(k->env_link), OB_KEEPER_ENV "=%d,%d,%u",
-		 channel, w->pulse_fd, k->held.room - OB_KEEPER_NEW);
-	keeper = getpid();
-	w->pid = fork();
-	if (w->pid < 0)
-		return -errno;
-	if (w->pid == 0) {
-		belong_to_keeper(k, keeper);
-		become_worker(k, w, channel, binary);
-	}
-	w->pidfd = (int)syscall(SYS_pidfd_open, w->pid, 0);
-	if (w->pidfd < 0) {
-		int error = errno;
-
-		kill(w->pid, SIGKILL);
-		waitpid(w->pid, NULL, 0);
-		return -error;
-	}
-	return 0;
+	for (unsigned i = 0; i < k->nr_rings && !r; i++)
+		r = tell_rings(w, &k->rings[i]);
+	if (!r)
+		r = tell_rings(w, &w->rings);
+	return r == -EPIPE || r == -ECONNRESET ? 0 : r;
 }
 
 static int watch(struct ob_keeper *k, struct ob_worker *w)
@@ -174,27 +89,25 @@ static int watch(struct ob_keeper *k, struct ob_worker *w)
 
 static int give_birth(struct ob_keeper *k, struct ob_worker *w, int binary)
 {
-	OB_CLEANUP_FD int theirs = -1;
-	int pair[2], r;
+	siginfo_t info;
+	struct ob_birth birth;
+	int r = ob_midwife_bear(k, binary, w, &birth);
 
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
-		return -errno;
-	w->channel = pair[0];
-	theirs = pair[1];
-	make_rings(w);
-	r = run(k, w, theirs, binary);
 	if (r)
 		return r;
+	w->pid = birth.pid;
+	w->pidfd = birth.fd;
+	w->channel = birth.channel;
+	w->rings = birth.rings;
 	r = watch(k, w);
+	/* One that knew only some of the rings would not wait for the rest. */
+	if (!r)
+		r = tell_all_rings(k, w);
 	if (r) {
 		ob_worker_signal(w, SIGKILL);
-		waitpid(w->pid, NULL, 0);
-		return r;
+		waitid(P_PIDFD, (id_t)w->pidfd, &info, WEXITED);
 	}
-	for (unsigned i = 0; i < k->nr_rings; i++)
-		tell_rings(w, &k->rings[i]);
-	tell_rings(w, &w->rings);
-	return 0;
+	return r;
 }
 
 static struct ob_worker *free_place(struct ob_keeper *k)
@@ -212,7 +125,7 @@ struct ob_worker *ob_worker_spawn(struct ob_keeper *k, int binary)
 
 	if (w) {
 		*w = (struct ob_worker){
-			.pidfd = -1, .channel = -1, .rings = no_rings,
+			.pidfd = -1, .channel = -1, .rings = ob_birth_none.rings,
 			.pulse_fd = w->pulse_fd, .pulse = w->pulse,
 			.generation = ++k->born,
 		};
@@ -235,7 +148,7 @@ void ob_worker_close(struct ob_worker *w)
 {
 	ob_fd_close(&w->pidfd);
 	ob_fd_close(&w->channel);
-	close_rings(&w->rings);
+	ob_rings_close(&w->rings);
 	w->state = OB_WORKER_NONE;
 }
 

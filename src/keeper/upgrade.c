@@ -12,8 +12,6 @@
  *
  * Until SWITCH nothing has changed for the clients, and a refusal costs nothing.
  */
-#include <errno.h>
-#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -97,26 +95,38 @@ void ob_upgrade_fail(struct ob_keeper *k, const char *fmt, ...)
 }
 
 /* A second one does not disturb the first. */
-static bool is_possible(struct ob_keeper *k, int32_t ticket)
+static bool is_possible(const struct ob_keeper *k, int binary)
 {
 	const char *why = NULL;
 
-	if (ticket && ticket == k->status.ticket)
-		return false;
 	if (k->upgrade.state != OB_UPGRADE_OFF)
 		why = "another one is under way";
 	else if (k->stopping || !k->active ||
 		 k->active->state != OB_WORKER_SERVES)
 		why = "nobody serves";
+	else if (binary < 0)
+		why = strerror(-binary);
 	if (why)
 		SAY(ERROR, "upgrade refused: %s", why);
 	return !why;
 }
 
+/* Who asked waits for both words, also when nothing comes of it. */
+static bool admit(struct ob_keeper *k, int binary)
+{
+	bool possible = is_possible(k, binary);
+
+	if (k->was_ready)
+		ob_keeper_tell(k, OB_KEEPER_IS_RELOADING, "");
+	if (k->was_ready && !possible && k->upgrade.state == OB_UPGRADE_OFF)
+		ob_keeper_tell(k, OB_KEEPER_IS_RELOADED, "");
+	return possible;
+}
+
 void ob_upgrade_begin(struct ob_keeper *k, int binary, unsigned flags,
 		      int32_t ticket)
 {
-	if (!is_possible(k, ticket)) {
+	if ((ticket && ticket == k->status.ticket) || !admit(k, binary)) {
 		ob_fd_close(&binary);
 		return;
 	}
@@ -127,25 +137,12 @@ void ob_upgrade_begin(struct ob_keeper *k, int binary, unsigned flags,
 	k->upgrade.token++;
 	k->status.last_upgrade = OB_UPGRADE_UNDER_WAY;
 	k->status.ticket = ticket;
-	ob_keeper_tell(k, OB_KEEPER_IS_RELOADING, "");
-	if (binary >= 0)
-		k->next = ob_worker_spawn(k, binary);
+	k->next = ob_worker_spawn(k, binary);
 	if (!k->next)
 		ob_upgrade_fail(k, "the new binary cannot be started");
 	else if (!ob_worker_tell(k->active, OB_KEEPER_COPY, k->upgrade.token,
 				 NULL, -1))
 		ob_upgrade_fail(k, "the worker cannot be asked for copies");
-}
-
-void ob_upgrade_again(struct ob_keeper *k)
-{
-	int binary = open(k->opts->path, O_PATH | O_CLOEXEC);
-
-	if (binary < 0)
-		SAY(ERROR, "upgrade refused: %s: %s", k->opts->path,
-		    strerror(errno));
-	else
-		ob_upgrade_begin(k, binary, 0, 0);
 }
 
 void ob_upgrade_copied(struct ob_keeper *k, uint64_t token)

@@ -157,7 +157,11 @@ static void give_one(struct ob_keeper *k, struct ob_worker *w, const char *name)
 {
 	struct ob_held_entry *entry = ob_held_find(&k->held, name);
 
-	ob_worker_tell(w, OB_KEEPER_GIVE, 0, name, entry ? entry->fd : -1);
+	if (ob_worker_tell(w, OB_KEEPER_GIVE, 0, name, entry ? entry->fd : -1))
+		return;
+	/* It waits for the answer, and would for ever. */
+	SAY(ERROR, "worker %d cannot be given '%s'", (int)w->pid, name);
+	ob_worker_signal(w, SIGKILL);
 }
 
 /* Hearing */
@@ -219,8 +223,8 @@ static void handle(struct ob_keeper *k, struct ob_worker *w,
 		ended(k, (int)msg->value);
 		break;
 	case OB_KEEPER_UPGRADE:
-		ob_upgrade_begin(k, ob_fd_take(fd), (unsigned)msg->value,
-				 msg->number[0]);
+		ob_upgrade_begin(k, *fd < 0 ? -EBADF : ob_fd_take(fd),
+				 (unsigned)msg->value, msg->number[0]);
 		break;
 	case OB_KEEPER_STATUS:
 		tell_status(k, w);

@@ -46,6 +46,7 @@ int ob_adopt_begin(struct ob_device *dev, struct ob_err *err)
 		*dev->rehearsal = (struct ob_rehearsal){
 			.state_bytes = written(fd),
 		};
+	dev->found = true;
 	return ob_adopt_open(dev, fd, err);
 }
 
@@ -261,18 +262,26 @@ static int take_over(struct ob_device *dev, const struct ob_adopt_parts *parts,
 	return 0;
 }
 
+/* The device stands still as long as the dead one's requests go on. */
+static void wait_for_past(struct ob_device *dev)
+{
+	unsigned i;
+
+	dev->mig.halted = true;
+	dev->adopting = true;
+	for (i = 0; dev->past && i < dev->past->nr_rings; i++)
+		dev->waiting |= !ob_old_rings_over(dev->past->rings[i]);
+}
+
 int ob_adopt(struct ob_device *dev, struct ob_err *err)
 {
 	struct ob_adopt_parts parts;
 	int r = ob_device_recall_drives(dev, err);
-	unsigned i;
 
 	if (r || (r = ob_adopt_read_client(dev, err)))
 		return r;
 	ob_mig_adopt(dev);
-	dev->adopting = true;
-	for (i = 0; dev->past && i < dev->past->nr_rings; i++)
-		dev->waiting |= !ob_old_rings_over(dev->past->rings[i]);
+	wait_for_past(dev);
 	ob_step_begin(&dev->mem, OB_STEP_WORK);
 	r = ob_adopt_read(dev, &parts, err);
 	if (r == 0)
@@ -280,6 +289,26 @@ int ob_adopt(struct ob_device *dev, struct ob_err *err)
 	ob_adopt_parts_free(&parts);
 	ob_dev_step_end(dev);
 	return r ? r : hand_over(dev, err);
+}
+
+/* What may be otherwise the next time says nothing about the state. */
+bool ob_adopt_is_hopeless(const struct ob_device *dev, int error)
+{
+	switch (-error) {
+	case ENOMEM: case EMFILE: case ENFILE: case EAGAIN: case EINTR:
+	case ENOSPC: case EIO: case EPIPE: case ENOBUFS:
+		return false;
+	}
+	return dev->found && dev->past && dev->past->last_try;
+}
+
+/* Its client's descriptors are closed with their names, so it knows. */
+void ob_adopt_nothing(struct ob_device *dev)
+{
+	ob_dev_unkeep_client(dev);
+	ob_dev_unkeep(dev, "bar/");
+	ob_dev_unkeep(dev, "copy");
+	wait_for_past(dev);
 }
 
 void ob_adopt_resume(struct ob_device *dev)

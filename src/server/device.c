@@ -191,13 +191,15 @@ static int start_empty(struct ob_device *dev, struct ob_err *err)
 {
 	int r = 0;
 
+	if (dev->anew)
+		ob_adopt_nothing(dev);
 	if (dev->kept && ((r = ob_wire_create(dev, err)) ||
 			  (r = ob_recorder_open(&dev->rec, -1, err)) ||
 			  (r = ob_dev_keep_all(dev, err))))
 		return r;
 	ob_dev_note_birth(dev);
 	ob_step_begin(&dev->mem, OB_STEP_WORK);
-	if (dev->cls->run)
+	if (dev->cls->run && !dev->mig.halted)
 		dev->cls->run(dev);
 	ob_dev_step_end(dev);
 	return 0;
@@ -211,7 +213,8 @@ static int check_all(struct ob_device *dev, struct ob_err *err)
 	if ((r = check_class(dev->cls, err)) ||
 	    (r = check_options(dev->opts, err)))
 		return r;
-	dev->id = make_id(dev);
+	if (!dev->id)
+		dev->id = make_id(dev);
 	dev->runtime = calloc(1, dev->cls->runtime_size + 1);
 	if (!dev->id || !dev->runtime)
 		return ob_fail(err, ENOMEM, "out of memory");
@@ -228,7 +231,8 @@ static int setup(struct ob_device *dev, struct ob_err *err)
 	r = ob_guard_start();
 	if (r)
 		return ob_fail(err, -r, "SIGBUS handler: %s", strerror(-r));
-	if ((r = ob_adopt_begin(dev, err)) || (r = create_state(dev, err)) ||
+	if ((!dev->anew && (r = ob_adopt_begin(dev, err))) ||
+	    (r = create_state(dev, err)) ||
 	    (r = init_model(dev, err)) || (r = build(dev, err)) ||
 	    (r = ob_mig_init(dev, err)))
 		return r;
@@ -262,13 +266,50 @@ static struct ob_device *device_new(struct ob_loop *loop,
 	return dev;
 }
 
+/* What is kept is refused: another one, which does not look at it. */
+static struct ob_device *begin_anew(struct ob_device *dev)
+{
+	struct ob_device *anew = device_new(dev->loop, dev->cls, dev->opts);
+
+	if (!anew)
+		return NULL;
+	anew->id = dev->id;
+	anew->kept = dev->kept;
+	anew->past = dev->past;
+	anew->anew = true;
+	dev->id = NULL;
+	dev->opts = NULL;
+	return anew;
+}
+
+static int try_to_create(struct ob_device *dev, struct ob_device **out,
+			 struct ob_err *err)
+{
+	struct ob_device *anew = NULL;
+	int r = setup(dev, err);
+
+	if (r && ob_adopt_is_hopeless(dev, r)) {
+		ob_log(&dev->log, OB_LOG_ERROR, "begins anew, without its client:"
+		       " %s", err->msg);
+		anew = begin_anew(dev);
+	}
+	ob_adopt_end(dev);
+	if (r == 0) {
+		*out = dev;
+		return 0;
+	}
+	if (!anew)
+		ob_err_prefix(err, "%s", dev->id ? dev->id : dev->cls->name);
+	ob_device_destroy(dev);
+	return anew ? try_to_create(anew, out, err) : r;
+}
+
 static int create(struct ob_loop *loop, const struct ob_device_class *cls,
 		  struct ob_options *opts, const struct ob_past *past,
 		  struct ob_rehearsal *rehearsal, bool practice,
 		  struct ob_device **out, struct ob_err *err)
 {
 	struct ob_device *dev = device_new(loop, cls, opts);
-	int r;
 
 	if (!dev) {
 		ob_options_destroy(opts);
@@ -278,15 +319,7 @@ static int create(struct ob_loop *loop, const struct ob_device_class *cls,
 	dev->past = past;
 	dev->rehearsal = rehearsal;
 	dev->practice = practice;
-	r = setup(dev, err);
-	ob_adopt_end(dev);
-	if (r) {
-		ob_err_prefix(err, "%s", dev->id ? dev->id : cls->name);
-		ob_device_destroy(dev);
-		return r;
-	}
-	*out = dev;
-	return 0;
+	return try_to_create(dev, out, err);
 }
 
 int ob_device_create_after(struct ob_loop *loop,

@@ -73,6 +73,8 @@ struct ob_device {
 	bool whole;			/* the open step is all or nothing */
 	bool unsettled;			/* names to be dropped after the step */
 	bool fused;			/* the next message is not run */
+	bool found;			/* a dead process left something */
+	bool anew;			/* ... which was refused */
 	bool adopting;			/* until the rings of the dead are over */
 	bool waiting;			/* ... which takes time */
 	bool failed;			/* stands still until it is reset */

@@ -67,6 +67,10 @@ int ob_adopt(struct ob_device *dev, struct ob_err *err);
 /* Talks to the client, and runs if nothing of the dead is under way. */
 void ob_adopt_resume(struct ob_device *dev);
 void ob_adopt_end(struct ob_device *dev);
+/* No successor will ever take it over, for that reason. */
+bool ob_adopt_is_hopeless(const struct ob_device *dev, int error);
+/* A device that begins anew instead: forgets all but its socket and drives. */
+void ob_adopt_nothing(struct ob_device *dev);
 /* The rings in which that connection's last calls are; NULL: nowhere. */
 struct ob_conn_journal;
 const struct ob_old_rings *ob_past_rings(const struct ob_past *past,

@@ -32,6 +32,9 @@ struct ob_past {
 	unsigned nr_rings;
 	int signal;		/* of the last death; 0: unknown, none */
 	uint64_t generation;	/* ours, for the recorder */
+	/* Others have failed before: a device whose state is refused begins anew,
+	 * without its client, instead of holding up all others. */
+	bool last_try;
 };
 int ob_device_create_after(struct ob_loop *loop,
 			   const struct ob_device_class *cls,

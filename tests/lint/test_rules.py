@@ -7,9 +7,7 @@ import tree
 RULES = range(1, 38)
 
 # Rules without a test of their own here, each with its reason.
-EXCEPTIONS = {
-    34: "there is no system call filter yet; see SECURITY.md",
-}
+EXCEPTIONS = {}
 
 
 # test_r7_..., or a comment /* R6, R35: ... */ on a test that keeps several.

@@ -2,9 +2,12 @@
 /*
  * A model in a shared object, as somebody outside of the tree writes it.  It
  * is also built with an interface number, a size or a name that is wrong, and
- * as one whose operations never end.
+ * as one whose operations never end, and one that a certain write kills.
  */
 #include <outboard/device.h>
+
+#include <stdlib.h>
+#include <string.h>
 
 #ifndef SAMPLE_ABI
 #define SAMPLE_ABI OB_DEVICE_ABI
@@ -23,6 +26,10 @@ static void sample_write(struct ob_device *dev, unsigned bar, uint64_t offset,
 	(void)offset;
 	(void)buf;
 	(void)len;
+#ifdef SAMPLE_CRASHES
+	if (len == 4 && !memcmp(buf, "\xad\xde\0\0", 4))
+		abort();
+#endif
 	ob_irq_raise(dev, 0);
 }
 

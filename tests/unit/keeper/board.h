@@ -12,7 +12,9 @@
 #include <sys/types.h>
 #include <sys/un.h>
 
+#include "keeper/keeper.h"
 #include "keeper/wire.h"
+#include "kernel.h"
 
 #define BOARD_FD 100
 #define BELL_FD 101		/* an eventfd: act now */
@@ -21,8 +23,9 @@
 enum act {
 	ACT_NONE, ACT_DIE, ACT_SPIN, ACT_STOP, ACT_GARBAGE, ACT_FILL,
 	ACT_END, ACT_CLOSE, ACT_STATUS, ACT_UPGRADE_DRY, ACT_GET, ACT_TAKE,
+	ACT_FLOOD, ACT_FILES, ACT_MEMORY,
 };
-enum answer { ANSWER_YES, ANSWER_NO, ANSWER_DIE, ANSWER_EXIT };
+enum answer { ANSWER_YES, ANSWER_NO, ANSWER_DIE, ANSWER_EXIT, ANSWER_CRASH };
 
 struct birth {
 	pid_t pid;
@@ -37,7 +40,7 @@ struct board {
 	/* orders */
 	unsigned die_early;	/* that many die before READY */
 	unsigned die_ready;	/* that many die right after */
-	enum answer early;	/* how they die */
+	enum answer early, late;	/* how they die */
 	enum act act;		/* at the bell */
 	int32_t ticket;		/* of its upgrades */
 	enum answer rehearsal;
@@ -52,11 +55,14 @@ struct board {
 	unsigned greeted;	/* clients that were kept for who came next */
 	bool wrong;		/* something was not as kept */
 	char what[120];
+	unsigned left;		/* last words that were found */
 	int filled;		/* names put until the table was full */
 	int full;		/* how that was told */
 	struct sockaddr_un address;	/* where it listens */
 	socklen_t address_len;
 	struct ob_keeper_status status;
+	unsigned told[OB_KEEPER_IS_ALIVE + 1];	/* by the keeper */
+	struct kernel_plan kernel;
 	struct birth birth[BIRTHS];
 };
 

@@ -1,166 +1,19 @@
 // SPDX-License-Identifier: BSD-3-Clause
-/*
- * A real keeper with toy workers (toy.c), which really die, hang and talk
- * nonsense.  Argument: the toy.
- */
+/* Lives, deaths, clients and upgrades.  Argument: the toy. */
 #include <errno.h>
-#include <fcntl.h>
-#include <malloc.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
-#include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
-#include <sys/sendfile.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "../base/unit.h"
+#include "rig.h"
+
+#include "../open_fds.h"
 #include "base/fd.h"
 #include "base/keep.h"
-#include "base/log.h"
-#include "board.h"
-#include "keeper/keeper.h"
-#include "../open_fds.h"
-
-#define WAIT_MS 60000
-#define GRACE_MS 300u
-
-static const char *toy;			/* and its copy, another file */
-static char dir[] = "/tmp/outboard-keeper-XXXXXX", other[64];
-static struct board *board;
-static pid_t keeper;
-
-/* The keeper's process */
-
-struct wish {
-	bool standby;
-	bool reaper;			/* inherits orphans, as PID 1 does */
-	unsigned watchdog_ms, fail_forks, grace_ms;
-	rlim_t files;
-};
-
-static size_t memory_at_ready;
-static unsigned fail_forks;
-
-pid_t __real_fork(void);
-pid_t __wrap_fork(void);
-pid_t __wrap_fork(void)
-{
-	if (memory_at_ready && fail_forks) {
-		fail_forks--;
-		errno = EAGAIN;
-		return -1;
-	}
-	return __real_fork();
-}
-
-/* The C library's own account, which misses nothing. */
-static size_t memory_used(void)
-{
-	struct mallinfo2 info = mallinfo2();
-
-	return info.uordblks + info.hblkhd;
-}
-
-static int tell(enum ob_keeper_event event, const char *text)
-{
-	(void)text;
-	if (event == OB_KEEPER_IS_READY)
-		memory_at_ready = memory_used();
-	return 0;
-}
-
-/* 50: it allocated something after the first worker was ready. */
-static void be_keeper(const struct wish *wish)
-{
-	char *argv[] = { (char *)"toy", NULL };
-	struct ob_keeper_options options = {
-		.argv = argv, .path = other, .tell = tell,
-		.standby = wish->standby, .watchdog_ms = wish->watchdog_ms,
-		.grace_ms = wish->grace_ms ? wish->grace_ms : GRACE_MS,
-		.binary = open(toy, O_PATH | O_CLOEXEC),
-	};
-	struct rlimit limit = { wish->files, wish->files };
-	struct ob_err err = { 0 };
-	int r;
-
-	if (wish->reaper)
-		prctl(PR_SET_CHILD_SUBREAPER, 1);
-	if (wish->files)
-		setrlimit(RLIMIT_NOFILE, &limit);
-	fail_forks = wish->fail_forks;
-	ob_log_set_level(OB_LOG_ERROR);
-	r = ob_keeper_run(&options, &err);
-	if (memory_at_ready && memory_used() != memory_at_ready)
-		r = 50;
-	_exit(r);
-}
-
-#define KEEP(...) keep(&(const struct wish){ __VA_ARGS__ })
-static void keep(const struct wish *wish)
-{
-	keeper = __real_fork();
-	assert_return_code(keeper, errno);
-	if (!keeper)
-		be_keeper(wish);
-}
-
-static int ended(void)
-{
-	int status;
-
-	assert_int_equal(waitpid(keeper, &status, 0), keeper);
-	keeper = 0;
-	assert_true(WIFEXITED(status));
-	if (board->wrong)
-		fail_msg("%s", board->what);
-	return WEXITSTATUS(status);
-}
-
-static int stop(void)
-{
-	kill(keeper, SIGTERM);
-	return ended();
-}
-
-/* Polls: what happens in other processes cannot be waited for otherwise. */
-#define UNTIL(condition) until(#condition, ({ \
-	bool ok_ = false; \
-	for (int i_ = 0; i_ < WAIT_MS && !(ok_ = (condition)); i_++) \
-		poll(NULL, 0, 1); \
-	ok_; }))
-static void until(const char *text, bool ok)
-{
-	if (!ok)
-		fail_msg("never: %s (%s)", text, board->what);
-}
-
-static const struct birth *life(unsigned n)
-{
-	return &board->birth[n - 1];
-}
-
-static bool lives(unsigned n)
-{
-	return *(volatile unsigned *)&board->births >= n &&
-	       *(volatile bool *)&board->birth[n - 1].ready;
-}
-
-static void ring(enum act act)
-{
-	const uint64_t one = 1;
-
-	board->act = act;
-	assert_int_equal(write(BELL_FD, &one, sizeof(one)), sizeof(one));
-}
-
-/* The tests */
 
 static void a_life_in_order(void **state)
 {
@@ -171,16 +24,6 @@ static void a_life_in_order(void **state)
 	assert_int_equal(life(1)->generation, 1);
 	assert_int_equal(stop(), 0);
 	assert_int_equal(board->births, 1);
-}
-
-/* The toy answers over the keeper's own channel. */
-static const struct ob_keeper_status *status(void)
-{
-	unsigned acts = board->acts;
-
-	ring(ACT_STATUS);
-	UNTIL(*(volatile unsigned *)&board->acts == acts + 2);
-	return &board->status;
 }
 
 /* When it has heard all that was said before. */
@@ -239,7 +82,8 @@ static void orphans_are_reaped(void **state)
 		ring(ACT_DIE);
 	}
 	UNTIL(lives(21));
-	UNTIL(count_children_of(keeper) == 1);
+	/* The worker and the midwife. */
+	UNTIL(count_children_of(keeper) == 2);
 	assert_int_equal(stop(), 0);
 }
 
@@ -331,16 +175,6 @@ static void own_puts_can_be_got(void **state)
 	assert_int_equal(stop(), 0);
 }
 
-static void succeeded_after(enum act act, int signal)
-{
-	KEEP(.watchdog_ms = 100);
-	UNTIL(lives(1));
-	ring(act);
-	UNTIL(lives(2));
-	assert_int_equal(life(2)->signal, signal);
-	assert_int_equal(stop(), 0);
-}
-
 static void one_that_spins_is_killed(void **state)
 {
 	(void)state;
@@ -409,16 +243,6 @@ static void an_idle_server_is_not_woken(void **state)
 	assert_int_equal(stop(), 0);
 }
 
-static void forks_that_fail_are_tried_again(void **state)
-{
-	(void)state;
-	KEEP(.fail_forks = 5);
-	UNTIL(lives(1));
-	ring(ACT_DIE);
-	UNTIL(lives(2));
-	assert_int_equal(stop(), 0);
-}
-
 static void a_full_table_hurts_nobody(void **state)
 {
 	(void)state;
@@ -457,23 +281,6 @@ static void nonsense_is_dropped(void **state)
 	ring(ACT_DIE);
 	UNTIL(lives(3));
 	assert_int_equal(stop(), 0);
-}
-
-static int come(void)
-{
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	assert_return_code(connect(fd, (struct sockaddr *)&board->address,
-				   board->address_len), errno);
-	return fd;
-}
-
-static int knock(void)
-{
-	OB_CLEANUP_FD int fd = come();
-	char byte;
-
-	return (int)read(fd, &byte, 1);
 }
 
 static void clients_are_accepted_for_whoever_lives(void **state)
@@ -559,11 +366,6 @@ static uint64_t inode(const char *path)
 
 	assert_return_code(stat(path, &st), errno);
 	return st.st_ino;
-}
-
-static void outcome_is(enum ob_upgrade_outcome outcome)
-{
-	UNTIL(status()->last_upgrade == (int)outcome);
 }
 
 static void another_binary_takes_over(void **state)
@@ -743,62 +545,6 @@ static void a_switch_is_told_before_the_grace_ends(void **state)
 	assert_int_equal(stop(), 0);
 }
 
-/* The group */
-
-static int clear(void **state)
-{
-	uint64_t count;
-
-	(void)state;
-	if (keeper > 0) {	/* a test that failed left it */
-		kill(keeper, SIGKILL);
-		waitpid(keeper, NULL, 0);
-	}
-	keeper = 0;
-	memset(board, 0, sizeof(*board));
-	board->early = ANSWER_DIE;
-	(void)!read(BELL_FD, &count, sizeof(count));
-	return 0;
-}
-
-static int copy_toy(void)
-{
-	OB_CLEANUP_FD int from = open(toy, O_RDONLY | O_CLOEXEC);
-	OB_CLEANUP_FD int to = -1;
-
-	if (!mkdtemp(dir))
-		return -1;
-	snprintf(other, sizeof(other), "%s/toy", dir);
-	to = open(other, O_WRONLY | O_CREAT | O_CLOEXEC, 0700);
-	while (sendfile(to, from, NULL, 1 << 20) > 0)
-		;
-	return 0;
-}
-
-static int prepare(void **state)
-{
-	int fd = memfd_create("board", 0), bell = eventfd(0, EFD_NONBLOCK);
-
-	(void)state;
-	if (fd < 0 || ftruncate(fd, sizeof(*board)) || dup2(fd, BOARD_FD) < 0 ||
-	    dup2(bell, BELL_FD) < 0)
-		return -1;
-	close(fd);
-	close(bell);
-	board = mmap(NULL, sizeof(*board), PROT_READ | PROT_WRITE, MAP_SHARED,
-		     BOARD_FD, 0);
-	return board == MAP_FAILED ? -1 : copy_toy();
-}
-
-static int finish(void **state)
-{
-	clear(state);
-	unlink(other);
-	return rmdir(dir);
-}
-
-#define TEST(name) cmocka_unit_test_setup(name, clear)
-
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -817,7 +563,6 @@ int main(int argc, char **argv)
 		TEST(one_that_closes_its_channel_is_killed),
 		TEST(a_short_stop_is_forgiven),
 		TEST(an_idle_server_is_not_woken),
-		TEST(forks_that_fail_are_tried_again),
 		TEST(a_full_table_hurts_nobody),
 		TEST(nonsense_is_dropped),
 		TEST(clients_are_accepted_for_whoever_lives),
@@ -836,8 +581,7 @@ int main(int argc, char **argv)
 		TEST(a_switch_is_told_before_the_grace_ends),
 	};
 
-	if (argc < 2)
+	if (rig_arguments(argc, argv))
 		return 2;
-	toy = argv[1];
-	return cmocka_run_group_tests(tests, prepare, finish);
+	return cmocka_run_group_tests(tests, rig_prepare, rig_finish);
 }

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -40,6 +41,10 @@ static void die(enum answer how)
 {
 	if (how == ANSWER_EXIT)
 		_exit(3);
+	if (how == ANSWER_CRASH) {
+		signal(SIGSEGV, SIG_DFL);
+		raise(SIGSEGV);
+	}
 	raise(SIGKILL);
 }
 
@@ -110,6 +115,16 @@ static void check_names(void)
 	    keep->get(keep, "one") != -ENOENT)
 		wrong("found what was dropped");
 	close(fd);
+}
+
+/* By one that could do nothing else any more. */
+static void look_for_the_last_word(void)
+{
+	int fd = keep->get(keep, "left");
+
+	board->left += fd >= 0;
+	ob_fd_close(&fd);
+	keep->drop(keep, "left");
 }
 
 /* The kernel makes up a name; the test finds it with getsockname. */
@@ -232,6 +247,41 @@ static void talk_nonsense(int channel)
 	keep->drop(keep, "");
 }
 
+/* Questions, and no ear for the answers. */
+static void flood(void)
+{
+	for (;;)
+		ob_link_ask_status(toy);
+}
+
+/* What is put is copied by the kernel, also when we can open nothing. */
+static void use_up_files(void)
+{
+	int fd = new_memory(board->births), more;
+
+	while ((more = dup(fd)) >= 0)
+		;
+	if (errno != EMFILE || keep->put(keep, "left", fd))
+		wrong("a put needs no descriptor");
+	if (keep->get(keep, "left") >= 0)
+		wrong("a get does");
+	raise(SIGABRT);
+}
+
+static void use_up_memory(void)
+{
+	const struct rlimit limit = { 64 << 20, 64 << 20 };
+
+	setrlimit(RLIMIT_AS, &limit);
+	while (malloc(1 << 20))
+		;
+	while (malloc(16))
+		;
+	if (keep->put(keep, "left", 1))
+		wrong("a put needs no memory of ours");
+	raise(SIGABRT);
+}
+
 static int channel_of_env(const char *env)
 {
 	return env ? atoi(env) : -1;
@@ -275,6 +325,15 @@ static void act(void)
 		fd = open("/proc/self/exe", O_PATH | O_CLOEXEC);
 		ob_link_upgrade(toy, fd, OB_UPGRADE_DRY_RUN, board->ticket);
 		close(fd);
+		break;
+	case ACT_FLOOD:
+		flood();
+		break;
+	case ACT_FILES:
+		use_up_files();
+		break;
+	case ACT_MEMORY:
+		use_up_memory();
 		break;
 	case ACT_TAKE:
 		for (unsigned place = 0; place < OB_KEEP_NEW; place++)
@@ -408,7 +467,9 @@ static void get_ready(void)
 		usleep(board->slow_upgraded_ms * 1000);
 	ob_link_ready(toy, "toy is ready");
 	board->birth[(board->births - 1) % BIRTHS].ready = true;
-	if (take_order(&board->die_ready) || (upgraded && board->die_upgraded))
+	if (take_order(&board->die_ready))
+		die(board->late);
+	if (upgraded && board->die_upgraded)
 		raise(SIGKILL);
 }
 
@@ -443,6 +504,7 @@ int main(void)
 	wait_for_start();
 	note_birth();
 	count_life();
+	look_for_the_last_word();
 	greet();
 	listen_somewhere();
 	check_names();

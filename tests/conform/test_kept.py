@@ -1,0 +1,342 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The real server under a hostile worker, guest or machine: what the keeper
+holds is damaged, its workers die of a message, want for descriptors or
+memory, are stopped; and what the service manager hears of it."""
+
+import mmap
+import os
+import pathlib
+import random
+import re
+import resource
+import shutil
+import signal
+import socket
+import subprocess
+import time
+
+import pytest
+
+import conftest
+import nvme
+import vfu
+
+SEEDS = 40
+MIDWIFE = "outboard-births"
+STATE = "memfd:outboard-state"
+
+
+def fields(pid):
+    """/proc/PID/status, by name."""
+    lines = pathlib.Path(f"/proc/{pid}/status").read_text().splitlines()
+    return dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+
+
+class Kept:
+    """A keeper, and clients of its devices."""
+
+    def __init__(self, argv, log, environment=None):
+        self.log = pathlib.Path(log)
+        with open(log, "wb") as file:
+            self.process = subprocess.Popen(
+                argv, stdout=subprocess.DEVNULL, stderr=file,
+                env=dict(os.environ, **(environment or {})))
+        self.pid = self.process.pid
+        self.clients = []
+
+    def why(self):
+        return self.log.read_text(errors="replace") if self.log.is_file() else "no log"
+
+    def alive(self):
+        return self.process.poll() is None
+
+    def connect(self, path):
+        def up():
+            assert self.alive(), self.why()
+            return vfu.reachable(str(path))
+
+        assert vfu.wait_until(up), self.why()
+        client = vfu.Client(str(path))
+        client.path = path
+        client.negotiate()
+        self.clients.append(client)
+        return client
+
+    def children(self):
+        """(pid, name) of those that live, the oldest first."""
+        text = pathlib.Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text()
+        for pid in map(int, text.split()):
+            child = fields(pid)
+            if not child["State"].startswith("Z"):
+                yield pid, child["Name"]
+
+    def midwife(self):
+        return next(pid for pid, name in self.children() if name == MIDWIFE)
+
+    def worker(self):
+        return [pid for pid, name in self.children() if name != MIDWIFE][-1]
+
+    def kill(self):
+        """The worker; returns when another one serves."""
+        lives = self.why().count(", serves after")
+        os.kill(self.worker(), signal.SIGKILL)
+        assert vfu.wait_until(lambda: self.why().count(", serves after") > lives), self.why()
+
+    def states(self):
+        """Path, as we can open it, of each device's state."""
+        seen = {}
+        for fd in pathlib.Path(f"/proc/{self.pid}/fd").iterdir():
+            try:
+                if STATE in os.readlink(fd):
+                    seen.setdefault(fd.stat().st_ino, fd)
+            except FileNotFoundError:
+                pass
+        return list(seen.values())
+
+    def end(self):
+        for client in self.clients:
+            client.close()
+        if self.alive():
+            self.process.terminate()
+            try:
+                self.process.wait(vfu.PATIENCE)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+        return self.process.wait()
+
+
+@pytest.fixture
+def keep(request, tmp_path):
+    """keep(devices, ...): each with {} for its socket; (server, clients)."""
+    option = request.config.getoption
+    if option("--socket") or option("--server-cmd"):
+        pytest.skip("needs a server of ours")
+    made = []
+
+    def make(*devices, words=(), environment=None, log=None, command=None):
+        folder = tmp_path / str(len(made))
+        folder.mkdir()
+        paths = [folder / str(i) for i in range(len(devices))]
+        argv = conftest.model_argv(request.config, *(
+            device.format(path) for device, path in zip(devices, paths)))
+        argv[0] = str(command or argv[0])
+        made.append(Kept([*argv, *words], log or folder / "log", environment))
+        return made[-1], [made[-1].connect(path) for path in paths]
+
+    yield make
+    for server in made:
+        server.end()
+
+
+NVME, EDU = "nvme,socket={},drive=mem:16M", "edu,socket={}"
+
+
+def test_r34_filters_of_the_real_server(keep):
+    server, _ = keep(EDU)
+    if "asan" in pathlib.Path(f"/proc/{server.pid}/maps").read_text():
+        pytest.skip("a sanitizer needs more")
+    own = int(fields("self")["Seccomp_filters"])
+    for pid, filters in ((server.pid, 2), (server.midwife(), 1), (server.worker(), 1)):
+        assert int(fields(pid)["Seccomp_filters"]) == own + filters
+        assert fields(pid)["Seccomp"] == "2"
+        assert fields(pid)["NoNewPrivs"] == "1"
+
+
+# State that was damaged
+
+def state_of(server, disk, chance):
+    """The file that has what was just written to the disk's registers."""
+    mark = chance.getrandbits(48) << 12
+    disk.write_int(0, nvme.ACQ, mark, 8)
+    for path in server.states():
+        if mark.to_bytes(8, "little") in path.read_bytes():
+            return path
+    raise AssertionError("the mark is in no state")
+
+
+def flip(path, chance, bits):
+    """In what is not zero, where something is; and here and there."""
+    with open(path, "r+b") as file, mmap.mmap(file.fileno(), 0) as view:
+        used = [at for at in range(0, len(view), 8) if view[at:at + 8] != bytes(8)]
+        for _ in range(bits):
+            at = chance.choice(used) + chance.randrange(8)
+            if not chance.randrange(8):
+                at = chance.randrange(len(view))
+            view[at] ^= 1 << chance.randrange(8)
+
+
+def outcome(client):
+    """Of a device whose state was damaged: served, failed or refused."""
+    try:
+        status = client.read_int(0, nvme.CSTS)
+        return "failed" if status & 2 else "served"
+    except (vfu.Closed, ConnectionError, AssertionError):
+        return "refused"
+
+
+# The whole state, or what it says about the connection.
+NAMED = re.compile(r"nvme0: (begins anew|client \d+: )")
+
+
+def test_r25_state_of_a_dead_worker_is_hostile(keep, memory):
+    """Bits of a live disk's state change, and its worker dies.  The keeper and
+    the other device of the process go on; a disk that is refused is named, and
+    begins anew for the next client."""
+    chance, seen, server = random.Random(25), {}, None
+    for _ in range(SEEDS):
+        if not server:
+            server, (disk, other) = keep(NVME, EDU)
+            m = memory()
+            disk.ok(vfu.DMA_MAP, vfu.dma_map(0, 1 << 20), [m.fd])
+            nvme.Disk(disk, m.view)
+            disk.write_int(0, nvme.CC, 0)
+        path = state_of(server, disk, chance)
+        flip(path, chance, chance.choice((1, 1, 3, 30)))
+        os.kill(server.worker(), signal.SIGKILL)
+        other.alive()
+        how = outcome(disk)
+        seen[how] = seen.get(how, 0) + 1
+        if how != "served":
+            assert how == "failed" or NAMED.search(server.why()), server.why()
+            server.connect(disk.path).alive()
+            other.alive()
+            assert server.end() == 0
+            server = None
+    assert seen["served"] and seen["refused"], seen
+
+
+# A message that kills
+
+CRASHER = "sample_crashes"
+
+
+def module_of(request, name):
+    """A model of tests/unit/devices, where the command is built."""
+    path = pathlib.Path(request.config.getoption("--outboard")).parent
+    path = path / "tests" / "unit" / "devices" / f"{name}.so"
+    if not path.exists():
+        pytest.skip(f"{path} is not built")
+    return str(path)
+
+
+def test_r31_a_message_that_kills_three_workers(keep, request):
+    """It is answered with an error; its device fails, and the other goes on."""
+    server, (victim, other) = keep("sample,socket={}", EDU, words=(
+        "--load", module_of(request, CRASHER)))
+    ident = victim.post(vfu.REGION_WRITE, vfu.access(0, 0, 4, b"\xad\xde\0\0"))
+    got = victim.reply()
+    assert got.ident == ident and got.flags & vfu.ERROR and got.error == 5
+    assert server.why().count("died: signal") == 3
+    assert "killed 3 processes in a row and is not tried again" in server.why()
+    other.alive()
+    victim.alive()
+    assert server.end() == 0
+
+
+# Want
+
+@pytest.mark.parametrize("limit,low", [(resource.RLIMIT_NOFILE, 3), (resource.RLIMIT_AS, 1 << 20)])
+def test_worker_in_want(keep, memory, limit, low):
+    """Of descriptors or memory.  It may fail what it is asked for, or die of
+    it; its successor has what the keeper has."""
+    server, (disk, other) = keep(NVME, EDU)
+    m = memory()
+    worker = server.worker()
+    usual = resource.prlimit(worker, limit)
+    resource.prlimit(worker, limit, (low, usual[1]))
+    for at in range(4):
+        got = disk.request(vfu.DMA_MAP, vfu.dma_map(at << 20, 1 << 20), [m.fd])
+        assert got.flags & vfu.ERROR and got.error
+    other.alive()
+    server.kill()
+    assert resource.prlimit(server.worker(), limit) == usual
+    for at in range(4, 8):
+        disk.ok(vfu.DMA_MAP, vfu.dma_map(at << 20, 1 << 20), [m.fd])
+    disk.alive()
+    other.alive()
+    assert server.end() == 0
+
+
+def test_stopped_worker(keep):
+    server, (client,) = keep(EDU, words=("--watchdog", "200"))
+    os.kill(server.worker(), signal.SIGSTOP)
+    client.alive()
+    assert "stopped for too long" in server.why()
+    assert server.end() == 0
+
+
+def test_full_disk(keep):
+    """The log cannot be written; what it would say happens all the same."""
+    server, (client,) = keep(EDU, log="/dev/full")
+    for _ in range(5):
+        os.kill(server.worker(), signal.SIGKILL)
+        client.alive()
+    assert server.end() == 0
+
+
+# The service manager
+
+class Manager:
+    """A socket where notifications come in."""
+
+    def __init__(self, path):
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.sock.bind(str(path))
+        self.sock.settimeout(vfu.PATIENCE)
+        self.environment = {"NOTIFY_SOCKET": str(path)}
+
+    def hears(self):
+        """One notification, as a dictionary."""
+        return dict(line.split("=", 1) for line in self.sock.recv(4096).decode().split("\n"))
+
+
+@pytest.fixture
+def manager(tmp_path):
+    made = Manager(tmp_path / "notify")
+    yield made
+    made.sock.close()
+
+
+def now_us():
+    return time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+
+
+def test_notifications_of_an_upgrade(keep, manager):
+    server, (client,) = keep(EDU, environment=manager.environment)
+    assert manager.hears() == {"READY": "1"}
+    before = now_us()
+    server.process.send_signal(signal.SIGHUP)
+    told = manager.hears()
+    assert told["RELOADING"] == "1"
+    assert before <= int(told["MONOTONIC_USEC"]) <= now_us()
+    assert manager.hears() == {"READY": "1"}
+    assert "upgrade done" in server.why()
+    client.alive()
+    server.process.terminate()
+    assert manager.hears() == {"STOPPING": "1"}
+    assert server.process.wait(vfu.PATIENCE) == 0
+
+
+def test_notifications_of_an_upgrade_that_fails(keep, manager, request, tmp_path):
+    """The binary's path is gone, or is no program: both words come all the same."""
+    copy = tmp_path / "outboard"
+    shutil.copy(request.config.getoption("--outboard"), copy)
+    server, (client,) = keep(EDU, environment=manager.environment, command=copy)
+    assert manager.hears() == {"READY": "1"}
+    copy.unlink()
+    for reason in ("No such file", "the new binary died"):
+        server.process.send_signal(signal.SIGHUP)
+        assert manager.hears()["RELOADING"] == "1"
+        assert manager.hears() == {"READY": "1"}
+        assert reason in server.why()
+        copy.write_text("not a program")
+        copy.chmod(0o755)
+    client.alive()
+    assert server.end() == 0
+
+
+def test_manager_that_watches(keep, manager):
+    server, _ = keep(EDU, environment={**manager.environment, "WATCHDOG_USEC": "40000"})
+    told = [manager.hears() for _ in range(6)]
+    assert told.count({"READY": "1"}) == 1 and told.count({"WATCHDOG": "1"}) == 5
+    assert server.end() == 0

@@ -34,16 +34,15 @@ SESSION_SIZE = 112 + 16 * 4 + 8
 Left = collections.namedtuple("Left", "device stream state bar guest")
 
 
-def releases(kind):
-    return sorted({path.parent.name for path in GOLDEN.glob("*/*" + kind)}) + ["this", "next"]
-
-
 def matrix(kind):
+    """Of each release what it has; releases to come may have more states."""
+    written = [(path.parent.name, path.name.removesuffix(kind))
+               for path in sorted(GOLDEN.glob("*/*" + kind))]
+    written += [(writer, name) for writer in ("this", "next") for name in make.STATES]
+
     def mark(test):
-        for name, values in (("writer", releases(kind)), ("name", list(make.STATES)),
-                             ("reader", ["this", "next"])):
-            test = pytest.mark.parametrize(name, values)(test)
-        return test
+        test = pytest.mark.parametrize("writer, name", written)(test)
+        return pytest.mark.parametrize("reader", ["this", "next"])(test)
     return mark
 
 

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
- * What crash safety costs in system calls: nothing, batch by batch.
+ * What crash safety costs in system calls, batch by batch: nothing where
+ * messages are answered, and one for each time that nothing but one-way messages
+ * came, which must be taken off the socket after they are done
+ * (docs/crash-safety.md).
  *
  *	calls OUTBOARD
  *
@@ -10,11 +13,12 @@
  * reads, or some commands behind one doorbell, told by one interrupt; doorbells
  * are messages, because one that polls asks its socket as often as time allows.
  *
- * Of each load the most frequent count is compared, since a completion may come
- * a moment earlier or later than it usually does.
+ * Of each load the least count is compared: one that comes a moment later than
+ * it could (a message, a completion) costs a turn more, whoever serves.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -34,7 +38,7 @@
 
 #include "nvme_user.h"
 
-#define BATCHES 40u
+#define BATCHES 80u
 #define COUNTED (BATCHES - 1)	/* the last is followed by the end */
 #define FIRST 4u		/* not counted: until everything is warm */
 #define MAX_DEPTH 16u
@@ -45,15 +49,19 @@ struct load {
 	const char *name, *drive;	/* "": the file */
 	uint8_t opcode;
 	unsigned depth;			/* 0: register reads */
+	bool posted;			/* doorbells are one-way messages */
+	unsigned more;			/* calls that a keeper may cost */
 };
 
 static const struct load loads[] = {
-	{ "4 register reads", "null:1M", 0, 0 },
-	{ "1 read of memory", "mem:1M", NVME_USER_READ, 1 },
-	{ "16 reads of memory", "mem:1M", NVME_USER_READ, 16 },
-	{ "16 writes to memory", "mem:1M", NVME_USER_WRITE, 16 },
-	{ "16 requests of a drive", "null:1M", NVME_USER_READ, 16 },
-	{ "1 read of a file", "", NVME_USER_READ, 1 },
+	{ "4 register reads", "null:1M", 0, 0, false, 0 },
+	{ "1 read of memory", "mem:1M", NVME_USER_READ, 1, false, 0 },
+	{ "16 reads of memory", "mem:1M", NVME_USER_READ, 16, false, 0 },
+	{ "16 writes to memory", "mem:1M", NVME_USER_WRITE, 16, false, 0 },
+	{ "16 requests of a drive", "null:1M", NVME_USER_READ, 16, false, 0 },
+	{ "1 read of a file", "", NVME_USER_READ, 1, false, 0 },
+	/* A doorbell of the submission queue, one of the completion queue. */
+	{ "16 reads, told one-way", "mem:1M", NVME_USER_READ, 16, true, 2 },
 };
 #define NR_LOADS (sizeof(loads) / sizeof(loads[0]))
 
@@ -154,6 +162,8 @@ static int converse(struct run *run, struct ob_client *client)
 	struct nvme_user *nvme = NULL;
 	int r = nvme_user_open(client, &params, &nvme, &run->err);
 
+	if (!r && !run->load->posted)
+		nvme->how = NVME_USER_ANSWERED;
 	for (unsigned i = 0; i < BATCHES && !r; i++)
 		r = one_batch(run, client, nvme);
 	nvme_user_close(r ? NULL : nvme);
@@ -162,7 +172,7 @@ static int converse(struct run *run, struct ob_client *client)
 
 static void *client_main(void *arg)
 {
-	struct ob_client_params params = { 0 };
+	struct ob_client_params params = { .timeout_ms = 20000 };
 	struct run *run = arg;
 	struct ob_client *client = NULL;
 
@@ -361,21 +371,13 @@ static bool trace(struct run *run, enum side side)
 	       !ptrace(PTRACE_INTERRUPT, run->worker, NULL, NULL);
 }
 
-/* The same number for most batches; the rest are neighbours of it. */
-static unsigned usual(const unsigned *counts)
+static unsigned least(const unsigned *counts)
 {
-	unsigned best = 0, most = 0;
+	unsigned best = UINT_MAX;
 
-	for (unsigned i = FIRST; i < COUNTED; i++) {
-		unsigned same = 0;
-
-		for (unsigned j = FIRST; j < COUNTED; j++)
-			same += counts[j] == counts[i];
-		if (same > most || (same == most && counts[i] < best)) {
-			most = same;
+	for (unsigned i = FIRST; i < COUNTED; i++)
+		if (counts[i] < best)
 			best = counts[i];
-		}
-	}
 	return best;
 }
 
@@ -396,7 +398,7 @@ static void end_server(struct run *run)
 		waitpid(run->server, &status, 0);
 }
 
-/* The usual count, or 0 and the reason is told. */
+/* The least count, or 0 and the reason is told. */
 static unsigned one_run(const char *outboard, const struct load *load,
 			enum side side)
 {
@@ -420,10 +422,7 @@ static unsigned one_run(const char *outboard, const struct load *load,
 		return 0;
 	}
 	clean_up(&run);
-	if (getenv("CALLS_ALL"))
-		for (unsigned i = 0; i < COUNTED; i++)
-			printf(" %u%s", run.counts[i], i + 1 == COUNTED ? "\n" : "");
-	return usual(run.counts);
+	return least(run.counts);
 }
 
 int main(int argc, char **argv)
@@ -442,7 +441,7 @@ int main(int argc, char **argv)
 
 		printf("%-24s %5u      %5u\n", loads[i].name, kept, alone);
 		fflush(stdout);
-		if (!kept || kept > alone)
+		if (!kept || !alone || kept > alone + loads[i].more)
 			r = 1;
 	}
 	return r;

@@ -79,6 +79,7 @@ struct run {
 	unsigned counts[BATCHES];
 	atomic_uint asked, done;	/* batches */
 	atomic_bool ended;
+	int result;			/* the client's, with err */
 	struct ob_err err;
 };
 
@@ -176,8 +177,10 @@ static void *client_main(void *arg)
 	struct run *run = arg;
 	struct ob_client *client = NULL;
 
-	if (!ob_client_connect(run->path, &params, &client, &run->err))
-		converse(run, client);
+	run->result = ob_client_connect(run->path, &params, &client,
+					&run->err);
+	if (!run->result)
+		run->result = converse(run, client);
 	ob_client_destroy(client);
 	atomic_store(&run->ended, true);
 	return NULL;
@@ -416,7 +419,7 @@ static unsigned one_run(const char *outboard, const struct load *load,
 	count(&run);
 	pthread_join(client, NULL);
 	end_server(&run);
-	if (run.err.msg[0]) {
+	if (run.result) {
 		fprintf(stderr, "calls: %s, %s: %s (log in %s)\n", load->name,
 			side_names[side], run.err.msg, run.folder);
 		return 0;

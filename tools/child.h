@@ -35,7 +35,8 @@ int child_stop(struct child *child);
 int child_alive(const struct child *child, struct ob_err *err);
 /*
  * The process that serves: the oldest worker among the keeper's children, since
- * any other (a warm successor, a release that is tried) is younger.  0: there is none at present, or there is no keeper.
+ * any other (a warm successor, a release that is tried) is younger.  0: there
+ * is none at present, or there is no keeper.
  */
 pid_t child_worker(const struct child *child);
 

@@ -13,16 +13,18 @@
 #include "hist.h"
 
 #define ANSWER_MS 5000
-#define TRY_NS 30000000000ull		/* while processes are replaced */
+#define TRY_NS 15000000000ull		/* while processes are replaced */
 #define PATIENCE_NS 120000000000ull	/* with a new binary that is no good */
 #define NAP_NS 2000000L
 #define NAP_MAX_NS 100000000L
 #define MAX_ANSWER (16u << 20)
 
-static void nap(long ns)
+/* Longer and longer. */
+static void nap(long *ns)
 {
-	const struct timespec pause = { 0, ns };
+	const struct timespec pause = { 0, *ns };
 
+	*ns = *ns < NAP_MAX_NS ? *ns * 2 : NAP_MAX_NS;
 	nanosleep(&pause, NULL);
 }
 
@@ -105,8 +107,8 @@ static int exchange(const char *path, const char *request, char **answer,
 	if (!r)
 		r = receive_line(fd, answer);
 	close(fd);
-	return r ? ob_fail(err, -r, "%s: no answer: %s", path, strerror(-r))
-		 : 0;
+	return r ? ob_fail(err, -r, "%s: no answer: %s (is it the socket of "
+			   "serve --control?)", path, strerror(-r)) : 0;
 }
 
 static int take_result(const char *text, json_t **result, struct ob_err *err)
@@ -137,11 +139,12 @@ static int call_text(const char *path, const char *request, char **answer,
 		     struct ob_err *err)
 {
 	uint64_t end = now_ns() + TRY_NS;
+	long pause = NAP_NS;
 	int r;
 
 	while ((r = exchange(path, request, answer, err)) && may_pass(r) &&
 	       now_ns() < end)
-		nap(NAP_NS);
+		nap(&pause);
 	return r;
 }
 
@@ -270,8 +273,7 @@ int control_upgrade(const char *path, const struct control_upgrade *up,
 	while (!r && (r = look(path, up, ticket, status, err)) == 1) {
 		if (is_late(end, *status))
 			return ob_fail(err, ETIMEDOUT, "still under way");
-		nap(pause);
-		pause = pause < NAP_MAX_NS ? pause * 2 : NAP_MAX_NS;
+		nap(&pause);
 		r = 0;
 	}
 	return r;

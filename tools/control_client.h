@@ -11,7 +11,7 @@
 /*
  * One request over a connection of its own; params is taken and may be NULL.
  * The answer's result, to be released.  A connection ends with the process that
- * serves; the request is then sent again, to its successor, for half a minute.
+ * serves; the request is then sent again, to its successor, for some seconds.
  */
 int control_call(const char *path, const char *method, json_t *params,
 		 json_t **result, struct ob_err *err);

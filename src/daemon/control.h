@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The control socket: an operator asks a running server (docs/daemon.md).
+ * The control socket: an operator asks a running server (docs/control.md).
  *
  * JSON-RPC 2.0, one request a line, one answer a line.  The socket is its
  * owner's (0600), and whoever connects has to be the same user or root.

@@ -65,5 +65,7 @@ int ob_worker_create(struct serve *s, const struct ob_device_class *cls,
 
 /* rehearse.c: answers the keeper */
 void ob_worker_rehearse(struct serve *s);
+/* The same with nothing, for the practice; whether it works will be seen. */
+void ob_worker_warm(struct serve *s);
 
 #endif

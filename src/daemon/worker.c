@@ -30,8 +30,11 @@ int ob_worker_wait(struct serve *s, struct ob_err *err)
 	ob_linger();
 	r = ob_link_wait(s->link, &s->begin, err);
 
-	while (!r && s->begin.rehearse) {
-		ob_worker_rehearse(s);
+	while (!r && (s->begin.rehearse || s->begin.warm)) {
+		if (s->begin.rehearse)
+			ob_worker_rehearse(s);
+		else
+			ob_worker_warm(s);
 		r = ob_link_wait(s->link, &s->begin, err);
 	}
 	return r;

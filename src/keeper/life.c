@@ -22,6 +22,7 @@
 #define RETRY_MAX_MS 1000u
 #define LIVED_MS 1000u		/* that long is no storm any more */
 #define LOAD_MS 60000u		/* a successor that does not get ready */
+#define STANDBY_AFTER_MS 10u
 #define STANDBY_AGAIN_MS 1000u
 
 void ob_life_dismiss(struct ob_worker **w)
@@ -88,6 +89,13 @@ void ob_life_succeed(struct ob_keeper *k)
 	retry_later(k, delay(k) ? delay(k) : RETRY_MIN_MS);
 }
 
+/* Not at once: the one that has just got ready is busy, and its guest waits. */
+static void standby_later(struct ob_keeper *k)
+{
+	if (k->opts->standby)
+		k->standby_at = ob_keeper_ms() + STANDBY_AFTER_MS;
+}
+
 void ob_life_standby(struct ob_keeper *k)
 {
 	k->standby_at = 0;
@@ -98,6 +106,8 @@ void ob_life_standby(struct ob_keeper *k)
 	k->standby = ob_worker_spawn(k, k->binary);
 	if (!k->standby)
 		k->standby_at = ob_keeper_ms() + STANDBY_AGAIN_MS;
+	else
+		ob_worker_tell(k->standby, OB_KEEPER_WARM, 0, NULL, -1);
 }
 
 static void measure_gap(struct ob_keeper *k, const struct ob_worker *w)
@@ -127,7 +137,7 @@ void ob_life_ready(struct ob_keeper *k, struct ob_worker *w, const char *text)
 	k->was_ready = true;
 	ob_upgrade_ready(k);
 	ob_watchdog_start(k);
-	ob_life_standby(k);
+	standby_later(k);
 }
 
 /* Dying */
@@ -188,20 +198,8 @@ static bool is_the_end(struct ob_keeper *k, const siginfo_t *info)
 	return k->done;
 }
 
-static void active_died(struct ob_keeper *k, struct ob_worker *w,
-			const siginfo_t *info)
+static void follow(struct ob_keeper *k, bool served)
 {
-	bool served = w->state == OB_WORKER_SERVES;
-
-	count_death(k, w, info);
-	if (!k->ended && k->upgrade.state != OB_UPGRADE_SWITCH)
-		log_death(k, w, info);
-	k->active = NULL;
-	k->watch_at = 0;
-	ob_accept_none(k);
-	ob_worker_close(w);
-	if (is_the_end(k, info))
-		return;
 	if (k->upgrade.state == OB_UPGRADE_SWITCH) {
 		ob_upgrade_switch(k);
 		return;
@@ -211,6 +209,24 @@ static void active_died(struct ob_keeper *k, struct ob_worker *w,
 		ob_life_succeed(k);
 	else
 		retry_later(k, delay(k));
+}
+
+/* The log comes last: who reads it may be slow, and the guest waits. */
+static void active_died(struct ob_keeper *k, struct ob_worker *w,
+			const siginfo_t *info)
+{
+	const struct ob_worker was = *w;
+	bool meant = k->ended || k->upgrade.state == OB_UPGRADE_SWITCH;
+
+	count_death(k, w, info);
+	k->active = NULL;
+	k->watch_at = 0;
+	ob_accept_none(k);
+	ob_worker_close(w);
+	if (!is_the_end(k, info))
+		follow(k, was.state == OB_WORKER_SERVES);
+	if (!meant)
+		log_death(k, &was, info);
 }
 
 static void other_died(struct ob_keeper *k, struct ob_worker *w,

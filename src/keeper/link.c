@@ -194,6 +194,7 @@ static void fill_start(struct ob_link *link, const struct ob_keeper_msg *msg,
 {
 	*start = (struct ob_link_start){
 		.rehearse = msg->op == OB_KEEPER_REHEARSE,
+		.warm = msg->op == OB_KEEPER_WARM,
 		.generation = msg->value,
 		.deaths = (unsigned)msg->number[0],
 		.signal = msg->number[1],
@@ -201,8 +202,8 @@ static void fill_start(struct ob_link *link, const struct ob_keeper_msg *msg,
 		.rings = { .loop = -1, .sure = -1, .journal = -1,
 			   .generation = msg->value },
 	};
-	link->rehearsed = start->rehearse;
-	if (start->rehearse || !link->nr_rings)
+	link->rehearsed = start->rehearse || start->warm;
+	if (link->rehearsed || !link->nr_rings)
 		return;
 	start->nr_old = link->nr_rings - 1;
 	memcpy(start->old, link->rings, start->nr_old * sizeof(start->old[0]));
@@ -228,6 +229,7 @@ static int before_start(struct ob_link *link, const struct ob_keeper_msg *msg,
 		return -ECANCELED;
 	case OB_KEEPER_START:
 	case OB_KEEPER_REHEARSE:
+	case OB_KEEPER_WARM:
 		fill_start(link, msg, start);
 		return 1;
 	}

@@ -18,13 +18,14 @@ int ob_link_open(struct ob_link **out, struct ob_err *err);
 void ob_link_close(struct ob_link *link);
 
 /*
- * Waits for START (or REHEARSE): what is kept has been given by then.  A warm
- * successor waits here, everything slow behind it.  After a rehearsal, say READY
- * or REFUSED and wait again: rings come with START only.  -EPIPE: the keeper
- * has gone.
+ * Waits for START (or REHEARSE, or WARM): what is kept has been given by then.
+ * A warm successor waits here, everything slow behind it.  After a rehearsal,
+ * say READY or REFUSED and wait again; after WARM, having tried on nothing
+ * whatever will have to be quick, just wait again.  Rings come with START only.
+ * -EPIPE: the keeper has gone.
  */
 struct ob_link_start {
-	bool rehearse;
+	bool rehearse, warm;
 	uint64_t generation;
 	unsigned deaths;
 	int signal;

@@ -57,6 +57,7 @@ enum ob_keeper_op {
 				   is kept as NAME/new/N until that is dropped */
 	OB_KEEPER_STATUS_IS,	/* struct ob_keeper_status in text */
 	OB_KEEPER_STOP,		/* end; value 1: do not wait any longer */
+	OB_KEEPER_WARM,		/* there is time before START: get warm */
 };
 
 enum ob_upgrade_flags { OB_UPGRADE_DRY_RUN = 1 };

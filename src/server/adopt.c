@@ -21,6 +21,7 @@
 #include "base/fd.h"
 #include "base/ring.h"
 #include "server/device_impl.h"
+#include "server/drive.h"
 #include "server/session.h"
 #include "state/old.h"
 
@@ -34,17 +35,25 @@ static size_t written(int fd)
 int ob_adopt_begin(struct ob_device *dev, struct ob_err *err)
 {
 	const char *name = dev->rehearsal ? "copy" : "state";
-	const struct ob_state_header *hdr;
-	OB_CLEANUP_FD int fd = ob_dev_kept(dev, "%s", name);
-	int r;
+	OB_CLEANUP_FD int fd = -1;
 
+	if (dev->practice)
+		return 0;
+	fd = ob_dev_kept(dev, "%s", name);
 	if (fd < 0)
 		return dev->rehearsal ? ob_fail(err, ENOENT, "no copy of its state is kept") : 0;
 	if (dev->rehearsal)
 		*dev->rehearsal = (struct ob_rehearsal){
 			.state_bytes = written(fd),
 		};
-	r = ob_old_state_open(fd, &dev->old, err);
+	return ob_adopt_open(dev, fd, err);
+}
+
+int ob_adopt_open(struct ob_device *dev, int fd, struct ob_err *err)
+{
+	const struct ob_state_header *hdr;
+	int r = ob_old_state_open(fd, &dev->old, err);
+
 	if (r) {
 		ob_err_prefix(err, "the state that is kept");
 		return r;
@@ -255,10 +264,10 @@ static int take_over(struct ob_device *dev, const struct ob_adopt_parts *parts,
 int ob_adopt(struct ob_device *dev, struct ob_err *err)
 {
 	struct ob_adopt_parts parts;
-	int r = ob_adopt_read_client(dev, err);
+	int r = ob_device_recall_drives(dev, err);
 	unsigned i;
 
-	if (r)
+	if (r || (r = ob_adopt_read_client(dev, err)))
 		return r;
 	ob_mig_adopt(dev);
 	dev->adopting = true;

@@ -264,8 +264,8 @@ static struct ob_device *device_new(struct ob_loop *loop,
 
 static int create(struct ob_loop *loop, const struct ob_device_class *cls,
 		  struct ob_options *opts, const struct ob_past *past,
-		  struct ob_rehearsal *rehearsal, struct ob_device **out,
-		  struct ob_err *err)
+		  struct ob_rehearsal *rehearsal, bool practice,
+		  struct ob_device **out, struct ob_err *err)
 {
 	struct ob_device *dev = device_new(loop, cls, opts);
 	int r;
@@ -277,6 +277,7 @@ static int create(struct ob_loop *loop, const struct ob_device_class *cls,
 	dev->kept = ob_keep_is_on(loop) && !rehearsal;
 	dev->past = past;
 	dev->rehearsal = rehearsal;
+	dev->practice = practice;
 	r = setup(dev, err);
 	ob_adopt_end(dev);
 	if (r) {
@@ -293,7 +294,7 @@ int ob_device_create_after(struct ob_loop *loop,
 			   struct ob_options *opts, const struct ob_past *past,
 			   struct ob_device **out, struct ob_err *err)
 {
-	int r = create(loop, cls, opts, past, NULL, out, err);
+	int r = create(loop, cls, opts, past, NULL, false, out, err);
 
 	if (r == 0)
 		ob_adopt_resume(*out);
@@ -311,8 +312,10 @@ int ob_device_rehearse(struct ob_loop *loop, const struct ob_device_class *cls,
 		       struct ob_options *opts, struct ob_rehearsal *out,
 		       struct ob_err *err)
 {
+	struct ob_rehearsal practice;
 	struct ob_device *dev;
-	int r = create(loop, cls, opts, NULL, out, &dev, err);
+	int r = create(loop, cls, opts, NULL, out ? out : &practice, !out,
+		       &dev, err);
 
 	if (r == 0)
 		ob_device_destroy(dev);

@@ -78,6 +78,7 @@ struct ob_device {
 	bool failed;			/* stands still until it is reset */
 	const struct ob_past *past;	/* while it is created */
 	struct ob_rehearsal *rehearsal;
+	bool practice;			/* a rehearsal of its own state */
 	struct ob_old_state *old;
 	struct ob_wire wire;
 	struct ob_recorder rec;

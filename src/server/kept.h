@@ -60,6 +60,8 @@ bool ob_request_is_hot(struct ob_device *dev, const struct ob_request *req);
 /* adopt.c */
 /* The predecessor's state, if there is one: dev->old. */
 int ob_adopt_begin(struct ob_device *dev, struct ob_err *err);
+/* The state that is in fd, as dev->old. */
+int ob_adopt_open(struct ob_device *dev, int fd, struct ob_err *err);
 /* Takes it over, up to the hand-over; the device is built and reset. */
 int ob_adopt(struct ob_device *dev, struct ob_err *err);
 /* Talks to the client, and runs if nothing of the dead is under way. */

@@ -105,9 +105,9 @@ static void look_in_flight(struct ob_device *dev, struct ob_rehearsal *out)
 int ob_rehearse(struct ob_device *dev, struct ob_err *err)
 {
 	struct ob_adopt_parts parts;
-	int r = ob_adopt_read_client(dev, err);
+	int r = dev->practice ? ob_adopt_open(dev, dev->mem.fd, err) : 0;
 
-	if (r)
+	if (r || (r = ob_adopt_read_client(dev, err)))
 		return r;
 	dev->mig.halted = true;
 	ob_step_begin(&dev->mem, OB_STEP_WORK);

@@ -52,7 +52,8 @@ int ob_device_copy(struct ob_device *dev, struct ob_err *err);
 
 /*
  * Would this build go on with the copy?  Changes nothing and puts nothing.
- * Takes opts.  -ENOENT: there is none.
+ * Takes opts.  -ENOENT: there is none.  With out == NULL it is for the
+ * practice, and judges what it builds itself instead.
  */
 struct ob_rehearsal {
 	size_t state_bytes;	/* that were written */

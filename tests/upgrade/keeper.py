@@ -64,7 +64,8 @@ class Keeper:
             self.forget(lambda other: other == name)
             self.held[name] = fds[0]
         elif op == DROP:
-            self.forget(lambda other: other.startswith(name) if name.endswith("/") else other == name)
+            self.forget(lambda other: other == name or
+                        name.endswith("/") and other.startswith(name))
         elif op == GET:
             self.send(GIVE, name=name, fd=self.held.get(name))
         return op, name, data[HEAD.size:].decode()

@@ -305,6 +305,19 @@ def test_r31_death_of_the_old_one_in_the_rehearsal(serve, following, stray, imag
         server.replace(following)
 
 
+@pytest.mark.parametrize("words", [(), ("--standby", "--interrupts")], ids=["cold", "standby"])
+def test_r30_deaths_at_random_between_two_layouts(this, following, words):
+    """In whatever step of whichever binary, in a rehearsal, on the way."""
+    made = subprocess.run(
+        [this, "torture", "--every", "50ms", "--for", "8s", "--seed", "7", "--json",
+         f"--upgrade={following}", *words], capture_output=True, text=True, timeout=90,
+        check=False)
+    assert made.returncode == 0, made.stderr
+    told = json.loads(made.stdout)
+    assert told["kills"] and told["upgrades"] and told["ios"]
+    assert not any(told[name] for name in ("errors", "lost", "stale", "damaged", "twice"))
+
+
 # --- binaries that are none -------------------------------------------------------
 
 @pytest.fixture

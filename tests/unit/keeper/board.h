@@ -48,7 +48,7 @@ struct board {
 	unsigned die_client;	/* that many die when told of a client */
 	bool hoard;		/* clients stay with the keeper until ACT_TAKE */
 	/* what was seen */
-	unsigned births, rehearsals, copies, clients, acts;
+	unsigned births, rehearsals, warm, copies, clients, acts;
 	unsigned greeted;	/* clients that were kept for who came next */
 	bool wrong;		/* something was not as kept */
 	char what[120];

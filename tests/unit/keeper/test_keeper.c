@@ -249,6 +249,7 @@ static void a_standby_takes_over(void **state)
 	KEEP(.standby = true);
 	for (unsigned i = 1; i <= 20; i++) {
 		UNTIL(lives(i));
+		UNTIL(*(volatile unsigned *)&board->warm >= i);
 		ring(ACT_DIE);
 	}
 	UNTIL(lives(21));

@@ -367,6 +367,18 @@ static void rehearse(void)
 		die(board->rehearsal);
 }
 
+static void get_warm(void)
+{
+	int fd = new_memory(0);
+
+	board->warm++;
+	if (keep->get(keep, "toy/lives") >= 0)
+		wrong("one that gets warm must see nothing");
+	if (keep->put(keep, "toy/bad", fd))
+		wrong("a put of one that gets warm");
+	ob_fd_close(&fd);
+}
+
 static void wait_for_start(void)
 {
 	struct ob_err err;
@@ -376,7 +388,9 @@ static void wait_for_start(void)
 			_exit(9);
 		if (start.rehearse)
 			rehearse();
-	} while (start.rehearse);
+		if (start.warm)
+			get_warm();
+	} while (start.rehearse || start.warm);
 }
 
 static void get_ready(void)

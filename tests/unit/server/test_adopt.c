@@ -254,6 +254,36 @@ static void test_interrupts(void **unused)
 	life_end(life);
 }
 
+/* A vector that the guest has not enabled; its client was told that it was fired. */
+static void test_loopback(void **unused)
+{
+	struct { uint64_t offset; uint32_t region, count; uint64_t value; } add = {
+		LIFE_ADD, 0, 8, 5
+	};
+	uint32_t fire[5] = { sizeof(fire), NONE_TRIGGER, MSIX, 1, 1 };
+	struct life *life = start();
+	int fd = eventfd(0, EFD_CLOEXEC);
+
+	(void)unused;
+	assert_int_equal(rig_set_irqs(&life->rig, EVENTFD_TRIGGER, MSIX, 1, 1,
+				      &fd, 1), 0);
+	/* One batch, in which the second message kills. */
+	kill(life->pid, SIGSTOP);
+	life->shared->die = DIE_AFTER_WRITE;
+	rig_send(&life->rig, SET_IRQS, 0, fire, sizeof(fire), NULL, 0);
+	rig_send(&life->rig, REGION_WRITE, 0, &add, sizeof(add), NULL, 0);
+	kill(life->pid, SIGCONT);
+	life_wait(life);
+	life_begin(life);
+	for (unsigned i = 0; i < 2; i++) {
+		assert_true(rig_receive(&life->rig));
+		assert_int_equal(life->rig.hdr.flags & ERROR, 0);
+	}
+	assert_int_equal(rig_count(&life->rig, fd), 1);
+	close(fd);
+	life_end(life);
+}
+
 static void test_pin(void **unused)
 {
 	struct life *life = start();
@@ -782,6 +812,16 @@ static void test_rehearsal(void **unused)
 	assert_int_equal(ob_device_rehearse(loop, &other, life_options(life),
 					    &out, &err), -EINVAL);
 	assert_non_null(strstr(err.msg, "model life"));
+	/* For the practice no copy is needed. */
+	ob_keep_drop(loop, "dev/copy");
+	names = fake_keep_count(&life->keep);
+	assert_int_equal(ob_device_rehearse(loop, &life_class,
+					    life_options(life), &out, &err),
+			 -ENOENT);
+	assert_int_equal(ob_device_rehearse(loop, &life_class,
+					    life_options(life), NULL, &err), 0);
+	assert_int_equal(life->keep.puts, 0);
+	assert_int_equal(fake_keep_count(&life->keep), names);
 	assert_int_equal(get(life, LIFE_ADD), 3);
 	ob_loop_destroy(loop);
 	life_end(life);
@@ -885,6 +925,7 @@ int main(void)
 		cmocka_unit_test(test_memory),
 		cmocka_unit_test(test_map_once),
 		cmocka_unit_test(test_interrupts),
+		cmocka_unit_test(test_loopback),
 		cmocka_unit_test(test_pin),
 		cmocka_unit_test(test_fuse),
 		cmocka_unit_test(test_work_once),

@@ -2,7 +2,7 @@
 /*
  * Every instant of a worker's death, one after another.
  *
- *	crash OUTBOARD [SECONDS [SEED]]
+ *	crash OUTBOARD [SECONDS [SEED [MODE]]]
  *
  * The server runs under ptrace.  A client works through session.c; in every one
  * of its steps the process that serves is killed once:
@@ -17,7 +17,7 @@
  * Each session must end, and must have been told what an undisturbed one was
  * told.  SECONDS (100) bounds it; runs are taken in a random order, those first
  * in which more steps are hit, so that a short test sees some of everything.  0:
- * all of it.
+ * all of it.  MODE: that one only.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -38,9 +38,8 @@
 #define MAX_OPS 4096u
 #define MAX_CALLS 1000u			/* a step that has more is cut there */
 #define MAX_STEPS 32000u		/* instructions */
-#define STEPS_EVERY 8u			/* they take long, and are not counted out */
 #define TWICE_EVERY 24u			/* steps */
-#define RUN_SECONDS 120
+#define RUN_SECONDS 600
 #define OPTIONS (PTRACE_O_EXITKILL | PTRACE_O_TRACEFORK | \
 		 PTRACE_O_TRACEVFORK | PTRACE_O_TRACECLONE | \
 		 PTRACE_O_TRACEEXEC | PTRACE_O_TRACESYSGOOD)
@@ -52,7 +51,7 @@ static const char *const mode_names[NR_MODES] = {
 
 struct task {
 	pid_t pid;			/* 0: free */
-	bool worker;
+	bool worker, killed;
 	uint64_t op;			/* the step that it was seen in */
 	unsigned calls;			/* stops in that step */
 	unsigned singles;		/* instructions still to be done */
@@ -69,7 +68,7 @@ struct run {
 	pid_t server, client;
 	struct task tasks[MAX_TASKS];
 	uint64_t killed_op;		/* one kill for a step */
-	unsigned kills;
+	unsigned kills, dying;		/* all; those that are not dead yet */
 	bool client_ended, server_ended, stopping;
 	int client_status, server_status;
 	time_t end;
@@ -79,6 +78,10 @@ static const char *outboard;
 static unsigned calls_of[MAX_OPS];	/* of an undisturbed run */
 static struct session *reference;
 static unsigned points[NR_MODES], runs[NR_MODES];
+static const char *only;		/* a mode */
+
+/* Of so many numbers of calls one; only the calls are counted out. */
+static const unsigned every[NR_MODES] = { [CALLS] = 1, [TWICE] = 4, [STEPS] = 16 };
 
 static uint64_t next_random(uint64_t *state)
 {
@@ -145,6 +148,8 @@ static pid_t start_client(struct run *run)
 static void kill_task(struct run *run, struct task *task)
 {
 	kill(task->pid, SIGKILL);
+	task->killed = true;
+	run->dying++;
 	run->kills++;
 	points[run->mode]++;
 }
@@ -266,8 +271,10 @@ static void ended(struct run *run, pid_t pid, int status)
 {
 	struct task *task = find_task(run, pid, false);
 
-	if (task)
+	if (task) {
+		run->dying -= task->killed;
 		task->pid = 0;
+	}
 	if (pid == run->client) {
 		run->client_ended = true;
 		run->client_status = status;
@@ -308,6 +315,7 @@ static void clean_up(struct run *run)
 	rmdir(run->folder);
 }
 
+/* Not in the middle of a death: to end in order takes somebody who serves. */
 static void ask_to_end(struct run *run)
 {
 	run->stopping = true;
@@ -335,7 +343,7 @@ static void follow(struct run *run)
 			stopped(run, pid, status);
 		else
 			ended(run, pid, status);
-		if (run->client_ended && !run->stopping)
+		if (run->client_ended && !run->dying && !run->stopping)
 			ask_to_end(run);
 		if (run->server_ended && !run->client_ended)
 			kill(run->client, SIGKILL);
@@ -425,6 +433,7 @@ static int one_run(enum mode mode, unsigned n, uint64_t seed)
 	alarm(0);
 	runs[mode]++;
 	r = judge(&run);
+	printf("crash: %s %u: %u deaths\n", mode_names[mode], n, run.kills);
 	if (!r)
 		clean_up(&run);
 	if (mode == COUNT)
@@ -484,14 +493,13 @@ static int all_runs(unsigned most, time_t end, uint64_t seed)
 
 	for (unsigned n = 1; n <= most; n++)
 		weights[n] = steps_with(n);
-	for (unsigned i = 0; i < most && !r && time(NULL) < end; i++) {
+	for (unsigned i = 0; i < most && !r; i++) {
 		unsigned n = draw(weights, most, &random);
 
-		r = one_run(CALLS, n, seed + i);
-		if (!r && i % STEPS_EVERY == 0 && time(NULL) < end)
-			r = one_run(STEPS, i, seed * 31 + i);
-		if (!r && time(NULL) < end)
-			r = one_run(TWICE, n, seed * 77 + i);
+		for (enum mode mode = CALLS; mode < NR_MODES && !r; mode++)
+			if (i % every[mode] == 0 && time(NULL) < end &&
+			    (!only || !strcmp(only, mode_names[mode])))
+				r = one_run(mode, n, seed * 77 + i * 4 + mode);
 	}
 	return r;
 }
@@ -505,10 +513,11 @@ int main(int argc, char **argv)
 	int r;
 
 	if (argc < 2) {
-		fprintf(stderr, "crash OUTBOARD [SECONDS [SEED]]\n");
+		fprintf(stderr, "crash OUTBOARD [SECONDS [SEED [MODE]]]\n");
 		return 2;
 	}
 	outboard = argv[1];
+	only = argc > 4 ? argv[4] : NULL;
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	r = one_run(COUNT, 0, seed);
 	if (r)

@@ -554,6 +554,19 @@ static int connect_to(struct scene *s, const char *path)
 	return r;
 }
 
+/* It is told so, whoever dies. */
+static int second_client(struct scene *s, const char *path)
+{
+	struct ob_client *other = NULL;
+	int r;
+
+	next_op();
+	r = ob_client_connect(path, NULL, &other, &s->err);
+	ob_client_destroy(other);
+	record("second client", r, NULL, 0);
+	return r == -EBUSY ? 0 : ob_fail(&s->err, EPROTO, "a second client: %d", r);
+}
+
 static int bring_up(struct scene *s)
 {
 	const struct nvme_user_params params = {
@@ -564,11 +577,12 @@ static int bring_up(struct scene *s)
 	return nvme_user_open(s->client, &params, &s->disk, &s->err);
 }
 
-static int first_life(struct scene *s)
+static int first_life(struct scene *s, const char *path)
 {
 	uint64_t page;
 
 	TRY(describe(s));
+	TRY(second_client(s, path));
 	TRY(config(s, "config"));
 	TRY(registers(s));
 	TRY(memory(s));
@@ -612,7 +626,7 @@ static int second_life(struct scene *s)
 static int all(struct scene *s, const char *path)
 {
 	TRY(connect_to(s, path));
-	TRY(first_life(s));
+	TRY(first_life(s, path));
 	TRY(connect_to(s, path));
 	return second_life(s);
 }

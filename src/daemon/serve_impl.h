@@ -5,7 +5,7 @@
 
 #include "daemon/plan.h"
 #include "daemon/signals.h"
-#include "keeper/link.h"
+#include "link/link.h"
 #include "server/server.h"
 
 struct ob_control;

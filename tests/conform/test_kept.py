@@ -66,7 +66,10 @@ class Kept:
         """(pid, name) of those that live, the oldest first."""
         text = pathlib.Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text()
         for pid in map(int, text.split()):
-            child = fields(pid)
+            try:
+                child = fields(pid)
+            except (FileNotFoundError, ProcessLookupError):
+                continue
             if not child["State"].startswith("Z"):
                 yield pid, child["Name"]
 

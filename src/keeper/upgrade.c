@@ -148,8 +148,6 @@ void ob_upgrade_answer(struct ob_keeper *k, bool yes, const char *text)
 	}
 	k->upgrade.state = OB_UPGRADE_SWITCH;
 	k->upgrade.until = 0;
-	forget_copies(k);
-	ob_life_dismiss(&k->standby);
 	k->next->state = OB_WORKER_WAITS;
 	ob_worker_signal(k->active, SIGKILL);
 }
@@ -167,6 +165,9 @@ void ob_upgrade_switch(struct ob_keeper *k)
 	k->upgrade.state = OB_UPGRADE_GRACE;
 	k->upgrade.until = ob_keeper_ms() + k->opts->grace_ms;
 	ob_life_start(k, w, OB_START_UPGRADE);
+	/* Now there is time. */
+	forget_copies(k);
+	ob_life_dismiss(&k->standby);
 }
 
 static void confirm(struct ob_keeper *k)

@@ -48,7 +48,7 @@ struct bench {
 	uint64_t offset;
 	bool spin, has_page;
 	uint32_t value;			/* what the register holds */
-	pid_t server;
+	struct server_processes server;
 	cpu_set_t server_cpus, own_cpus;
 	struct ob_client_reg_write writes[BATCH];
 	struct ob_err err;
@@ -301,13 +301,13 @@ static int measure_row(struct bench *b, const struct row *row, json_t *list)
 }
 
 /* A server that burns its CPU while nobody asks it anything spins. */
-static bool server_spins(pid_t pid)
+static bool server_spins(const struct server_processes *server)
 {
 	uint64_t start = now_ns();
-	double before = process_cpu_seconds(pid);
+	double before = server_cpu_seconds(server);
 
 	usleep(300000);
-	return process_cpu_seconds(pid) - before >
+	return server_cpu_seconds(server) - before >
 	       BUSY_SHARE * (double)(now_ns() - start) / 1e9;
 }
 
@@ -339,9 +339,9 @@ static int prepare(struct bench *b)
 
 	if (r)
 		return r;
-	b->server = server_pid(b->client);
-	process_cpus(b->server, &b->server_cpus);
-	process_cpus(0, &b->own_cpus);
+	server_find(b->client, &b->server);
+	server_cpus(&b->server, &b->server_cpus);
+	sched_getaffinity(0, sizeof(b->own_cpus), &b->own_cpus);
 	r = ob_client_read(b->client, b->region, b->offset, &b->value,
 			   sizeof(b->value), &b->err);
 	if (r)
@@ -352,7 +352,7 @@ static int prepare(struct bench *b)
 			.value = b->value,
 		};
 	b->spin = b->opt.mode == MODE_SPIN ||
-		  (b->opt.mode == MODE_AUTO && server_spins(b->server));
+		  (b->opt.mode == MODE_AUTO && server_spins(&b->server));
 	ob_client_set_spin(b->client, b->spin);
 	return 0;
 }

@@ -407,6 +407,14 @@ static json_t *describe(struct bench *b, struct series series[2])
 	return tree;
 }
 
+static void find_cpus(struct side *side)
+{
+	struct server_processes server;
+
+	server_find(side->client, &server);
+	server_cpus(&server, &side->cpus);
+}
+
 static int measure(struct bench *b, struct series series[2])
 {
 	int r = 0;
@@ -419,9 +427,7 @@ static int measure(struct bench *b, struct series series[2])
 	else
 		r = connect_side(b, here(b));
 	for (unsigned i = 0; i < 2; i++)
-		process_cpus(b->sides[i].client ?
-			     server_pid(b->sides[i].client) : 0,
-			     &b->sides[i].cpus);
+		find_cpus(&b->sides[i]);
 	return r || !b->opt.rounds ? r : measure_data(b, series);
 }
 

@@ -261,15 +261,19 @@ static double own_cpu_seconds(void)
 
 static int timed_run(struct bench *b)
 {
-	pid_t server = server_pid(b->client);
-	double own = own_cpu_seconds(), other = process_cpu_seconds(server);
-	uint64_t start = now_ns();
-	int r = keep_busy(b, start,
-			  start + (uint64_t)(b->opt.seconds * 1e9));
+	struct server_processes server;
+	double own, other;
+	uint64_t start;
+	int r;
 
+	server_find(b->client, &server);
+	own = own_cpu_seconds();
+	other = server_cpu_seconds(&server);
+	start = now_ns();
+	r = keep_busy(b, start, start + (uint64_t)(b->opt.seconds * 1e9));
 	b->elapsed = (double)(now_ns() - start) / 1e9;
 	b->client_cpu = (own_cpu_seconds() - own) / b->elapsed;
-	b->server_cpu = (process_cpu_seconds(server) - other) / b->elapsed;
+	b->server_cpu = (server_cpu_seconds(&server) - other) / b->elapsed;
 	return r;
 }
 

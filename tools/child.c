@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -121,6 +122,22 @@ static int read_stat(const char *pid, int *parent, unsigned long long *start)
 	return at[2] == 'Z' ? -ESRCH : 0;
 }
 
+/* What a keeper starts with this word in its environment is a worker. */
+static bool is_worker(const char *pid)
+{
+	static const char word[] = "OUTBOARD_KEEPER=";
+	char path[64], text[32768];
+	int fd, n;
+
+	snprintf(path, sizeof(path), "/proc/%.20s/environ", pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	n = (int)read(fd, text, sizeof(text));
+	close(fd);
+	return n > 0 && memmem(text, (size_t)n, word, sizeof(word) - 1);
+}
+
 pid_t child_worker(const struct child *child)
 {
 	unsigned long long start, oldest = 0;
@@ -132,7 +149,7 @@ pid_t child_worker(const struct child *child)
 	while (dir && (entry = readdir(dir))) {
 		pid = (pid_t)strtol(entry->d_name, NULL, 10);
 		if (pid <= 0 || read_stat(entry->d_name, &parent, &start) ||
-		    parent != child->pid)
+		    parent != child->pid || !is_worker(entry->d_name))
 			continue;
 		/* Pids tell who is older within one tick of the clock. */
 		if (!found || start < oldest ||

@@ -11,7 +11,7 @@
 
 #include <outboard/error.h>
 
-#define CHILD_MAX_OPTIONS 6u
+#define CHILD_MAX_OPTIONS 8u
 
 struct child_options {
 	const char *outboard;		/* the program */
@@ -34,9 +34,9 @@ int child_stop(struct child *child);
 /* It runs; else the message says how it ended. */
 int child_alive(const struct child *child, struct ob_err *err);
 /*
- * The process that serves: the oldest child of the keeper, since whatever
- * else the keeper starts (a warm successor, a release that is tried) is
- * younger.  0: there is none at present, or there is no keeper.
+ * The process that serves: the oldest worker among the keeper's children, since
+ * any other (a warm successor, a release that is tried) is younger.  0: there
+ * is none at present, or there is no keeper.
  */
 pid_t child_worker(const struct child *child);
 

@@ -3,6 +3,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <time.h>
@@ -12,14 +13,18 @@
 #include "hist.h"
 
 #define ANSWER_MS 5000
-#define TRY_NS 10000000000ull		/* while processes are replaced */
-#define PAUSE_NS 2000000L
+#define TRY_NS 15000000000ull		/* while processes are replaced */
+#define PATIENCE_NS 120000000000ull	/* with a new binary that is no good */
+#define NAP_NS 2000000L
+#define NAP_MAX_NS 100000000L
 #define MAX_ANSWER (16u << 20)
 
-static void nap(void)
+/* Longer and longer. */
+static void nap(long *ns)
 {
-	const struct timespec pause = { 0, PAUSE_NS };
+	const struct timespec pause = { 0, *ns };
 
+	*ns = *ns < NAP_MAX_NS ? *ns * 2 : NAP_MAX_NS;
 	nanosleep(&pause, NULL);
 }
 
@@ -102,8 +107,8 @@ static int exchange(const char *path, const char *request, char **answer,
 	if (!r)
 		r = receive_line(fd, answer);
 	close(fd);
-	return r ? ob_fail(err, -r, "%s: no answer: %s", path, strerror(-r))
-		 : 0;
+	return r ? ob_fail(err, -r, "%s: no answer: %s (is it the socket of "
+			   "serve --control?)", path, strerror(-r)) : 0;
 }
 
 static int take_result(const char *text, json_t **result, struct ob_err *err)
@@ -124,19 +129,31 @@ static int take_result(const char *text, json_t **result, struct ob_err *err)
 	return r;
 }
 
+/* What a death in the middle looks like, or a server that is busy loading. */
 static bool may_pass(int r)
 {
-	return r == -ECONNRESET || r == -ECONNREFUSED || r == -ETIMEDOUT ||
-	       r == -EPIPE;
+	return r == -ECONNRESET || r == -ETIMEDOUT || r == -EPIPE;
+}
+
+static int call_text(const char *path, const char *request, char **answer,
+		     struct ob_err *err)
+{
+	uint64_t end = now_ns() + TRY_NS;
+	long pause = NAP_NS;
+	int r;
+
+	while ((r = exchange(path, request, answer, err)) && may_pass(r) &&
+	       now_ns() < end)
+		nap(&pause);
+	return r;
 }
 
 int control_call(const char *path, const char *method, json_t *params,
-		 bool once, json_t **result, struct ob_err *err)
+		 json_t **result, struct ob_err *err)
 {
 	json_t *call = json_pack("{s:s, s:i, s:s, s:o*}", "jsonrpc", "2.0",
 				 "id", 1, "method", method, "params", params);
 	char *line = json_dumps(call, JSON_COMPACT), *answer = NULL;
-	uint64_t end = now_ns() + TRY_NS;
 	char *request = NULL;
 	int r;
 
@@ -145,12 +162,7 @@ int control_call(const char *path, const char *method, json_t *params,
 		free(line);
 		return ob_fail(err, ENOMEM, "out of memory");
 	}
-	for (;;) {
-		r = exchange(path, request, &answer, err);
-		if (!r || once || !may_pass(r) || now_ns() > end)
-			break;
-		nap();
-	}
+	r = call_text(path, request, &answer, err);
 	if (!r)
 		r = take_result(answer, result, err);
 	free(answer);
@@ -159,54 +171,110 @@ int control_call(const char *path, const char *method, json_t *params,
 	return r;
 }
 
-static const char *upgrade_state(const json_t *keeper)
-{
-	const char *word = json_string_value(json_object_get(keeper,
-							     "upgrade"));
+/* -- upgrades ---------------------------------------------------------- */
 
-	return word ? word : "unknown";
+static const char *word(const json_t *keeper, const char *key)
+{
+	const char *text = json_string_value(json_object_get(keeper, key));
+
+	return text ? text : "unknown";
 }
 
-/* Until it is no longer under way. */
-static int await_upgrade(const char *path, double seconds, json_t **status,
-			 struct ob_err *err)
+static bool is_under_way(const json_t *keeper)
 {
-	uint64_t end = now_ns() + (uint64_t)(seconds * 1e9);
-	json_t *found, *keeper;
-	int r;
+	return !strcmp(word(keeper, "upgrade"), "under way") ||
+	       control_has_switched(keeper);
+}
 
-	for (;;) {
-		r = control_call(path, "status", NULL, false, &found, err);
-		if (r)
-			return r;
-		keeper = json_object_get(found, "keeper");
-		if (strcmp(upgrade_state(keeper), "under way"))
-			break;
-		json_decref(found);
-		if (now_ns() > end)
-			return ob_fail(err, ETIMEDOUT,
-				       "still under way after %.0f s",
-				       seconds);
-		nap();
-	}
-	if (!strcmp(upgrade_state(keeper), "refused"))
-		r = ob_fail(err, ECANCELED, "refused: %s",
-			    json_string_value(json_object_get(keeper, "why")));
-	*status = found;
+bool control_has_switched(const json_t *keeper)
+{
+	return !strcmp(word(keeper, "upgrade"), "switched");
+}
+
+static json_int_t new_ticket(void)
+{
+	uint32_t bits;
+
+	do
+		getrandom(&bits, sizeof(bits), 0);
+	while (!(bits & INT32_MAX));
+	return bits & INT32_MAX;
+}
+
+static int ask(const char *path, const struct control_upgrade *up,
+	       json_int_t ticket, struct ob_err *err)
+{
+	json_t *params = json_pack("{s:b, s:I, s:s*}", "dry_run", up->dry_run,
+				   "ticket", ticket, "binary", up->binary);
+	json_t *accepted;
+	int r = control_call(path, "upgrade", params, &accepted, err);
+
+	if (!r)
+		json_decref(accepted);
 	return r;
 }
 
-int control_upgrade(const char *path, const char *binary, bool dry_run,
-		    double seconds, json_t **status, struct ob_err *err)
+/*
+ * 1: it goes on.  A process that died with our request unread was no loss but
+ * of the request: it is sent again.  One that had passed it on is no loss at
+ * all, since the keeper knows the ticket.
+ */
+static int judge(const char *path, const struct control_upgrade *up,
+		 json_int_t ticket, const json_t *keeper, struct ob_err *err)
 {
-	json_t *params = json_pack("{s:b, s:s*}", "dry_run", dry_run, "binary",
-				   binary);
-	json_t *accepted;
-	int r = control_call(path, "upgrade", params, true, &accepted, err);
+	json_t *theirs = json_object_get(keeper, "ticket");
+	int r;
+
+	if (json_integer_value(theirs) != ticket) {
+		if (is_under_way(keeper))
+			return ob_fail(err, EBUSY,
+				       "another upgrade is under way");
+		r = ask(path, up, ticket, err);
+		return r ? r : 1;
+	}
+	if (!strcmp(word(keeper, "upgrade"), "refused"))
+		return ob_fail(err, ECANCELED, "refused: %s",
+			       word(keeper, "why"));
+	return is_under_way(keeper) && !(up->look && up->look(up->arg, keeper));
+}
+
+/* 1: it goes on. */
+static int look(const char *path, const struct control_upgrade *up,
+		json_int_t ticket, json_t **status, struct ob_err *err)
+{
+	int r;
+
+	json_decref(*status);
+	*status = NULL;
+	r = control_call(path, "status", NULL, status, err);
+	if (!r)
+		return judge(path, up, ticket,
+			     json_object_get(*status, "keeper"), err);
+	ob_err_prefix(err, "asked for, and nobody tells what became of it");
+	return r;
+}
+
+/* What is watched ends by itself, after the server's --grace. */
+static bool is_late(uint64_t end, const json_t *status)
+{
+	return now_ns() > end &&
+	       !control_has_switched(json_object_get(status, "keeper"));
+}
+
+int control_upgrade(const char *path, const struct control_upgrade *up,
+		    json_t **status, struct ob_err *err)
+{
+	uint64_t end = now_ns() + PATIENCE_NS;
+	json_int_t ticket = new_ticket();
+	long pause = NAP_NS;
+	int r = ask(path, up, ticket, err);
 
 	*status = NULL;
-	if (r)
-		return r;
-	json_decref(accepted);
-	return await_upgrade(path, seconds, status, err);
+	while (!r && (r = look(path, up, ticket, status, err)) == 1) {
+		if (is_late(end, *status))
+			return ob_fail(err, ETIMEDOUT, "still under way");
+		nap(&pause);
+		r = 0;
+	}
+	return r;
 }

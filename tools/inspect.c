@@ -223,7 +223,7 @@ static int inspect_inflight(const char *path, bool as_json)
 {
 	struct ob_err err = { 0 };
 	json_t *tree = NULL;
-	int r = control_call(path, "inflight", NULL, false, &tree, &err);
+	int r = control_call(path, "inflight", NULL, &tree, &err);
 
 	if (!r)
 		r = report_print(stdout, tree, as_json, &err);

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The process at the other end of a client's socket. */
+/*
+ * The processes at the other end of a client's socket: a keeper and its worker
+ * both hold it, and which worker that is changes.
+ */
 #ifndef TOOLS_SERVER_PROCESS_H
 #define TOOLS_SERVER_PROCESS_H
 
@@ -8,11 +11,18 @@
 
 #include <outboard/client.h>
 
-/* Who made the socket listen; 0 when the kernel does not tell. */
-pid_t server_pid(const struct ob_client *client);
-/* Seconds of CPU that a process has used; 0 when it cannot be told. */
-double process_cpu_seconds(pid_t pid);
-/* Where it may run; the caller's own CPUs when it cannot be told. */
-void process_cpus(pid_t pid, cpu_set_t *cpus);
+#define SERVER_PROCESSES 8u
+
+struct server_processes {
+	pid_t pids[SERVER_PROCESSES];
+	unsigned count;			/* 0: the kernel does not tell */
+};
+
+/* Who holds it now; a NULL client has none. */
+void server_find(const struct ob_client *client, struct server_processes *out);
+/* Seconds of CPU that they have used together; 0 when it cannot be told. */
+double server_cpu_seconds(const struct server_processes *server);
+/* Where they may run; the caller's own CPUs when it cannot be told. */
+void server_cpus(const struct server_processes *server, cpu_set_t *cpus);
 
 #endif

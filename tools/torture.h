@@ -57,8 +57,8 @@ struct torture {
 	struct ob_err killer_err;
 
 	/* The load's. */
-	uint64_t seen, seen_kind, started_ns, ended_ns, next_line_ns, moves,
-		 cuts, cancels;
+	uint64_t seen, seen_kind, started_ns, ended_ns, next_line_ns, next_move_ns,
+		 moves, cuts, cancels;
 	struct hist stalls[TORTURE_NR_EVENTS];
 	struct hist downtime;
 	struct torture_size first[2], last[2];

@@ -17,7 +17,6 @@
 
 #define IN_VAIN 2u			/* kills without progress between */
 #define FIND_NS 10000000000ull		/* a keeper that has no worker for so long */
-#define UPGRADE_SECONDS 30
 #define UPGRADE_SHARE 8u		/* one event in so many */
 
 struct killer {
@@ -25,6 +24,7 @@ struct killer {
 	uint64_t random, done;
 	unsigned in_vain;
 	unsigned upgrade;		/* number of the next one */
+	pid_t killed[2];		/* the last one of each server */
 };
 
 static bool stopped(const struct torture *t)
@@ -53,14 +53,19 @@ static void wait_some(struct killer *k)
 }
 
 /* Has anything completed since the last kill?  Else it is one in vain. */
-static bool may_kill(struct killer *k)
+static bool may_kill(struct killer *k, unsigned more)
 {
 	uint64_t done = __atomic_load_n(&k->t->guest->done, __ATOMIC_RELAXED);
 
 	if (done != k->done)
 		k->in_vain = 0;
 	k->done = done;
-	return k->in_vain < IN_VAIN;
+	return k->in_vain + more <= IN_VAIN;
+}
+
+static unsigned choose_server(struct killer *k)
+{
+	return k->t->nr_servers > 1 ? guest_random(&k->random) % 2 : 0;
 }
 
 /* The load sees that there was one, and of which kind. */
@@ -70,15 +75,38 @@ static void announce(struct torture *t, enum torture_event kind)
 	__atomic_add_fetch(&t->events, 1, __ATOMIC_RELEASE);
 }
 
+/* Who serves, unless it is the one that was killed last and is still going. */
+static pid_t victim(struct killer *k, unsigned which)
+{
+	pid_t pid = child_worker(&k->t->servers[which]);
+
+	return pid == k->killed[which] ? 0 : pid;
+}
+
+/* A signal that reaches a process which is there is a kill. */
+static void kill_process(struct killer *k, unsigned which, pid_t pid)
+{
+	int fd = (int)syscall(SYS_pidfd_open, pid, 0);
+
+	if (fd < 0)
+		return;			/* it is gone already */
+	announce(k->t, TORTURE_KILL);
+	if (!syscall(SYS_pidfd_send_signal, fd, SIGKILL, NULL, 0)) {
+		__atomic_add_fetch(&k->t->kills, 1, __ATOMIC_RELAXED);
+		k->killed[which] = pid;
+		k->in_vain++;
+	}
+	close(fd);
+}
+
 static int kill_one(struct killer *k, struct ob_err *err)
 {
 	struct torture *t = k->t;
-	unsigned which = t->nr_servers > 1 ? guest_random(&k->random) % 2 : 0;
+	unsigned which = choose_server(k);
 	uint64_t end = now_ns() + FIND_NS;
 	pid_t pid;
-	int fd;
 
-	while (!(pid = child_worker(&t->servers[which]))) {
+	while (!(pid = victim(k, which))) {
 		if (stopped(t))
 			return 0;
 		if (now_ns() > end)
@@ -87,34 +115,73 @@ static int kill_one(struct killer *k, struct ob_err *err)
 				       t->servers[which].path);
 		nap(200000);
 	}
-	fd = (int)syscall(SYS_pidfd_open, pid, 0);
-	if (fd < 0)
-		return 0;		/* it is gone already */
-	announce(t, TORTURE_KILL);
-	if (!syscall(SYS_pidfd_send_signal, fd, SIGKILL, NULL, 0))
-		__atomic_add_fetch(&t->kills, 1, __ATOMIC_RELAXED);
-	close(fd);
-	k->in_vain++;
+	kill_process(k, which, pid);
 	return 0;
 }
 
+/* -- upgrades ---------------------------------------------------------- */
+
+struct disturbance {
+	struct killer *k;
+	unsigned which;
+	uint64_t at;			/* 0: none, or it has been */
+	bool been;
+};
+
+/* Any of its phases may be the one that is hit; the first ones are short. */
+static uint64_t some_time(struct killer *k)
+{
+	uint64_t most = 1ull << guest_random(&k->random) % 28;	/* 134 ms */
+
+	return guest_random(&k->random) % most;
+}
+
+static bool disturb(void *arg, const json_t *keeper)
+{
+	struct disturbance *d = arg;
+	pid_t pid;
+
+	(void)keeper;
+	if (!d->at || now_ns() < d->at || stopped(d->k->t))
+		return false;
+	d->at = 0;
+	nap(some_time(d->k) / 16);
+	pid = victim(d->k, d->which);
+	if (pid)
+		kill_process(d->k, d->which, pid);
+	d->been = pid;
+	return false;
+}
+
+/*
+ * Every other one is cut short by a death, which may be its end; a refusal
+ * without such a reason is a failure.
+ */
 static int upgrade_one(struct killer *k, struct ob_err *err)
 {
 	struct torture *t = k->t;
-	unsigned which = t->nr_servers > 1 ? guest_random(&k->random) % 2 : 0;
-	const char *to = k->upgrade++ % 2 ? t->binary : t->other;
+	struct disturbance d = { .k = k, .which = choose_server(k) };
+	const struct control_upgrade up = {
+		.binary = k->upgrade % 2 ? t->binary : t->other,
+		.look = disturb, .arg = &d,
+	};
 	json_t *status = NULL;
 	int r;
 
+	if (!t->opt.only_upgrade && k->upgrade / 2 % 2)
+		d.at = now_ns() + some_time(k);
+	k->upgrade++;
 	announce(t, TORTURE_UPGRADE);
-	r = control_upgrade(t->controls[which], to, false, UPGRADE_SECONDS,
-			    &status, err);
+	k->in_vain++;			/* the old one's death */
+	r = control_upgrade(t->controls[d.which], &up, &status, err);
 	json_decref(status);
 	if (!r)
 		__atomic_add_fetch(&t->upgrades, 1, __ATOMIC_RELAXED);
-	else if (r == -ECANCELED)
-		__atomic_add_fetch(&t->refused, 1, __ATOMIC_RELAXED);
-	return r;
+	if (r != -ECANCELED || !d.been)
+		return r;
+	__atomic_add_fetch(&t->refused, 1, __ATOMIC_RELAXED);
+	*err = (struct ob_err){ 0 };
+	return 0;
 }
 
 static bool is_upgrade(struct killer *k)
@@ -140,13 +207,16 @@ static void *killer_main(void *arg)
 	int r = 0;
 
 	while (!r && has_more(t)) {
+		bool upgrade = is_upgrade(&k);
+
 		wait_some(&k);
-		while (!stopped(t) && !may_kill(&k))
+		/* An upgrade is a death, too, and may be cut short by another. */
+		while (!stopped(t) && !may_kill(&k, upgrade ? 2 : 1))
 			nap(1000000);
 		if (stopped(t))
 			break;
-		r = is_upgrade(&k) ? upgrade_one(&k, &t->killer_err)
-				   : kill_one(&k, &t->killer_err);
+		r = upgrade ? upgrade_one(&k, &t->killer_err)
+			    : kill_one(&k, &t->killer_err);
 	}
 	__atomic_store_n(&t->failed, r ? r : 1, __ATOMIC_RELEASE);
 	return NULL;

@@ -15,7 +15,8 @@
 #include "torture.h"
 
 #define PEACE_NS 500000000ull
-#define MOVE_SHARE 3000u		/* one turn in so many */
+#define GRACE_MS "250"			/* of an upgrade; a kill may come in it */
+#define EVENTS_PER_MOVE 5		/* on average */
 
 /* -- servers ----------------------------------------------------------- */
 
@@ -54,6 +55,8 @@ static int start_server(struct torture *t, unsigned i, struct ob_err *err)
 		 t->folder, options.name);
 	options.options[n++] = "--control";
 	options.options[n++] = t->controls[i];
+	options.options[n++] = "--grace";
+	options.options[n++] = GRACE_MS;
 	if (t->opt.standby)
 		options.options[n++] = "--standby";
 	if (t->opt.no_keeper)
@@ -160,6 +163,13 @@ static void account(struct torture *t, bool end)
 	t->guest->longest_ns = 0;
 }
 
+static void plan_move(struct torture *t)
+{
+	uint64_t most = (uint64_t)(t->opt.every * 2e9 * EVENTS_PER_MOVE) + 1;
+
+	t->next_move_ns = now_ns() + guest_random(&t->random) % most;
+}
+
 /* A move has a pause of its own, which is not counted as a stall. */
 static int move(struct torture *t, struct ob_err *err)
 {
@@ -197,9 +207,10 @@ static int turn(struct torture *t, struct ob_err *err)
 	int r = guest_turn(t->guest, (unsigned)t->opt.depth, true, err);
 
 	account(t, false);
-	if (!r && t->opt.migrate && t->killing &&
-	    guest_random(&t->random) % MOVE_SHARE == 0)
+	if (!r && t->opt.migrate && t->killing && now_ns() > t->next_move_ns) {
 		r = move(t, err);
+		plan_move(t);
+	}
 	torture_line(t, false);
 	return r;
 }

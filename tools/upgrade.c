@@ -3,6 +3,9 @@
  * outboard upgrade: a running server goes on in another binary, and the guests
  * do not notice.  --dry-run lets the new binary load and judge the state of
  * every device from a copy, and ends there.
+ *
+ * That the new one serves is told at once; the outcome is what it is when the
+ * server's --grace has passed, since until then the old one may come back.
  */
 #include <errno.h>
 #include <limits.h>
@@ -14,11 +17,10 @@
 #include "socket_args.h"
 #include "tools.h"
 
-#define PATIENCE_S 60
-
 struct options {
 	const char *to;
-	bool dry_run, json;
+	bool dry_run, no_wait, json;
+	bool told;			/* that the new one serves */
 };
 
 /* The oldest command, since it tells how long a drive takes at worst. */
@@ -51,43 +53,84 @@ static json_int_t state_bytes(json_t *status)
 	return sum;
 }
 
+static const char *outcome(const struct options *opt, const json_t *keeper,
+			   const char *against)
+{
+	if (against)
+		return "refused";
+	if (opt->dry_run)
+		return "possible";
+	return control_has_switched(keeper) ? "switched" : "done";
+}
+
 static json_t *describe(const struct options *opt, json_t *status,
 			json_t *inflight, const char *against)
 {
+	const char *gap = opt->dry_run ? "estimated gap us" : "gap us";
 	json_t *keeper = json_object_get(status, "keeper");
 
-	return json_pack("{s:s, s:s, s:I, s:I, s:I, s:O?, s:O?}", "outcome",
-			 against ? "refused" : opt->dry_run ? "possible" : "done",
+	return json_pack("{s:s, s:s, s:O?, s:I, s:I, s:O?, s:O?}",
+			 "outcome", outcome(opt, keeper, against),
 			 "against", against ? against : "nothing",
-			 opt->dry_run ? "estimated gap us" : "gap us",
-			 json_integer_value(json_object_get(keeper, "gap us")),
+			 gap, json_object_get(keeper, gap),
 			 "state bytes", state_bytes(status),
 			 "oldest command us", oldest_us(inflight),
 			 "generation", json_object_get(keeper, "generation"),
 			 "worker", json_object_get(keeper, "worker"));
 }
 
-static int upgrade(const char *path, const struct options *opt)
+/* Called again and again; true: the rest is not waited for. */
+static bool look(void *arg, const json_t *keeper)
+{
+	struct options *opt = arg;
+
+	if (!control_has_switched(keeper))
+		return false;
+	if (!opt->told && !opt->no_wait && !opt->json)
+		fprintf(stderr, "outboard upgrade: worker %d serves after %lld "
+			"us, generation %lld; it is watched for a while\n",
+			(int)json_integer_value(json_object_get(keeper,
+								"worker")),
+			json_integer_value(json_object_get(keeper, "gap us")),
+			json_integer_value(json_object_get(keeper,
+							   "generation")));
+	opt->told = true;
+	return opt->no_wait;
+}
+
+static int find(const char *name, char full[PATH_MAX], struct ob_err *err)
+{
+	if (!name || realpath(name, full))
+		return 0;
+	return ob_fail(err, errno, "%s: %s", name, strerror(errno));
+}
+
+static int ask(const char *path, struct options *opt, json_t **status,
+	       json_t **inflight, struct ob_err *err)
+{
+	struct control_upgrade up = {
+		.dry_run = opt->dry_run, .look = look, .arg = opt,
+	};
+	char full[PATH_MAX];
+	int r = find(opt->to, full, err);
+
+	if (r || (r = control_call(path, "inflight", NULL, inflight, err)))
+		return r;
+	up.binary = opt->to ? full : NULL;
+	return control_upgrade(path, &up, status, err);
+}
+
+static int upgrade(const char *path, struct options *opt)
 {
 	json_t *status = NULL, *inflight = NULL;
-	char full[PATH_MAX], *to = NULL;
-	struct ob_err err = { 0 };
-	int r = 0, printed;
+	struct ob_err err = { 0 }, why = { 0 };
+	int r = ask(path, opt, &status, &inflight, &err);
 
-	if (opt->to && !(to = realpath(opt->to, full)))
-		r = ob_fail(&err, errno, "%s: %s", opt->to, strerror(errno));
-	if (!r)
-		r = control_call(path, "inflight", NULL, false, &inflight,
-				 &err);
-	if (!r)
-		r = control_upgrade(path, to, opt->dry_run, PATIENCE_S,
-				    &status, &err);
-	if (status) {
-		struct ob_err why = { 0 };
+	if (!r || r == -ECANCELED) {
+		json_t *tree = describe(opt, status, inflight,
+					r ? err.msg : NULL);
+		int printed = report_print(stdout, tree, opt->json, &why);
 
-		printed = report_print(stdout, describe(opt, status, inflight,
-							r ? err.msg : NULL),
-				       opt->json, &why);
 		if (printed && !r) {
 			r = printed;
 			err = why;
@@ -100,6 +143,7 @@ static int upgrade(const char *path, const struct options *opt)
 
 OB_ARG_TEXT(to, struct options, to)
 OB_ARG_FLAG(dry_run, struct options, dry_run)
+OB_ARG_FLAG(no_wait, struct options, no_wait)
 OB_ARG_FLAG(json, struct options, json)
 
 static const struct ob_arg args[] = {
@@ -107,6 +151,7 @@ static const struct ob_arg args[] = {
 	  set_to },
 	{ "dry-run", NULL, "let it judge the state, and go on with the old",
 	  set_dry_run },
+	{ "no-wait", NULL, "end as soon as the new one serves", set_no_wait },
 	{ "json", NULL, "print JSON", set_json },
 	{ NULL, NULL, NULL, NULL },
 };

@@ -121,7 +121,12 @@ struct ob_device_inflight {
 	unsigned queue, command;	/* as the guest calls them */
 	const char *operation, *phase;	/* words */
 	uint64_t offset, bytes;		/* on its drive; 0: nothing there */
-	uint64_t age_us;		/* the library's, from the recorder */
+	/*
+	 * Its begin, by ob_loop_turn_time; 0: in another process, so that the
+	 * library looks for it in the flight recorder.
+	 */
+	uint64_t since;
+	uint64_t age_us;		/* the library's */
 };
 
 struct ob_device_class {
@@ -248,7 +253,7 @@ struct ob_device_class {
 	 * size (an image that was grown): look, and tell the guest.  Optional.
 	 */
 	void (*refresh)(struct ob_device *dev);
-	/* Calls each for every command in flight, without its age.  Optional. */
+	/* Calls each for every command in flight.  Optional. */
 	void (*inflight)(struct ob_device *dev,
 			 void (*each)(void *arg,
 				      const struct ob_device_inflight *io),
@@ -287,7 +292,7 @@ void ob_dev_record(struct ob_device *dev, uint16_t what, uint32_t b,
 /* What every reader of the recorder knows of commands. */
 enum ob_trace {
 	OB_TRACE_FETCH,		/* a: queue; b: command id; c: opcode */
-	OB_TRACE_DRIVE,		/* a: slot; b: operation; c: offset */
+	OB_TRACE_DRIVE,		/* a: slot; b: queue << 16 | command; c: offset */
 	OB_TRACE_DRIVE_DONE,	/* a: slot; b: -errno */
 	OB_TRACE_POST,		/* a: queue; b: command id; c: status */
 };

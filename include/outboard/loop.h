@@ -47,6 +47,11 @@ bool ob_loop_is_busy(const struct ob_loop *loop);
 
 /* CLOCK_MONOTONIC in nanoseconds. */
 uint64_t ob_loop_now(const struct ob_loop *loop);
+/*
+ * The same when it was first asked for in this turn: as old as the turn at most,
+ * and one look at the clock for all who ask.
+ */
+uint64_t ob_loop_turn_time(struct ob_loop *loop);
 
 /*
  * Readiness.  Level-triggered; the structure is embedded in its owner and

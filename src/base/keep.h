@@ -5,6 +5,13 @@
 
 #include <outboard/keep.h>
 
+/*
+ * A client that the keeper accepted at the socket it has as NAME is kept as
+ * NAME/new/N, N below this, until who serves has no more need of that name: then
+ * the client is kept under another one, or has been sent away.
+ */
+#define OB_KEEP_NEW 9u
+
 struct ob_keep {
 	/* As in keep.h. */
 	int (*put)(struct ob_keep *keep, const char *name, int fd);

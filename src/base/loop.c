@@ -30,6 +30,13 @@ uint64_t ob_loop_now(const struct ob_loop *loop)
 	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
+uint64_t ob_loop_turn_time(struct ob_loop *loop)
+{
+	if (!loop->turn_time)
+		loop->turn_time = ob_loop_now(loop);
+	return loop->turn_time;
+}
+
 bool ob_loop_is_uring(const struct ob_loop *loop)
 {
 	return loop->engine == &ob_engine_uring;
@@ -234,8 +241,10 @@ static bool all_asleep(struct ob_loop *loop)
 /* Everything that is ready, without a system call if nothing is. */
 static bool run_ready(struct ob_loop *loop)
 {
-	bool any = ob_deferred_run(loop);
+	bool any;
 
+	loop->turn_time = 0;
+	any = ob_deferred_run(loop);
 	any |= ob_timers_fire(loop);
 	any |= ob_op_advance(loop);
 	any |= loop->engine->reap(loop);

@@ -11,6 +11,7 @@
 #include <base/keep.h>
 #include <base/pulse.h>
 #include <base/ring.h>
+#include <base/signals.h>
 #include <base/sure.h>
 
 enum op_code { OP_READV, OP_WRITEV, OP_FDATASYNC, OP_FALLOCATE };
@@ -76,6 +77,7 @@ struct ob_loop {
 	struct ob_sure *sure;
 	struct ob_keep *keep;
 	struct ob_loop_pulse pulse;
+	uint64_t turn_time;		/* 0: nobody has asked in this turn */
 	bool stop, busy_poll;
 	bool closing;			/* new operations are cancelled */
 
@@ -143,8 +145,6 @@ void ob_spin_slept(struct spin *spin, uint64_t idle_ns);
 
 /* loop_signal.c */
 void ob_signals_close(struct ob_loop *loop);
-/* What is still raised then waits for room in the ring. */
-void ob_signals_send(struct ob_loop *loop);
 
 /* loop_bell.c: a ring that signals an eventfd, which may be closed meanwhile. */
 struct ob_bell;

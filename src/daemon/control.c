@@ -4,11 +4,12 @@
  *
  * A client sends one request at a time: while an answer is due or has not
  * left, nothing more is read from it, so that what it can make grow is one
- * line and one answer.  A client that speaks no JSON or too long a line is
- * told so and let go.
+ * line and one answer.  A client that speaks no JSON is told so; one whose
+ * line is too long is let go as well, since nobody knows where the next begins.
  */
 #include <errno.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -19,6 +20,7 @@
 #include <outboard/keep.h>
 
 #include "base/fd.h"
+#include "base/keep.h"
 #include "base/log.h"
 #include "daemon/control_priv.h"
 
@@ -105,8 +107,10 @@ static void take_lines(struct control_client *c)
 		c->got -= len;
 		memmove(c->line, c->line + len, c->got);
 	}
-	if (c->got == sizeof(c->line) && !c->out && !c->waits)
+	if (c->got == sizeof(c->line) && !c->out && !c->waits) {
+		control_refuse_line(c);
 		c->dead = true;
+	}
 }
 
 static void receive(struct control_client *c)
@@ -161,10 +165,23 @@ static struct control_client *free_place(struct ob_control *control)
 	return NULL;
 }
 
-void ob_control_client(struct ob_control *control, int fd)
+static void forget_new(struct ob_control *control, unsigned place)
+{
+	char name[OB_KEEP_NAME_MAX + 1];
+
+	snprintf(name, sizeof(name), OB_CONTROL_NAME "/new/%u", place);
+	ob_keep_drop(control->loop, name);
+}
+
+/*
+ * What it asks may be the death of us, and is not to be that of our successor:
+ * so the keeper has it no longer than until we have it.
+ */
+void ob_control_client(struct ob_control *control, unsigned place, int fd)
 {
 	struct control_client *c = free_place(control);
 
+	forget_new(control, place);
 	if (!c || !is_trusted(fd)) {
 		close(fd);
 		return;
@@ -207,7 +224,21 @@ static void listener_ready(struct ob_watch *watch, uint32_t events)
 
 	(void)events;
 	if (fd >= 0)
-		ob_control_client(control, fd);
+		ob_control_client(control, 0, fd);
+}
+
+/* Whom our predecessor was told of, and did not come to. */
+static void greet_all(struct ob_control *control)
+{
+	for (unsigned place = 0; place < OB_KEEP_NEW; place++) {
+		char name[OB_KEEP_NAME_MAX + 1];
+		int fd;
+
+		snprintf(name, sizeof(name), OB_CONTROL_NAME "/new/%u", place);
+		fd = ob_keep_get(control->loop, name);
+		if (fd >= 0)
+			ob_control_client(control, place, fd);
+	}
 }
 
 static int bind_private(int fd, const struct sockaddr_un *sun)
@@ -304,7 +335,11 @@ int ob_control_create(struct ob_loop *loop, const char *path,
 	if (!control->path)
 		return ob_fail(err, ENOMEM, "out of memory");
 	r = get_socket(control, err);
-	return r ? r : start(control, err);
+	if (!r)
+		r = start(control, err);
+	if (!r)
+		greet_all(control);
+	return r;
 }
 
 void ob_control_destroy(struct ob_control *control, bool last)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The control socket: an operator asks a running server (docs/daemon.md).
+ * The control socket: an operator asks a running server (docs/control.md).
  *
  * JSON-RPC 2.0, one request a line, one answer a line.  The socket is its
  * owner's (0600), and whoever connects has to be the same user or root.
@@ -30,7 +30,7 @@ struct ob_control_host {
 	/* Asks for the keeper's status; ob_control_status has the answer. */
 	int (*ask_status)(void *arg);
 	/* Asks for an upgrade to the binary (not taken; O_PATH). */
-	int (*upgrade)(void *arg, int binary, unsigned flags);
+	int (*upgrade)(void *arg, int binary, unsigned flags, int32_t ticket);
 	/* The keeper accepts clients of the socket, see ob_control_client. */
 	int (*accept)(void *arg);
 	void *arg;
@@ -43,8 +43,8 @@ int ob_control_create(struct ob_loop *loop, const char *path,
 /* Accepts NULL.  last: the server ends, so its socket's name goes too. */
 void ob_control_destroy(struct ob_control *control, bool last);
 
-/* A client that somebody else accepted; takes fd. */
-void ob_control_client(struct ob_control *control, int fd);
+/* A client that the keeper accepted, and has in that place; takes fd. */
+void ob_control_client(struct ob_control *control, unsigned place, int fd);
 /* The keeper has answered. */
 void ob_control_status(struct ob_control *control,
 		       const struct ob_keeper_status *status);

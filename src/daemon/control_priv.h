@@ -38,6 +38,8 @@ void control_answer(struct control_client *client, json_t *answer);
 /* One request; answers, or notes in `waits` that it will. */
 void control_request(struct control_client *client, const char *line,
 		     size_t len);
+/* The answer to a line that has no end. */
+void control_refuse_line(struct control_client *client);
 /* The answer to a status request. */
 void control_tell_status(struct control_client *client,
 			 const struct ob_keeper_status *status);

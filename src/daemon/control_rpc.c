@@ -1,14 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
-/*
- * The methods of the control channel:
- *
- *	status		the keeper's account, and what each device is doing
- *	upgrade		binary, dry_run: replaces the worker; told as accepted
- *	inflight	commands that a device has begun and not ended
- */
+/* The methods of the control channel (docs/control.md). */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/limits.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -28,12 +23,27 @@ static json_t *id_of(const json_t *id)
 	return id ? json_incref((json_t *)(uintptr_t)id) : json_null();
 }
 
+/* Names and reasons may be any bytes, and cut in the middle of a character. */
+static json_t *text_of(const char *bytes)
+{
+	json_t *text = json_string(bytes);
+	char *copy = text ? NULL : strdup(bytes);
+
+	for (char *at = copy; at && *at; at++)
+		if (*at & 0x80)
+			*at = '?';
+	if (copy)
+		text = json_string(copy);
+	free(copy);
+	return text;
+}
+
 static void refuse(struct control_client *c, const json_t *id, int code,
 		   const char *why)
 {
-	control_answer(c, json_pack("{s:s, s:o, s:{s:i, s:s%}}", "jsonrpc",
+	control_answer(c, json_pack("{s:s, s:o, s:{s:i, s:o}}", "jsonrpc",
 				    "2.0", "id", id_of(id), "error", "code",
-				    code, "message", why, strlen(why)));
+				    code, "message", text_of(why)));
 }
 
 static void succeed(struct control_client *c, const json_t *id, json_t *result)
@@ -49,8 +59,9 @@ static json_t *describe_device(struct ob_device *dev)
 	struct ob_device_status status;
 
 	ob_device_status(dev, &status);
-	return json_pack("{s:s, s:s, s:s, s:i, s:I, s:I, s:I}", "id", status.id,
-			 "model", status.model, "address", status.address,
+	return json_pack("{s:o, s:s, s:o, s:i, s:I, s:I, s:I}", "id",
+			 text_of(status.id), "model", status.model, "address",
+			 text_of(status.address),
 			 "client", (int)status.client, "step",
 			 (json_int_t)status.step, "in flight",
 			 (json_int_t)status.in_flight, "state bytes",
@@ -71,22 +82,24 @@ static json_t *describe_devices(const struct ob_control *control)
 static const char *upgrade_word(int state)
 {
 	static const char *const words[] = {
-		"none", "under way", "done", "refused", "rehearsed",
+		"none", "under way", "done", "refused", "rehearsed", "switched",
 	};
 
-	return state >= 0 && state < 5 ? words[state] : "unknown";
+	return state >= 0 && state < 6 ? words[state] : "unknown";
 }
 
 static json_t *describe_keeper(const struct ob_keeper_status *s)
 {
-	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:i, s:i, s:s, s:s}",
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:i, s:i, s:i, s:s, s:o}",
 			 "generation", (json_int_t)s->generation, "deaths",
 			 (json_int_t)s->deaths, "upgrades",
 			 (json_int_t)s->upgrades, "rollbacks",
 			 (json_int_t)s->rollbacks, "gap us",
-			 (json_int_t)s->last_gap_us, "worker", s->worker_pid,
-			 "signal", s->last_signal, "upgrade",
-			 upgrade_word(s->last_upgrade), "why", s->why);
+			 (json_int_t)s->last_gap_us, "estimated gap us",
+			 (json_int_t)s->estimated_gap_us, "worker", s->worker_pid,
+			 "signal", s->last_signal, "ticket", s->ticket,
+			 "upgrade", upgrade_word(s->last_upgrade), "why",
+			 text_of(s->why));
 }
 
 static json_t *describe(const struct ob_control *control, json_t *keeper)
@@ -154,32 +167,57 @@ static int open_binary(const char *name, int *fd, struct ob_err *err)
 		       : 0;
 }
 
+struct upgrade {
+	const char *binary;
+	unsigned flags;
+	int32_t ticket;
+};
+
+static bool parse_upgrade(const json_t *params, struct upgrade *up)
+{
+	const json_t *dry_run = json_object_get(params, "dry_run");
+	const json_t *binary = json_object_get(params, "binary");
+	const json_t *ticket = json_object_get(params, "ticket");
+	json_int_t number = json_integer_value(ticket);
+
+	if ((binary && !json_is_string(binary)) ||
+	    (dry_run && !json_is_boolean(dry_run)) ||
+	    (ticket && (!json_is_integer(ticket) || number < 0 ||
+			number > INT32_MAX)))
+		return false;
+	*up = (struct upgrade){
+		.binary = json_string_value(binary),
+		.flags = json_is_true(dry_run) ? OB_UPGRADE_DRY_RUN : 0,
+		.ticket = (int32_t)number,
+	};
+	return true;
+}
+
+static int upgrade(const struct ob_control_host *host,
+		   const struct upgrade *up, struct ob_err *err)
+{
+	OB_CLEANUP_FD int fd = -1;
+	int r;
+
+	if (!host->upgrade)
+		return ob_fail(err, ENOTSUP, "this server has no keeper");
+	r = open_binary(up->binary, &fd, err);
+	if (r)
+		return r;
+	r = host->upgrade(host->arg, fd, up->flags, up->ticket);
+	return r ? ob_fail(err, -r, "the keeper: %s", strerror(-r)) : 0;
+}
+
 static void do_upgrade(struct control_client *c, const json_t *id,
 		       const json_t *params)
 {
-	const struct ob_control_host *host = &c->control->host;
-	const json_t *dry_run = json_object_get(params, "dry_run");
-	const json_t *binary = json_object_get(params, "binary");
-	OB_CLEANUP_FD int fd = -1;
 	struct ob_err err = { 0 };
-	int r;
+	struct upgrade up;
 
-	if ((binary && !json_is_string(binary)) ||
-	    (dry_run && !json_is_boolean(dry_run))) {
-		refuse(c, id, BAD_PARAMS, "binary is text, dry_run a boolean");
-		return;
-	}
-	if (!host->upgrade) {
-		refuse(c, id, FAILED, "this server has no keeper");
-		return;
-	}
-	r = open_binary(json_string_value(binary), &fd, &err);
-	if (!r) {
-		r = host->upgrade(host->arg, fd, json_is_true(dry_run) ?
-				  OB_UPGRADE_DRY_RUN : 0);
-		ob_fail(&err, -r, "the keeper: %s", strerror(-r));
-	}
-	if (r)
+	if (!parse_upgrade(params, &up))
+		refuse(c, id, BAD_PARAMS, "binary is text, dry_run a boolean, "
+		       "ticket a number of 31 bits");
+	else if (upgrade(&c->control->host, &up, &err))
 		refuse(c, id, FAILED, err.msg);
 	else
 		succeed(c, id, json_pack("{s:b}", "accepted", 1));
@@ -272,6 +310,11 @@ static unsigned nesting(const char *text, size_t len)
 			deepest = depth;
 	}
 	return deepest;
+}
+
+void control_refuse_line(struct control_client *c)
+{
+	refuse(c, NULL, BAD_JSON, "too long a line");
 }
 
 void control_request(struct control_client *c, const char *line, size_t len)

@@ -19,7 +19,6 @@
 #include "keeper/keeper.h"
 #include "keeper/wire.h"
 
-#define GRACE_MS 5000u
 #define PATH_ROOM 4096
 
 static void notify(const char *state)
@@ -115,7 +114,7 @@ int ob_serve_kept(const struct ob_serve_options *opts, struct ob_err *err)
 	struct ob_keeper_options keeper = {
 		.argv = argv, .path = path, .tell = tell,
 		.standby = opts->standby, .watchdog_ms = opts->watchdog_ms,
-		.grace_ms = GRACE_MS,
+		.grace_ms = opts->grace_ms,
 	};
 	int r;
 

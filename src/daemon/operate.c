@@ -15,9 +15,10 @@ static int ask_status(void *arg)
 	return ob_link_ask_status(((struct serve *)arg)->link);
 }
 
-static int upgrade(void *arg, int binary, unsigned flags)
+static int upgrade(void *arg, int binary, unsigned flags, int32_t ticket)
 {
-	return ob_link_upgrade(((struct serve *)arg)->link, binary, flags);
+	return ob_link_upgrade(((struct serve *)arg)->link, binary, flags,
+			       ticket);
 }
 
 static int let_accept(void *arg)

@@ -7,7 +7,8 @@
 #include "daemon/options.h"
 
 #define WATCHDOG_MS 2000u
-#define MAX_WATCHDOG_MS 3600000u
+#define GRACE_MS 5000u
+#define MAX_MS 3600000u
 
 static int set_device(void *into, const char *value, struct ob_err *err)
 {
@@ -95,20 +96,32 @@ static int set_standby(void *into, const char *value, struct ob_err *err)
 	return 0;
 }
 
-static int set_watchdog(void *into, const char *value, struct ob_err *err)
+static int set_ms(unsigned *ms, const char *value, struct ob_err *err)
 {
-	struct ob_serve_options *opts = into;
-	unsigned long ms;
+	unsigned long n;
 	char *end;
 
 	errno = 0;
-	ms = strtoul(value, &end, 10);
-	if (*value < '0' || *value > '9' || *end || errno ||
-	    ms > MAX_WATCHDOG_MS)
+	n = strtoul(value, &end, 10);
+	if (*value < '0' || *value > '9' || *end || errno || n > MAX_MS)
 		return ob_fail(err, EINVAL, "'%s' is no number up to %u",
-			       value, MAX_WATCHDOG_MS);
-	opts->watchdog_ms = (unsigned)ms;
+			       value, MAX_MS);
+	*ms = (unsigned)n;
 	return 0;
+}
+
+static int set_watchdog(void *into, const char *value, struct ob_err *err)
+{
+	struct ob_serve_options *opts = into;
+
+	return set_ms(&opts->watchdog_ms, value, err);
+}
+
+static int set_grace(void *into, const char *value, struct ob_err *err)
+{
+	struct ob_serve_options *opts = into;
+
+	return set_ms(&opts->grace_ms, value, err);
 }
 
 static const struct ob_arg args[] = {
@@ -125,6 +138,8 @@ static const struct ob_arg args[] = {
 	  set_standby },
 	{ "watchdog", "MS", "kill a process that hangs this long; 0: never (2000)",
 	  set_watchdog },
+	{ "grace", "MS", "take an upgrade back that dies this soon (5000)",
+	  set_grace },
 	{ "no-keeper", NULL, "one process, which nobody survives; to debug",
 	  set_no_keeper },
 	{ 0 }
@@ -151,7 +166,7 @@ int ob_serve_options_parse(struct ob_serve_options *opts, int argc,
 {
 	*opts = (struct ob_serve_options){
 		.log_level = OB_LOG_INFO, .watchdog_ms = WATCHDOG_MS,
-		.argv = argv,
+		.grace_ms = GRACE_MS, .argv = argv,
 	};
 	/* Every option is at least one word of argv. */
 	opts->devices = calloc(argc, sizeof(*opts->devices));

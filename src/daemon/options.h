@@ -19,6 +19,7 @@ struct ob_serve_options {
 	const char *control;	/* path of a socket; NULL: none */
 	bool no_keeper, standby;
 	unsigned watchdog_ms;	/* 0: none */
+	unsigned grace_ms;	/* after an upgrade */
 	char *const *argv;	/* as given; of a NULL-terminated array */
 };
 

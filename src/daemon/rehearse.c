@@ -71,7 +71,7 @@ static int rehearse(struct serve *s, struct ob_rehearsal *sum,
 void ob_worker_rehearse(struct serve *s)
 {
 	struct ob_rehearsal sum = { 0 };
-	uint64_t start = now_us();
+	uint64_t start = now_us(), gap;
 	struct ob_err err = { 0 };
 	char text[OB_KEEPER_TEXT];
 
@@ -79,11 +79,12 @@ void ob_worker_rehearse(struct serve *s)
 		ob_link_refused(s->link, err.msg);
 		return;
 	}
+	gap = now_us() - start;
 	snprintf(text, sizeof(text), "gap about %" PRIu64 " us, state %zu "
 		 "bytes, %u drive requests in flight, the oldest for %" PRIu64
-		 " us", now_us() - start, sum.state_bytes, sum.in_flight,
+		 " us", gap, sum.state_bytes, sum.in_flight,
 		 sum.oldest_ns / 1000u);
-	ob_link_ready(s->link, text);
+	ob_link_rehearsed(s->link, gap, text);
 }
 
 void ob_worker_warm(struct serve *s)

@@ -12,6 +12,7 @@
  * Rehearsals are in rehearse.c.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/fd.h"
@@ -104,19 +105,29 @@ static struct ob_device *device_of(struct serve *s, const char *name)
 	return NULL;
 }
 
-static void client_came(void *arg, const char *name, int fd)
+static void close_client(struct serve *s, const char *name, unsigned place,
+			 int fd)
+{
+	char kept[OB_KEEPER_NAME + 16];
+
+	snprintf(kept, sizeof(kept), "%s/new/%u", name, place);
+	ob_fd_close(&fd);
+	ob_keep_drop(s->loop, kept);
+}
+
+static void client_came(void *arg, const char *name, unsigned place, int fd)
 {
 	struct serve *s = arg;
 	struct ob_device *dev = device_of(s, name);
 
 	if (s->stopping)
-		ob_fd_close(&fd);
+		close_client(s, name, place, fd);
 	else if (dev)
-		ob_device_client(dev, fd);
+		ob_device_client(dev, place, fd);
 	else if (s->control && !strcmp(name, OB_CONTROL_NAME))
-		ob_control_client(s->control, fd);
+		ob_control_client(s->control, place, fd);
 	else
-		ob_fd_close(&fd);
+		close_client(s, name, place, fd);
 }
 
 static void status_came(void *arg, const struct ob_keeper_status *status)

@@ -16,7 +16,10 @@
 
 struct ob_held_entry {
 	int fd;				/* -1: known by name only */
-	bool accept;			/* the keeper's: accepts there */
+	/* The keeper's: */
+	bool accept;			/* accepts there */
+	bool is_new;			/* a client that it accepted */
+	bool untold;			/* ... and could not tell of yet */
 	uint32_t chain;			/* in its bucket, or of free ones */
 	uint32_t before, after;		/* in order; 0: none */
 	char name[OB_KEEPER_NAME];

@@ -52,6 +52,7 @@ struct ob_worker {
 	enum ob_start_why why;		/* of the START that ends it */
 
 	bool stopped;			/* by SIGSTOP */
+	bool hung;			/* the watchdog killed it */
 	uint64_t kill_at, push_at;	/* deadlines; 0: none */
 	uint64_t ready_at;
 };
@@ -77,8 +78,10 @@ struct ob_keeper {
 	char **env, env_link[64];
 	sigset_t mask;			/* as it was found, for workers */
 	int binary, epoll, signals, spare;
+	int other;		/* taken back, until the old one serves; -1 */
 
 	struct ob_held held;
+	unsigned nr_new;		/* clients among them */
 	struct ob_rings rings[OB_RINGS_HELD];	/* oldest first */
 	unsigned nr_rings;
 	uint64_t born;			/* generations so far */
@@ -144,6 +147,10 @@ void ob_accept_set(struct ob_keeper *k, const char *name, bool on);
 void ob_accept_none(struct ob_keeper *k);
 void ob_accept_end(struct ob_keeper *k, struct ob_held_entry *entry);
 void ob_accept_ready(struct ob_keeper *k, uint32_t number);
+/* Tells w of clients that it was not told of.  -errno: of not all of them. */
+int ob_accept_tell(struct ob_keeper *k, struct ob_worker *w);
+/* A client is not held any more: there is room for another one. */
+void ob_accept_taken(struct ob_keeper *k, struct ob_held_entry *client);
 
 /* life.c */
 void ob_life_died(struct ob_keeper *k, struct ob_worker *w);
@@ -158,14 +165,19 @@ void ob_life_standby(struct ob_keeper *k);
 void ob_life_dismiss(struct ob_worker **w);
 
 /* upgrade.c */
-void ob_upgrade_begin(struct ob_keeper *k, int binary, unsigned flags);
+void ob_upgrade_begin(struct ob_keeper *k, int binary, unsigned flags,
+		      int32_t ticket);
 void ob_upgrade_again(struct ob_keeper *k);	/* SIGHUP */
 void ob_upgrade_copied(struct ob_keeper *k, uint64_t token);
-void ob_upgrade_answer(struct ob_keeper *k, bool yes, const char *text);
+void ob_upgrade_answer(struct ob_keeper *k, const struct ob_keeper_msg *msg);
 void ob_upgrade_switch(struct ob_keeper *k);
+void ob_upgrade_ready(struct ob_keeper *k);	/* the active worker is */
+void ob_upgrade_stop(struct ob_keeper *k);
 /* It will not happen, or is taken back, depending on how far it was. */
 void ob_upgrade_fail(struct ob_keeper *k, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
+/* The old binary, to which it was taken back, refuses. */
+void ob_upgrade_no_way_back(struct ob_keeper *k, const char *text);
 void ob_upgrade_time(struct ob_keeper *k, uint64_t now);
 
 /* watchdog.c */

@@ -20,7 +20,7 @@
 #include "keeper/impl.h"
 
 #define STOP_MS 10000u		/* the worker's own patience is 5 s */
-#define SPARED_FDS 192u		/* rings, channels and the like */
+#define SPARED_FDS (192u + OB_KEEPER_NEW)	/* rings, channels and the like */
 #define EVENTS 32
 
 struct ob_log ob_keeper_log = { .who = "keeper" };
@@ -66,8 +66,8 @@ void ob_keeper_stop(struct ob_keeper *k, const char *why)
 		SAY(INFO, "stopping: %s", why);
 		ob_keeper_tell(k, OB_KEEPER_IS_STOPPING, "");
 	}
-	ob_upgrade_fail(k, "the server is stopped");
 	k->stopping = true;
+	ob_upgrade_stop(k);
 	ob_life_dismiss(&k->standby);
 	if (!k->active) {
 		k->done = true;
@@ -219,12 +219,13 @@ static void run(struct ob_keeper *k)
 
 static uint32_t table_room(void)
 {
+	const rlim_t most = OB_HELD_MAX - OB_KEEPER_NEW;
 	struct rlimit limit;
 
 	if (getrlimit(RLIMIT_NOFILE, &limit))
 		return 0;
-	if (limit.rlim_cur > OB_HELD_MAX + SPARED_FDS)
-		return OB_HELD_MAX;
+	if (limit.rlim_cur > most + SPARED_FDS)
+		return (uint32_t)most;
 	return limit.rlim_cur > 2 * SPARED_FDS ?
 		(uint32_t)limit.rlim_cur - SPARED_FDS :
 		(uint32_t)limit.rlim_cur / 2;
@@ -291,7 +292,7 @@ static int prepare(struct ob_keeper *k)
 	k->spare = eventfd(0, EFD_CLOEXEC);
 	if (k->epoll < 0 || k->spare < 0)
 		return -errno;
-	if ((r = ob_held_init(&k->held, table_room())) ||
+	if ((r = ob_held_init(&k->held, table_room() + OB_KEEPER_NEW)) ||
 	    (r = make_env(k)) || (r = make_pulses(k)) ||
 	    (r = open_signals(k)))
 		return r;
@@ -306,7 +307,7 @@ int ob_keeper_run(const struct ob_keeper_options *options, struct ob_err *err)
 	int r;
 
 	*k = (struct ob_keeper){ .opts = options, .binary = options->binary,
-				 .upgrade.binary = -1 };
+				 .other = -1, .upgrade.binary = -1 };
 	r = prepare(k);
 	if (r)
 		return ob_fail(err, -r, "keeper: %s", strerror(-r));

@@ -23,7 +23,7 @@ struct ob_keeper_options {
 	int (*tell)(enum ob_keeper_event event, const char *text);
 	bool standby;		/* a warm successor waits */
 	unsigned watchdog_ms;	/* a turn that takes longer is killed; 0: never */
-	unsigned grace_ms;	/* an upgrade that dies within it is rolled back */
+	unsigned grace_ms;	/* an upgrade that dies so soon is rolled back */
 };
 
 /*

@@ -128,12 +128,14 @@ void ob_life_ready(struct ob_keeper *k, struct ob_worker *w, const char *text)
 	w->state = OB_WORKER_SERVES;
 	w->kill_at = 0;
 	w->ready_at = ob_keeper_ms();
+	k->failures = 0;
 	measure_gap(k, w);
 	if (!k->was_ready && ob_keeper_tell(k, OB_KEEPER_IS_READY, text)) {
 		k->failed = true;	/* whatever the worker ends with */
 		ob_keeper_stop(k, "nobody can be told");
 	}
 	k->was_ready = true;
+	ob_upgrade_ready(k);
 	ob_watchdog_start(k);
 	standby_later(k);
 }
@@ -163,7 +165,8 @@ static void count_death(struct ob_keeper *k, const struct ob_worker *w,
 	if (!k->died_us)
 		k->died_us = ob_keeper_us();
 	k->last_pid = w->pid;
-	k->last_signal = info->si_code == CLD_EXITED ? 0 : info->si_status;
+	k->last_signal = info->si_code == CLD_EXITED ? 0 :
+			 w->hung ? SIGALRM : info->si_status;
 	if (k->upgrade.state == OB_UPGRADE_SWITCH)
 		return;		/* killed by us, for no fault of its own */
 	if (served && ob_keeper_ms() - w->ready_at >= LIVED_MS)

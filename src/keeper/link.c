@@ -55,11 +55,12 @@ int ob_link_say(struct ob_link *link, enum ob_keeper_op op, uint64_t value,
 }
 
 static int say_text(struct ob_link *link, enum ob_keeper_op op,
-		    const char *text)
+		    uint64_t value, const char *text)
 {
 	struct ob_keeper_msg msg;
 
 	ob_msg_init(&msg, op, NULL);
+	msg.value = value;
 	ob_msg_text(&msg, text);
 	return ob_link_send(link, &msg, -1);
 }
@@ -72,11 +73,12 @@ static void close_on_exec(int fd)
 		fcntl(fd, F_SETFD, FD_CLOEXEC);
 }
 
-static int parse_env(struct ob_link *link, const char *env, unsigned *room)
+static int parse_env(struct ob_link *link, const char *env)
 {
 	int pulse, n = -1;
 
-	if (sscanf(env, "%d,%d,%u%n", &link->channel, &pulse, room, &n) != 3 ||
+	if (sscanf(env, "%d,%d,%u%n", &link->channel, &pulse, &link->room,
+		   &n) != 3 ||
 	    env[n] || link->channel < 0 || pulse < 0)
 		return -EINVAL;
 	close_on_exec(link->channel);
@@ -94,7 +96,6 @@ int ob_link_open(struct ob_link **out, struct ob_err *err)
 {
 	const char *env = getenv(OB_KEEPER_ENV);
 	struct ob_link *link;
-	unsigned room;
 	int r;
 
 	*out = NULL;
@@ -105,9 +106,9 @@ int ob_link_open(struct ob_link **out, struct ob_err *err)
 		return ob_fail(err, ENOMEM, "out of memory");
 	link->channel = -1;
 	link->late_tail = &link->late;
-	r = parse_env(link, env, &room);
+	r = parse_env(link, env);
 	if (!r)
-		r = ob_held_init(&link->held, room);
+		r = ob_held_init(&link->held, link->room + OB_KEEPER_NEW);
 	if (r) {
 		ob_link_close(link);
 		return ob_fail(err, -r, OB_KEEPER_ENV "=%.40s: %s", env,
@@ -269,12 +270,17 @@ int ob_link_accept(struct ob_link *link, const char *name, bool on)
 
 int ob_link_ready(struct ob_link *link, const char *text)
 {
-	return say_text(link, OB_KEEPER_READY, text);
+	return say_text(link, OB_KEEPER_READY, 0, text);
+}
+
+int ob_link_rehearsed(struct ob_link *link, uint64_t gap_us, const char *text)
+{
+	return say_text(link, OB_KEEPER_READY, gap_us, text);
 }
 
 int ob_link_refused(struct ob_link *link, const char *why)
 {
-	return say_text(link, OB_KEEPER_REFUSED, why);
+	return say_text(link, OB_KEEPER_REFUSED, 0, why);
 }
 
 int ob_link_ended(struct ob_link *link, int status)
@@ -292,9 +298,15 @@ int ob_link_rings_over(struct ob_link *link, uint64_t generation)
 	return ob_link_say(link, OB_KEEPER_RINGS_OVER, generation, NULL, -1);
 }
 
-int ob_link_upgrade(struct ob_link *link, int binary, unsigned flags)
+int ob_link_upgrade(struct ob_link *link, int binary, unsigned flags,
+		    int32_t ticket)
 {
-	return ob_link_say(link, OB_KEEPER_UPGRADE, flags, NULL, binary);
+	struct ob_keeper_msg msg;
+
+	ob_msg_init(&msg, OB_KEEPER_UPGRADE, NULL);
+	msg.value = flags;
+	msg.number[0] = ticket;
+	return ob_link_send(link, &msg, binary);
 }
 
 int ob_link_ask_status(struct ob_link *link)

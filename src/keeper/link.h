@@ -46,7 +46,8 @@ struct ob_keep *ob_link_keep(struct ob_link *link);
  * nobody wants to wait any longer.  The keeper's death is ours.
  */
 struct ob_link_events {
-	void (*client)(void *arg, const char *name, int fd);	/* takes fd */
+	/* Takes fd, and is to drop NAME/new/PLACE (base/keep.h). */
+	void (*client)(void *arg, const char *name, unsigned place, int fd);
 	void (*copy)(void *arg, uint64_t value);
 	void (*status)(void *arg, const struct ob_keeper_status *status);
 	void (*stop)(void *arg, bool now);
@@ -60,13 +61,16 @@ void ob_link_unwatch(struct ob_link *link);
 
 int ob_link_accept(struct ob_link *link, const char *name, bool on);
 int ob_link_ready(struct ob_link *link, const char *text);
+/* READY after a rehearsal: the pause that is to be expected, and the rest. */
+int ob_link_rehearsed(struct ob_link *link, uint64_t gap_us, const char *text);
 int ob_link_refused(struct ob_link *link, const char *why);
 int ob_link_ended(struct ob_link *link, int status);
 /* Copies of all states have been put, as COPY's value asked for. */
 int ob_link_copied(struct ob_link *link, uint64_t value);
 int ob_link_rings_over(struct ob_link *link, uint64_t generation);
-/* The binary stays the caller's. */
-int ob_link_upgrade(struct ob_link *link, int binary, unsigned flags);
+/* The binary stays the caller's; the ticket is one of wire.h. */
+int ob_link_upgrade(struct ob_link *link, int binary, unsigned flags,
+		    int32_t ticket);
 int ob_link_ask_status(struct ob_link *link);
 
 #endif

@@ -23,6 +23,7 @@ struct ob_link {
 	struct ob_pulse *pulse;
 	struct ob_loop_pulse loop_pulse;
 	struct ob_held held;	/* fd -1: the keeper has it, we do not */
+	uint32_t room;		/* of the keeper for ours; held has some more */
 	struct ob_rings rings[OB_LINK_RINGS + 1];	/* the last is its own */
 	unsigned nr_rings;
 

@@ -30,7 +30,7 @@ static int put(struct ob_keep *keep, const char *name, int fd)
 		return -ENAMETOOLONG;
 	if (link->rehearsed)
 		return 0;
-	if (link->held.count >= link->held.room &&
+	if (link->held.count >= link->room &&
 	    !ob_held_find(&link->held, name))
 		return -ENFILE;
 	r = ob_link_say(link, OB_KEEPER_PUT, 0, name, fd);

@@ -26,7 +26,8 @@ static void handle(struct ob_link *link, const struct ob_keeper_msg *msg,
 	const struct ob_link_events *on = &link->events;
 
 	if (msg->op == OB_KEEPER_CLIENT && *fd >= 0 && on->client)
-		on->client(on->arg, msg->name, ob_fd_take(fd));
+		on->client(on->arg, msg->name, (unsigned)msg->value,
+			   ob_fd_take(fd));
 	else if (msg->op == OB_KEEPER_COPY && on->copy)
 		on->copy(on->arg, msg->value);
 	else if (msg->op == OB_KEEPER_STATUS_IS)

@@ -142,7 +142,7 @@ static int run(struct ob_keeper *k, struct ob_worker *w, int channel,
 	pid_t keeper;
 
 	snprintf(k->env_link, sizeof(k->env_link), OB_KEEPER_ENV "=%d,%d,%u",
-		 channel, w->pulse_fd, k->held.room);
+		 channel, w->pulse_fd, k->held.room - OB_KEEPER_NEW);
 	keeper = getpid();
 	w->pid = fork();
 	if (w->pid < 0)

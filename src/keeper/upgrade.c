@@ -6,8 +6,9 @@
  *	REHEARSAL	the new one loads them and says yes or no
  *	SWITCH		the old one is killed: an upgrade is a death whose successor
  *			is warm, so there is nothing that only upgrades do
- *	GRACE		the new one serves; should it refuse or die now, the old
- *			binary, which is still open, takes over in the same way
+ *	GRACE		the new one loads and serves; should it refuse or die now,
+ *			or not get ready, the old binary, which is still open,
+ *			takes over in the same way
  *
  * Until SWITCH nothing has changed for the clients, and a refusal costs nothing.
  */
@@ -21,6 +22,7 @@
 #include "keeper/impl.h"
 
 #define REHEARSAL_MS 30000u
+#define READY_MS 5000u
 
 static void forget_copies(struct ob_keeper *k)
 {
@@ -37,7 +39,7 @@ static void finish(struct ob_keeper *k, enum ob_upgrade_outcome outcome,
 		   const char *why)
 {
 	k->status.last_upgrade = outcome;
-	snprintf(k->status.why, sizeof(k->status.why), "%s", why);
+	snprintf(k->status.why, sizeof(k->status.why), "%.159s", why);
 	k->upgrade.state = OB_UPGRADE_OFF;
 	k->upgrade.until = 0;
 	ob_fd_close(&k->upgrade.binary);
@@ -51,10 +53,29 @@ static void take_back(struct ob_keeper *k, const char *why)
 	SAY(ERROR, "upgrade taken back: %s", why);
 	k->status.rollbacks++;
 	k->why = OB_START_ROLLBACK;
+	k->other = ob_fd_take(&k->upgrade.binary);
 	finish(k, OB_UPGRADE_REFUSED, why);
 	/* It may be alive still; its death lets the old binary follow. */
 	if (k->active)
 		ob_worker_signal(k->active, SIGKILL);
+}
+
+/*
+ * The old binary does not understand what the new one has made of the state;
+ * then the new one is the only one that can go on, however it ended before.
+ */
+void ob_upgrade_no_way_back(struct ob_keeper *k, const char *text)
+{
+	size_t len = strlen(k->status.why);
+	int binary = k->binary;
+
+	if (k->other < 0)
+		return;
+	SAY(ERROR, "no way back: the other binary goes on");
+	snprintf(k->status.why + len, sizeof(k->status.why) - len,
+		 "; no way back: %s", text);
+	k->binary = k->other;
+	k->other = binary;
 }
 
 void ob_upgrade_fail(struct ob_keeper *k, const char *fmt, ...)
@@ -76,10 +97,12 @@ void ob_upgrade_fail(struct ob_keeper *k, const char *fmt, ...)
 }
 
 /* A second one does not disturb the first. */
-static bool is_possible(struct ob_keeper *k)
+static bool is_possible(struct ob_keeper *k, int32_t ticket)
 {
 	const char *why = NULL;
 
+	if (ticket && ticket == k->status.ticket)
+		return false;
 	if (k->upgrade.state != OB_UPGRADE_OFF)
 		why = "another one is under way";
 	else if (k->stopping || !k->active ||
@@ -90,9 +113,10 @@ static bool is_possible(struct ob_keeper *k)
 	return !why;
 }
 
-void ob_upgrade_begin(struct ob_keeper *k, int binary, unsigned flags)
+void ob_upgrade_begin(struct ob_keeper *k, int binary, unsigned flags,
+		      int32_t ticket)
 {
-	if (!is_possible(k)) {
+	if (!is_possible(k, ticket)) {
 		ob_fd_close(&binary);
 		return;
 	}
@@ -102,6 +126,7 @@ void ob_upgrade_begin(struct ob_keeper *k, int binary, unsigned flags)
 	k->upgrade.until = ob_keeper_ms() + REHEARSAL_MS;
 	k->upgrade.token++;
 	k->status.last_upgrade = OB_UPGRADE_UNDER_WAY;
+	k->status.ticket = ticket;
 	ob_keeper_tell(k, OB_KEEPER_IS_RELOADING, "");
 	if (binary >= 0)
 		k->next = ob_worker_spawn(k, binary);
@@ -120,7 +145,7 @@ void ob_upgrade_again(struct ob_keeper *k)
 		SAY(ERROR, "upgrade refused: %s: %s", k->opts->path,
 		    strerror(errno));
 	else
-		ob_upgrade_begin(k, binary, 0);
+		ob_upgrade_begin(k, binary, 0, 0);
 }
 
 void ob_upgrade_copied(struct ob_keeper *k, uint64_t token)
@@ -133,17 +158,18 @@ void ob_upgrade_copied(struct ob_keeper *k, uint64_t token)
 	ob_worker_give(k, k->next);
 }
 
-void ob_upgrade_answer(struct ob_keeper *k, bool yes, const char *text)
+void ob_upgrade_answer(struct ob_keeper *k, const struct ob_keeper_msg *msg)
 {
 	if (k->upgrade.state != OB_UPGRADE_REHEARSAL)
 		return;
-	if (!yes) {
-		ob_upgrade_fail(k, "the new binary refuses: %.120s", text);
+	if (msg->op != OB_KEEPER_READY) {
+		ob_upgrade_fail(k, "the new binary refuses: %.120s", msg->text);
 		return;
 	}
-	SAY(INFO, "upgrade: %.400s", text);
+	SAY(INFO, "upgrade: %.400s", msg->text);
+	k->status.estimated_gap_us = msg->value;
 	if (k->upgrade.dry) {
-		finish(k, OB_UPGRADE_REHEARSED, text);
+		finish(k, OB_UPGRADE_REHEARSED, msg->text);
 		return;
 	}
 	k->upgrade.state = OB_UPGRADE_SWITCH;
@@ -163,11 +189,20 @@ void ob_upgrade_switch(struct ob_keeper *k)
 		return;
 	}
 	k->upgrade.state = OB_UPGRADE_GRACE;
-	k->upgrade.until = ob_keeper_ms() + k->opts->grace_ms;
+	k->upgrade.until = ob_keeper_ms() + READY_MS;
 	ob_life_start(k, w, OB_START_UPGRADE);
 	/* Now there is time. */
 	forget_copies(k);
 	ob_life_dismiss(&k->standby);
+}
+
+void ob_upgrade_ready(struct ob_keeper *k)
+{
+	ob_fd_close(&k->other);
+	if (k->upgrade.state != OB_UPGRADE_GRACE)
+		return;
+	k->upgrade.until = ob_keeper_ms() + k->opts->grace_ms;
+	k->status.last_upgrade = OB_UPGRADE_SWITCHED;
 }
 
 static void confirm(struct ob_keeper *k)
@@ -179,6 +214,16 @@ static void confirm(struct ob_keeper *k)
 	    (int)k->active->pid, (unsigned long long)k->active->generation);
 	finish(k, OB_UPGRADE_DONE, "");
 	ob_life_standby(k);
+}
+
+/* The server ends: in order, if somebody serves. */
+void ob_upgrade_stop(struct ob_keeper *k)
+{
+	if (k->upgrade.state == OB_UPGRADE_GRACE && k->active &&
+	    k->active->state == OB_WORKER_SERVES)
+		confirm(k);
+	else
+		ob_upgrade_fail(k, "the server is stopped");
 }
 
 void ob_upgrade_time(struct ob_keeper *k, uint64_t now)

@@ -56,6 +56,7 @@ void ob_watchdog_look(struct ob_keeper *k, uint64_t now)
 		SAY(ERROR, "worker %d hangs: the same turn for %llu ms",
 		    (int)k->active->pid, (unsigned long long)(now - k->seen_at));
 		k->watch_at = 0;
+		k->active->hung = true;
 		ob_worker_signal(k->active, SIGKILL);
 	}
 }

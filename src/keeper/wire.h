@@ -16,10 +16,11 @@
 #define OB_KEEPER_MAGIC 0x4f424b50u
 #define OB_KEEPER_NAME 120u
 #define OB_KEEPER_TEXT 3944u	/* the whole is 4 KiB; long ready lines */
+#define OB_KEEPER_NEW 64u	/* clients that wait to be taken, of all sockets */
 
 /*
  * Environment of a worker, set by the keeper before exec: descriptor numbers,
- * and how many names the keeper can hold.
+ * and how many names the keeper can hold beside OB_KEEPER_NEW of its own.
  *	OUTBOARD_KEEPER=CHANNEL,PULSE,ROOM
  */
 #define OB_KEEPER_ENV "OUTBOARD_KEEPER"
@@ -29,13 +30,17 @@ enum ob_keeper_op {
 	OB_KEEPER_PUT = 1,	/* name, fd */
 	OB_KEEPER_DROP,		/* name, or with '/' at its end all below */
 	OB_KEEPER_ACCEPT,	/* name of a kept listening socket, value 0/1: the
-				   keeper accepts there and tells with CLIENT */
-	OB_KEEPER_READY,	/* loaded; with START: serves.  text: ready line */
+				   keeper accepts there, keeps who comes and
+				   tells with CLIENT */
+	OB_KEEPER_READY,	/* loaded; with START: serves.  text: ready line.
+				   With REHEARSE: value: the pause that it expects,
+				   in microseconds; text: the rest, for people */
 	OB_KEEPER_RINGS_OVER,	/* value: generation whose rings are not needed;
 				   the keeper passes it on to those that wait */
 	OB_KEEPER_REFUSED,	/* text: cannot serve, and why */
 	OB_KEEPER_ENDED,	/* value: exit status; the whole server ends */
-	OB_KEEPER_UPGRADE,	/* fd: the binary; value: enum ob_upgrade_flags */
+	OB_KEEPER_UPGRADE,	/* fd: the binary; value: enum ob_upgrade_flags;
+				   number[0]: ticket, see ob_keeper_status */
 	OB_KEEPER_STATUS,	/* asks for STATUS */
 	OB_KEEPER_AWAKE,	/* it was idle: watch it again */
 	OB_KEEPER_GET,		/* name: asks for a GIVE, without fd if unknown */
@@ -48,7 +53,8 @@ enum ob_keeper_op {
 				   READY or REFUSED, wait for START */
 	OB_KEEPER_COPY,		/* put copies of every state as ID/copy, then PUT
 				   "copied/" with the same value */
-	OB_KEEPER_CLIENT,	/* name of the listening socket, fd */
+	OB_KEEPER_CLIENT,	/* name of the listening socket, value N, fd: it
+				   is kept as NAME/new/N until that is dropped */
 	OB_KEEPER_STATUS_IS,	/* struct ob_keeper_status in text */
 	OB_KEEPER_STOP,		/* end; value 1: do not wait any longer */
 	OB_KEEPER_WARM,		/* there is time before START: get warm */
@@ -59,8 +65,8 @@ enum ob_upgrade_flags { OB_UPGRADE_DRY_RUN = 1 };
 struct ob_keeper_msg {
 	uint32_t magic, op;
 	uint64_t value;
-	/* START: [0] deaths in a row, [1] signal of the last death, [2] its pid,
-	 * [3] why: enum ob_start_why. */
+	/* START: [0] deaths in a row, [1] signal of the last death, SIGALRM if the
+	 * watchdog killed it, [2] its pid, [3] why: enum ob_start_why. */
 	int32_t number[4];
 	char name[OB_KEEPER_NAME];	/* NUL-terminated */
 	char text[OB_KEEPER_TEXT];	/* NUL-terminated, for people */
@@ -83,14 +89,20 @@ struct ob_pulse {
 
 enum ob_upgrade_outcome {
 	OB_UPGRADE_NONE, OB_UPGRADE_UNDER_WAY, OB_UPGRADE_DONE,
-	OB_UPGRADE_REFUSED, OB_UPGRADE_REHEARSED	/* the dry run was fine */
+	OB_UPGRADE_REFUSED, OB_UPGRADE_REHEARSED,	/* the dry run was fine */
+	OB_UPGRADE_SWITCHED	/* the new binary serves; it is still watched */
 };
 
 struct ob_keeper_status {
 	uint64_t generation, deaths, upgrades, rollbacks;
 	uint64_t last_gap_us;	/* from death noticed to READY */
+	uint64_t estimated_gap_us;	/* what the last rehearsal said */
 	int32_t worker_pid, last_signal;
 	int32_t last_upgrade;	/* enum ob_upgrade_outcome */
+	/* Which one that is: chosen by whoever asked for it; 0: a signal did.  The
+	 * same ticket is not begun twice in a row, so that one who lost the answer
+	 * may ask again. */
+	int32_t ticket;
 	char why[160];		/* of the last refusal or rollback; what the
 				   last rehearsal said */
 };

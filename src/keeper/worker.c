@@ -88,6 +88,8 @@ void ob_worker_push(struct ob_keeper *k, struct ob_worker *w)
 	w->push_at = 0;
 	while (w->giving && !r)
 		r = send_next(k, w);
+	if (!r && w == k->active)
+		r = ob_accept_tell(k, w);
 	wait_for_room(k, w, r == -EAGAIN);
 	/* Any other failure is a death that is told elsewhere. */
 	if (r == -ETOOMANYREFS || r == -ENOMEM || r == -ENOBUFS)
@@ -109,6 +111,7 @@ void ob_held_forget(struct ob_keeper *k, struct ob_held_entry *entry)
 		if (k->workers[i].giving && k->workers[i].give == entry)
 			k->workers[i].give = ob_held_next(&k->held, entry);
 	ob_accept_end(k, entry);
+	ob_accept_taken(k, entry);
 	ob_held_remove(&k->held, entry);
 }
 
@@ -176,6 +179,8 @@ static void refused(struct ob_keeper *k, struct ob_worker *w, const char *text)
 	    (unsigned long long)w->generation, text);
 	if (k->upgrade.state == OB_UPGRADE_GRACE)
 		ob_upgrade_fail(k, "the new binary refuses: %.120s", text);
+	else if (w->state == OB_WORKER_LOADS && w->why != OB_START_UPGRADE)
+		ob_upgrade_no_way_back(k, text);
 }
 
 static void ended(struct ob_keeper *k, int status)
@@ -214,7 +219,8 @@ static void handle(struct ob_keeper *k, struct ob_worker *w,
 		ended(k, (int)msg->value);
 		break;
 	case OB_KEEPER_UPGRADE:
-		ob_upgrade_begin(k, ob_fd_take(fd), (unsigned)msg->value);
+		ob_upgrade_begin(k, ob_fd_take(fd), (unsigned)msg->value,
+				 msg->number[0]);
 		break;
 	case OB_KEEPER_STATUS:
 		tell_status(k, w);
@@ -232,7 +238,7 @@ static void handle_any(struct ob_keeper *k, struct ob_worker *w,
 		handle(k, w, msg, fd);
 	else if (w == k->next && w->state == OB_WORKER_REHEARSES &&
 		 (msg->op == OB_KEEPER_READY || msg->op == OB_KEEPER_REFUSED))
-		ob_upgrade_answer(k, msg->op == OB_KEEPER_READY, msg->text);
+		ob_upgrade_answer(k, msg);
 	else if (w->state != OB_WORKER_DYING)
 		SAY(GUEST, "worker %d speaks out of turn (%u)", (int)w->pid,
 		    msg->op);

@@ -21,6 +21,7 @@
 #include "base/fd.h"
 #include "base/ring.h"
 #include "server/device_impl.h"
+#include "server/drive.h"
 #include "server/session.h"
 #include "state/old.h"
 
@@ -205,8 +206,8 @@ static int adopt_recorder(struct ob_device *dev, struct ob_err *err)
 		r = ob_dev_keep(dev, dev->rec.fd, "recorder");
 	if (r)
 		return r;
-	ob_record(&dev->rec, OB_EVENT_BORN, 0, 0, dev->rec.generation);
-	ob_record(&dev->rec, OB_EVENT_ADOPTED, 0, old->step_kind, old->step);
+	ob_dev_note_birth(dev);
+	ob_dev_note(dev, OB_EVENT_ADOPTED, 0, old->step_kind, old->step);
 	return 0;
 }
 
@@ -263,10 +264,10 @@ static int take_over(struct ob_device *dev, const struct ob_adopt_parts *parts,
 int ob_adopt(struct ob_device *dev, struct ob_err *err)
 {
 	struct ob_adopt_parts parts;
-	int r = ob_adopt_read_client(dev, err);
+	int r = ob_device_recall_drives(dev, err);
 	unsigned i;
 
-	if (r)
+	if (r || (r = ob_adopt_read_client(dev, err)))
 		return r;
 	ob_mig_adopt(dev);
 	dev->adopting = true;
@@ -281,15 +282,6 @@ int ob_adopt(struct ob_device *dev, struct ob_err *err)
 	return r ? r : hand_over(dev, err);
 }
 
-/* One that the dead process was told of and never came to. */
-static void greet_client(struct ob_device *dev)
-{
-	int fd = ob_dev_kept(dev, "client");
-
-	if (fd >= 0)
-		ob_device_client(dev, fd);
-}
-
 void ob_adopt_resume(struct ob_device *dev)
 {
 	if (!dev->adopting)
@@ -299,8 +291,8 @@ void ob_adopt_resume(struct ob_device *dev)
 		ob_session_resume(dev->session);
 	else if (dev->ss->connected)
 		ob_session_lost(dev);
-	else
-		greet_client(dev);
+	else		/* of one whose end, or whose coming, was cut short */
+		ob_dev_unkeep_client(dev);
 	if (!dev->waiting)
 		ob_device_old_rings_over(dev);
 }

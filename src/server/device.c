@@ -180,6 +180,16 @@ static int build(struct ob_device *dev, struct ob_err *err)
 	return r ? ob_fail(err, -r, "out of memory") : 0;
 }
 
+/* The keeper's number of this life; without one, the state's. */
+void ob_dev_note_birth(struct ob_device *dev)
+{
+	uint64_t generation = dev->past ? dev->past->generation :
+			      ob_state_header(&dev->mem)->generation;
+
+	ob_recorder_born(&dev->rec, ob_loop_turn_time(dev->loop),
+			 (uint32_t)generation);
+}
+
 static int start_empty(struct ob_device *dev, struct ob_err *err)
 {
 	int r = 0;
@@ -188,7 +198,7 @@ static int start_empty(struct ob_device *dev, struct ob_err *err)
 			  (r = ob_recorder_open(&dev->rec, -1, err)) ||
 			  (r = ob_dev_keep_all(dev, err))))
 		return r;
-	ob_record(&dev->rec, OB_EVENT_BORN, 0, 0, dev->rec.generation);
+	ob_dev_note_birth(dev);
 	ob_step_begin(&dev->mem, OB_STEP_WORK);
 	if (dev->cls->run)
 		dev->cls->run(dev);
@@ -303,9 +313,9 @@ static int begin(struct ob_device *dev, struct ob_loop *loop,
 	int r;
 
 	dev->loop = loop;
+	dev->created = ob_loop_now(loop);
 	dev->kept = ob_keep_is_on(loop) && !dev->rehearsal;
 	dev->past = past;
-	dev->rec.generation = past ? (uint32_t)past->generation : 0;
 	r = setup(dev, err);
 	ob_adopt_end(dev);
 	return r ? failed(dev, err, r) : 0;
@@ -373,7 +383,7 @@ static void destroy_bars(struct ob_device *dev)
 static void leave_loop(struct ob_device *dev)
 {
 	ob_timer_cancel(dev->loop, &dev->gone_timer);
-	ob_listener_close(dev);
+	ob_listener_close(dev, !dev->listener.is_kept);
 	if (dev->session && dev->kept)
 		ob_session_abandon(dev->session);
 	else if (dev->session)
@@ -427,7 +437,7 @@ void ob_device_shutdown(struct ob_device *dev, void (*gone)(void *arg),
 {
 	dev->gone = gone;
 	dev->gone_arg = arg;
-	ob_listener_close(dev);
+	ob_listener_close(dev, true);
 	if (dev->session)
 		ob_session_destroy(dev->session, "was dropped: the server ends");
 	ob_timer_arm(dev->loop, &dev->gone_timer, 0);
@@ -480,7 +490,7 @@ void ob_dev_leave(struct ob_device *dev)
 void ob_dev_record(struct ob_device *dev, uint16_t what, uint32_t b,
 		   uint64_t c)
 {
-	ob_record(&dev->rec, OB_EVENT_MODEL, what, b, c);
+	ob_dev_note(dev, OB_EVENT_MODEL, what, b, c);
 }
 
 void ob_dev_trace(struct ob_device *dev, enum ob_trace what, uint16_t a,
@@ -493,10 +503,7 @@ void ob_dev_trace(struct ob_device *dev, enum ob_trace what, uint16_t a,
 		[OB_TRACE_POST] = OB_EVENT_POST,
 	};
 
-	/* One look at the clock for all of a step. */
-	if (!dev->rec.now)
-		dev->rec.now = ob_loop_now(dev->loop);
-	ob_record(&dev->rec, events[what], a, b, c);
+	ob_dev_note(dev, events[what], a, b, c);
 }
 
 struct ob_loop *ob_dev_loop(struct ob_device *dev)

@@ -33,13 +33,13 @@ struct ob_refusal {
 	struct ob_device *dev;
 	struct ob_watch watch;
 	struct ob_timer timer;
-	uint8_t head[OB_HDR_SIZE];	/* of its first message, so far */
-	size_t got;
+	unsigned place;			/* where the keeper has it */
 };
 
 struct ob_listener {
 	struct ob_watch watch;		/* watch.fd is the listening socket */
 	bool watched;
+	bool is_kept;			/* a predecessor made it */
 	int spare;			/* an fd to refuse with when none is left */
 	char *path;			/* NULL: inherited */
 	char *address;
@@ -85,6 +85,7 @@ struct ob_device {
 
 	/* runtime */
 	void *runtime;
+	uint64_t created;		/* by ob_loop_now */
 	bool inited;			/* the class's init succeeded */
 	bool bus_master;
 	struct ob_pci pci;
@@ -116,18 +117,31 @@ static inline void ob_dev_step_end(struct ob_device *dev)
 	if (dev->mem.depth)
 		return;
 	dev->whole = false;
-	dev->rec.now = 0;
 	if (dev->unsettled)
 		ob_dev_settle(dev);
 }
 
+/* For the flight recorder. */
+static inline void ob_dev_note(struct ob_device *dev, enum ob_event kind,
+			       uint16_t a, uint32_t b, uint64_t c)
+{
+	if (dev->rec.memory)
+		ob_record(&dev->rec, ob_loop_turn_time(dev->loop), kind, a, b,
+			  c);
+}
+
+void ob_dev_note_birth(struct ob_device *dev);
+
 /* listen.c */
-void ob_listener_close(struct ob_device *dev);
+/* for_good: nobody goes on with it, so it leaves nothing behind. */
+void ob_listener_close(struct ob_device *dev, bool for_good);
+/* The client in that place has been taken, or sent away. */
+void ob_listener_forget(struct ob_device *dev, unsigned place);
 
 /* refuse.c */
-/* Takes fd: answers its first message with EBUSY, then closes it. */
-void ob_refuse(struct ob_device *dev, int fd);
-void ob_refusals_end(struct ob_device *dev);
+/* Takes fd: answers its first message with EBUSY, then hangs up. */
+void ob_refuse(struct ob_device *dev, unsigned place, int fd);
+void ob_refusals_end(struct ob_device *dev, bool for_good);
 
 /* poll.c */
 /* Poller on or off as the model, the client and the loop want it. */

@@ -365,7 +365,7 @@ static int finish(struct ob_session *s, const struct ob_request *req, int r)
 {
 	int sent = 0;
 
-	ob_record(&s->dev->rec, OB_EVENT_ANSWER, req->hdr.cmd, (uint32_t)-r,
+	ob_dev_note(s->dev, OB_EVENT_ANSWER, req->hdr.cmd, (uint32_t)-r,
 		  s->dev->ss->main.done);
 	if (r) {
 		log_failure(s, &req->hdr, r);
@@ -394,7 +394,7 @@ static int answer(struct ob_session *s, struct ob_msg *msg)
 	struct ob_request req = { .hdr = msg->hdr };
 	int r;
 
-	ob_record(&s->dev->rec, OB_EVENT_MESSAGE, msg->hdr.cmd, msg->hdr.id,
+	ob_dev_note(s->dev, OB_EVENT_MESSAGE, msg->hdr.cmd, msg->hdr.id,
 		  s->dev->ss->main.done);
 	start_reply(&s->reply);
 	r = run(s, &req, msg);

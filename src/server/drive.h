@@ -6,8 +6,9 @@
 #include <outboard/device.h>
 
 /*
- * Of a successor, as soon as its predecessor has ended and before anything else
- * is asked of the drives: what became of them meanwhile.
+ * Of a successor, when its predecessor has ended and before anything else is
+ * asked of the drives: what became of them meanwhile, and the end of a hand-over
+ * that was cut short.  Done again it does no harm.
  */
 int ob_device_recall_drives(struct ob_device *dev, struct ob_err *err);
 

@@ -5,8 +5,8 @@
  * A successor that finds a step open in the place in which the one before it
  * died, too, counts.  The place of a message is its position in the stream.
  * Other steps have none, so there it is their kind, and it counts only if the
- * life was short or ended by a fault of its own: whoever is killed from outside
- * at random is hit in some step or other all the time, and made progress.
+ * life ended by a fault of its own, a turn that does not end included: whoever
+ * is killed from outside is hit in some step or other all the time.
  *
  * The third death is the last: the message is answered with EIO, and the device
  * goes to its failed state.  The others of the process go on.
@@ -19,7 +19,6 @@
 #include "state/old.h"
 
 #define DEATHS 3u
-#define SHORT_LIFE 64u		/* steps */
 
 static uint64_t place_of(const struct ob_device *dev,
 			 const struct ob_state_header *old)
@@ -37,7 +36,7 @@ static bool counts(const struct ob_device *dev,
 		return false;
 	if (old->step_kind == OB_STEP_MESSAGE)
 		return true;
-	return old->step / 2 <= SHORT_LIFE || (signal && signal != SIGKILL);
+	return signal && signal != SIGKILL;
 }
 
 static void tell(struct ob_device *dev, const struct ob_state_header *old)

@@ -82,7 +82,7 @@ bool ob_irq_fire(struct ob_device *dev, unsigned index, unsigned vector)
 	if (!ob_irq_has_trigger(dev, index, vector))
 		return false;
 	ob_signal_raise(dev->loop, dev->irqs.triggers[index][vector]);
-	ob_record(&dev->rec, OB_EVENT_INTERRUPT, (uint16_t)index, vector, 0);
+	ob_dev_note(dev, OB_EVENT_INTERRUPT, (uint16_t)index, vector, 0);
 	return true;
 }
 

@@ -7,6 +7,10 @@
  * the new one is taken; else the new one is refused at once (refuse.c), since
  * a client that waits in the backlog keeps its whole VM waiting.  For the same
  * reason a client is taken and closed when the process has no fd left for it.
+ *
+ * Under a keeper, that accepts, and has each client in a place of the listener
+ * until it is kept as ID/client, which the state confirms, or has been sent
+ * away.  What a successor finds there was on its way when its predecessor died.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -21,6 +25,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/keep.h"
 #include "server/device_impl.h"
 #include "server/server.h"
 #include "server/session.h"
@@ -47,7 +52,7 @@ static bool hung_up(int fd)
 	       (p.revents & (POLLRDHUP | POLLHUP | POLLERR));
 }
 
-void ob_device_client(struct ob_device *dev, int fd)
+void ob_device_client(struct ob_device *dev, unsigned place, int fd)
 {
 	pid_t pid = peer_pid(fd);
 	int r;
@@ -58,10 +63,11 @@ void ob_device_client(struct ob_device *dev, int fd)
 		ob_log(&dev->log, OB_LOG_GUEST,
 		       "refused process %d: process %d is connected",
 		       (int)pid, (int)dev->session->pid);
-		ob_refuse(dev, fd);
+		ob_refuse(dev, place, fd);
 		return;
 	}
 	r = ob_session_create(dev, fd, pid, &dev->session);
+	ob_listener_forget(dev, place);
 	if (r) {
 		ob_log(&dev->log, OB_LOG_ERROR, "client %d: %s", (int)pid,
 		       strerror(-r));
@@ -69,6 +75,41 @@ void ob_device_client(struct ob_device *dev, int fd)
 	}
 	ob_log(&dev->log, OB_LOG_GUEST, "client %d connected", (int)pid);
 	ob_poll_update(dev);
+}
+
+void ob_listener_forget(struct ob_device *dev, unsigned place)
+{
+	ob_dev_unkeep(dev, "listen/new/%u", place);
+}
+
+static bool is_same_socket(int a, int b)
+{
+	struct stat sa, sb;
+
+	return !fstat(a, &sa) && !fstat(b, &sb) && sa.st_dev == sb.st_dev &&
+	       sa.st_ino == sb.st_ino;
+}
+
+/* One whom the dead process had just taken needs no more than its name dropped. */
+static void greet(struct ob_device *dev, unsigned place, int fd)
+{
+	if (!dev->session ||
+	    !is_same_socket(fd, ob_conn_fd(dev->session->main.conn))) {
+		ob_device_client(dev, place, fd);
+		return;
+	}
+	close(fd);
+	ob_listener_forget(dev, place);
+}
+
+static void greet_all(struct ob_device *dev)
+{
+	for (unsigned place = 0; dev->kept && place < OB_KEEP_NEW; place++) {
+		int fd = ob_dev_kept(dev, "listen/new/%u", place);
+
+		if (fd >= 0)
+			greet(dev, place, fd);
+	}
 }
 
 static int accept_one(const struct ob_device *dev)
@@ -106,7 +147,7 @@ static void listen_ready(struct ob_watch *watch, uint32_t events)
 	/* One a call: an inherited socket may block, its flags are shared (R6). */
 	fd = accept_one(dev);
 	if (fd >= 0)
-		ob_device_client(dev, fd);
+		ob_device_client(dev, 0, fd);
 	else if (errno == EMFILE && refuse_one(dev))
 		return;
 	else if (errno != EAGAIN && errno != ECONNABORTED && errno != EINTR)
@@ -326,6 +367,7 @@ int ob_device_listen(struct ob_device *dev, struct ob_err *err)
 
 	if (fd >= 0) {
 		dev->listener.watch.fd = fd;
+		dev->listener.is_kept = true;
 		r = listen_kept(dev, path, err);
 	} else {
 		r = listen_new(dev, path, err);
@@ -336,6 +378,8 @@ int ob_device_listen(struct ob_device *dev, struct ob_err *err)
 		r = start(dev, err);
 	if (r)
 		ob_err_prefix(err, "%s", dev->id);
+	else
+		greet_all(dev);
 	return r;
 }
 
@@ -349,7 +393,7 @@ const char *ob_device_address(const struct ob_device *dev)
 	return dev->listener.address ? dev->listener.address : "";
 }
 
-void ob_listener_close(struct ob_device *dev)
+void ob_listener_close(struct ob_device *dev, bool for_good)
 {
 	struct ob_listener *l = &dev->listener;
 	struct stat st;
@@ -359,8 +403,8 @@ void ob_listener_close(struct ob_device *dev)
 	l->watched = false;
 	ob_fd_close(&l->watch.fd);
 	ob_fd_close(&l->spare);
-	ob_refusals_end(dev);
-	if (l->path && lstat(l->path, &st) == 0 && st.st_dev == l->dev &&
+	ob_refusals_end(dev, for_good);
+	if (for_good && l->path && lstat(l->path, &st) == 0 && st.st_dev == l->dev &&
 	    st.st_ino == l->ino)
 		unlink(l->path);
 	free(l->path);

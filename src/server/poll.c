@@ -31,7 +31,7 @@ static bool look(struct ob_device *dev, bool worked)
 		return false;
 	}
 	if (model_polls(dev)) {
-		now = ob_loop_now(dev->loop);
+		now = ob_loop_turn_time(dev->loop);
 		if (worked)
 			dev->last_work = now;
 		if (now - dev->last_work < WORK_LASTS_NS &&

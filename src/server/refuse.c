@@ -6,24 +6,46 @@
  * VERSION should come; told EBUSY it reports an error and goes on.  So one who
  * is refused gets that answer to whatever its first message is, and then the
  * end.  Few are answered at a time and each for a short while: who is silent,
- * or comes when all places are taken, only gets the end.
+ * or comes when all of us are busy, only gets the end.
+ *
+ * A death must not take the answer with it: the message stays in the socket, and
+ * the socket with the keeper, until the answer has been sent.
  */
 #include <errno.h>
 #include <poll.h>
 #include <sys/socket.h>
 
 #include "base/fd.h"
+#include "base/keep.h"
 #include "server/device_impl.h"
+
+_Static_assert(OB_REFUSALS < OB_KEEP_NEW, "the keeper has more places");
 
 #define PATIENCE_NS 1000000000u
 #define LEFT_READS 16		/* of 4 KiB: more than any VERSION has */
 
-static void end(struct ob_refusal *ref)
+/* The keeper has the socket as well, and the peer is to see its end now. */
+static void hang_up(struct ob_device *dev, unsigned place, int fd)
+{
+	if (dev->kept)
+		shutdown(fd, SHUT_RDWR);
+	ob_fd_close(&fd);
+	ob_listener_forget(dev, place);
+}
+
+static void forget(struct ob_refusal *ref)
 {
 	ob_watch_remove(ref->dev->loop, &ref->watch);
 	ob_timer_cancel(ref->dev->loop, &ref->timer);
-	ob_fd_close(&ref->watch.fd);
 	ref->dev = NULL;
+}
+
+static void end(struct ob_refusal *ref)
+{
+	struct ob_device *dev = ref->dev;
+
+	forget(ref);
+	hang_up(dev, ref->place, ref->watch.fd);
 }
 
 /* A peer that finds unread input at the end may lose the answer to it. */
@@ -37,14 +59,14 @@ static void read_left(int fd)
 		;
 }
 
-static void answer(struct ob_refusal *ref)
+static void answer(int fd, const uint8_t head[OB_HDR_SIZE])
 {
 	uint8_t reply[OB_HDR_SIZE + 4] = { 0 };
 	struct ob_reader rd;
 	struct ob_writer wr;
 	struct ob_hdr hdr;
 
-	ob_reader_init(&rd, ref->head, sizeof(ref->head));
+	ob_reader_init(&rd, head, OB_HDR_SIZE);
 	ob_hdr_get(&rd, &hdr);
 	if (hdr.flags & OB_HDR_NO_REPLY)
 		return;
@@ -53,25 +75,24 @@ static void answer(struct ob_refusal *ref)
 	hdr.error = EBUSY;
 	ob_writer_init(&wr, reply, sizeof(reply));
 	ob_hdr_put(&wr, &hdr);
-	read_left(ref->watch.fd);
-	send(ref->watch.fd, reply, sizeof(reply), MSG_DONTWAIT | MSG_NOSIGNAL);
+	send(fd, reply, sizeof(reply), MSG_DONTWAIT | MSG_NOSIGNAL);
+	read_left(fd);
 }
 
 static void head_ready(struct ob_watch *watch, uint32_t events)
 {
 	struct ob_refusal *ref = container_of(watch, struct ob_refusal, watch);
-	ssize_t n = recv(watch->fd, ref->head + ref->got,
-			 sizeof(ref->head) - ref->got, MSG_DONTWAIT);
+	uint8_t head[OB_HDR_SIZE];
+	ssize_t n = recv(watch->fd, head, sizeof(head),
+			 MSG_DONTWAIT | MSG_PEEK);
 
 	(void)events;
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
+	if (n > 0 && n < (ssize_t)sizeof(head))
+		return;		/* its end, if that is all, or its time comes */
 	if (n > 0)
-		ref->got += (size_t)n;
-	if (n > 0 && ref->got < sizeof(ref->head))
-		return;
-	if (n > 0)
-		answer(ref);
+		answer(watch->fd, head);
 	end(ref);
 }
 
@@ -80,7 +101,7 @@ static void too_long(struct ob_timer *timer)
 	end(container_of(timer, struct ob_refusal, timer));
 }
 
-void ob_refuse(struct ob_device *dev, int fd)
+void ob_refuse(struct ob_device *dev, unsigned place, int fd)
 {
 	struct ob_refusal *ref = dev->listener.refusals;
 	struct ob_refusal *last = ref + OB_REFUSALS;
@@ -88,12 +109,14 @@ void ob_refuse(struct ob_device *dev, int fd)
 	while (ref < last && ref->dev)
 		ref++;
 	if (ref == last) {
-		ob_fd_close(&fd);
+		hang_up(dev, place, fd);
 		return;
 	}
 	*ref = (struct ob_refusal){
 		.dev = dev,
-		.watch = { .fd = fd, .events = POLLIN, .ready = head_ready },
+		.place = place,
+		.watch = { .fd = fd, .events = POLLIN, .ready = head_ready,
+			   .edge = true },
 		.timer = { .fire = too_long },
 	};
 	if (ob_watch_add(dev->loop, &ref->watch))
@@ -102,11 +125,18 @@ void ob_refuse(struct ob_device *dev, int fd)
 		ob_timer_arm(dev->loop, &ref->timer, PATIENCE_NS);
 }
 
-void ob_refusals_end(struct ob_device *dev)
+void ob_refusals_end(struct ob_device *dev, bool for_good)
 {
 	struct ob_refusal *ref = dev->listener.refusals;
 
-	for (; ref < dev->listener.refusals + OB_REFUSALS; ref++)
-		if (ref->dev)
+	for (; ref < dev->listener.refusals + OB_REFUSALS; ref++) {
+		if (!ref->dev)
+			continue;
+		if (for_good) {
 			end(ref);
+			continue;
+		}
+		forget(ref);
+		ob_fd_close(&ref->watch.fd);
+	}
 }

@@ -33,72 +33,73 @@ static int write_all(int fd, const uint8_t *at, size_t len, off_t to)
 }
 
 /* What was written of it: most of the file is a hole. */
-static int copy_data(const struct ob_state_mem *mem, int to)
+static int copy_data(int from, const uint8_t *base, off_t size, int to)
 {
-	off_t at = 0, end, size = (off_t)mem->size;
+	off_t at = 0, end;
 	int r = 0;
 
 	while (!r && at < size) {
-		at = lseek(mem->fd, at, SEEK_DATA);
+		at = lseek(from, at, SEEK_DATA);
 		if (at < 0)
 			return errno == ENXIO ? 0 : -errno;
-		end = lseek(mem->fd, at, SEEK_HOLE);
+		end = lseek(from, at, SEEK_HOLE);
 		if (end <= at || end > size)
 			end = size;
-		r = write_all(to, mem->base + at, (size_t)(end - at), at);
+		r = write_all(to, base + at, (size_t)(end - at), at);
 		at = end;
 	}
 	return r;
 }
 
+static int keep_copy(struct ob_device *dev, int from, const void *base,
+		     size_t size, const char *name)
+{
+	OB_CLEANUP_FD int fd = ob_memfd_create("outboard-copy", (off_t)size);
+	int r = fd < 0 ? fd : copy_data(from, base, (off_t)size, fd);
+
+	return r ? r : ob_dev_keep(dev, fd, "%s", name);
+}
+
 int ob_device_copy(struct ob_device *dev, struct ob_err *err)
 {
-	OB_CLEANUP_FD int fd = ob_memfd_create("outboard-copy",
-					       (off_t)dev->mem.size);
-	int r = fd < 0 ? fd : copy_data(&dev->mem, fd);
+	int r = keep_copy(dev, dev->mem.fd, dev->mem.base, dev->mem.size,
+			  "copy");
 
-	if (r == 0)
-		r = ob_dev_keep(dev, fd, "copy");
+	if (r == 0 && dev->rec.memory)
+		r = keep_copy(dev, dev->rec.fd, dev->rec.memory,
+			      sizeof(*dev->rec.memory), "recorder/copy");
 	return r ? ob_fail(err, -r, "%s: a copy of the state: %s", dev->id,
 			   strerror(-r)) : 0;
 }
 
-static void look(const struct ob_inflight *rows, size_t n, uint64_t now,
+static void look(const struct ob_inflight_list *list, uint64_t now,
 		 struct ob_rehearsal *out)
 {
-	for (size_t i = 0; i < n; i++) {
-		if (rows[i].phase != OB_INFLIGHT_DRIVE)
+	for (size_t i = 0; i < list->count; i++) {
+		const struct ob_inflight *row = &list->rows[i];
+
+		if (row->phase != OB_INFLIGHT_DRIVE)
 			continue;
 		out->in_flight++;
-		if (now > rows[i].phase_since &&
-		    now - rows[i].phase_since > out->oldest_ns)
-			out->oldest_ns = now - rows[i].phase_since;
+		if (now > row->phase_since &&
+		    now - row->phase_since > out->oldest_ns)
+			out->oldest_ns = now - row->phase_since;
 	}
 }
 
-/* Of the recorder of who serves, as it is now. */
+/* By the recorder of who serves, at the time of the copy. */
 static void look_in_flight(struct ob_device *dev, struct ob_rehearsal *out)
 {
-	OB_CLEANUP_FD int fd = ob_dev_kept(dev, "recorder");
-	size_t size = sizeof(struct ob_recorder_memory), n;
-	struct ob_inflight *rows;
-	struct ob_event_entry *events;
-	void *memory;
+	OB_CLEANUP_FD int fd = ob_dev_kept(dev, "recorder/copy");
+	size_t size = sizeof(struct ob_recorder_memory);
+	struct ob_inflight_list list = { 0 };
+	void *memory = fd < 0 ? NULL : malloc(size);
 
-	if (fd < 0)
-		return;
-	events = calloc(OB_RECORDER_EVENTS, sizeof(*events));
-	rows = calloc(OB_RECORDER_EVENTS, sizeof(*rows));
-	memory = malloc(size);
-	if (events && rows && memory &&
-	    pread(fd, memory, size, 0) == (ssize_t)size) {
-		n = ob_recorder_read(memory, size, events, OB_RECORDER_EVENTS);
-		n = ob_inflight_find(events, n, rows, OB_RECORDER_EVENTS);
-		look(rows, n, ob_loop_now(dev->loop), out);
-	}
+	if (memory && pread(fd, memory, size, 0) == (ssize_t)size)
+		ob_inflight_read(memory, size, &list);
+	look(&list, ob_loop_now(dev->loop), out);
+	free(list.rows);
 	free(memory);
-	free(rows);
-	free(events);
 }
 
 int ob_rehearse(struct ob_device *dev, struct ob_err *err)

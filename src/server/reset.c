@@ -38,7 +38,7 @@ void ob_device_reset(struct ob_device *dev, enum ob_reset kind)
 
 	if (failed)
 		dev->failed = false;
-	ob_record(&dev->rec, OB_EVENT_RESET, (uint16_t)kind, 0, 0);
+	ob_dev_note(dev, OB_EVENT_RESET, (uint16_t)kind, 0, 0);
 	ob_dev_poll(dev, false, false);
 	ob_config_reset(dev);
 	ob_irqs_reset(dev);

@@ -57,7 +57,8 @@ int ob_device_create_after(struct ob_loop *loop,
 void ob_device_old_rings_over(struct ob_device *dev);
 
 /*
- * A copy of the state for a rehearsal, between two steps, put as ID/copy.
+ * A copy of the state for a rehearsal, between two steps, put as ID/copy and
+ * ID/recorder/copy.
  */
 int ob_device_copy(struct ob_device *dev, struct ob_err *err);
 
@@ -82,11 +83,11 @@ int ob_device_rehearse(struct ob_loop *loop, const struct ob_device_class *cls,
 int ob_device_listen(struct ob_device *dev, struct ob_err *err);
 /*
  * Under a keeper the device does not accept: the keeper does, at the socket it
- * has under this name, and whoever hears of a client hands it over (takes fd).
- * NULL without one.
+ * has under this name, and whoever hears of a client hands it over (takes fd),
+ * with the place in which the keeper has it (base/keep.h).  NULL without one.
  */
 const char *ob_device_listen_name(const struct ob_device *dev);
-void ob_device_client(struct ob_device *dev, int fd);
+void ob_device_client(struct ob_device *dev, unsigned place, int fd);
 
 /*
  * The parts of a model's state that travel: core, plain, hot, those that it

@@ -162,7 +162,7 @@ int ob_session_create(struct ob_device *dev, int fd, pid_t pid,
 		free(s);
 		return r;
 	}
-	ob_record(&dev->rec, OB_EVENT_CLIENT, 0, (uint32_t)pid, 0);
+	ob_dev_note(dev, OB_EVENT_CLIENT, 0, (uint32_t)pid, 0);
 	*out = s;
 	return 0;
 }
@@ -229,7 +229,7 @@ void ob_session_destroy(struct ob_session *s, const char *why)
 	struct ob_device *dev = s->dev;
 
 	ob_log(&dev->log, OB_LOG_GUEST, "client %d %s", (int)s->pid, why);
-	ob_record(&dev->rec, OB_EVENT_CLIENT, 0, 0, 0);
+	ob_dev_note(dev, OB_EVENT_CLIENT, 0, 0, 0);
 	dev->session = NULL;
 	ob_mig_interrupt(dev);
 	ob_poll_update(dev);
@@ -240,7 +240,7 @@ void ob_session_destroy(struct ob_session *s, const char *why)
 
 void ob_session_lost(struct ob_device *dev)
 {
-	ob_record(&dev->rec, OB_EVENT_CLIENT, 0, 0, 0);
+	ob_dev_note(dev, OB_EVENT_CLIENT, 0, 0, 0);
 	forget_client(dev);
 }
 

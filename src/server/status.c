@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /* What a device is doing, for the operator. */
+#include <stdlib.h>
 #include <sys/stat.h>
 
 #include "server/device_impl.h"
 #include "server/server.h"
 #include "server/session.h"
+#include "state/inflight.h"
 
 static void count(void *arg, const struct ob_device_inflight *io)
 {
@@ -25,7 +27,48 @@ void ob_device_status(struct ob_device *dev, struct ob_device_status *out)
 		.step = ob_state_header(&dev->mem)->step,
 		.state_bytes = (uint64_t)st.st_blocks * 512,
 	};
-	ob_device_inflight(dev, count, &out->in_flight);
+	if (dev->inited && dev->cls->inflight)
+		dev->cls->inflight(dev, count, &out->in_flight);
+}
+
+/*
+ * How long a command has been in flight.  What a dead process fetched is as old as
+ * the recorder knows, and if that has forgotten it, not younger than this life.
+ */
+struct aging {
+	struct ob_device *dev;
+	void (*each)(void *arg, const struct ob_device_inflight *io);
+	void *arg;
+	uint64_t now;
+	bool is_read;
+	struct ob_inflight_list list;
+};
+
+static uint64_t look_up(struct aging *aging, const struct ob_device_inflight *io)
+{
+	const struct ob_recorder *rec = &aging->dev->rec;
+
+	if (!aging->is_read && rec->memory)
+		ob_inflight_read(rec->memory, sizeof(*rec->memory),
+				 &aging->list);
+	aging->is_read = true;
+	for (size_t i = 0; i < aging->list.count; i++)
+		if (aging->list.rows[i].queue == io->queue &&
+		    aging->list.rows[i].id == io->command)
+			return aging->list.rows[i].since;
+	return aging->dev->created;
+}
+
+static void add_age(void *arg, const struct ob_device_inflight *io)
+{
+	struct aging *aging = arg;
+	struct ob_device_inflight aged = *io;
+
+	if (!aged.since)
+		aged.since = look_up(aging, io);
+	if (aging->now > aged.since)
+		aged.age_us = (aging->now - aged.since) / 1000;
+	aging->each(aging->arg, &aged);
 }
 
 void ob_device_inflight(struct ob_device *dev,
@@ -33,6 +76,12 @@ void ob_device_inflight(struct ob_device *dev,
 				     const struct ob_device_inflight *io),
 			void *arg)
 {
+	struct aging aging = {
+		.dev = dev, .each = each, .arg = arg,
+		.now = ob_loop_now(dev->loop),
+	};
+
 	if (dev->inited && dev->cls->inflight)
-		dev->cls->inflight(dev, each, arg);
+		dev->cls->inflight(dev, add_age, &aging);
+	free(aging.list.rows);
 }

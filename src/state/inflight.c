@@ -9,6 +9,7 @@
  */
 #include "state/inflight.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 struct table {
@@ -127,4 +128,24 @@ size_t ob_inflight_find(const struct ob_event_entry *events, size_t count,
 		}
 	}
 	return t.used + t.more;
+}
+
+void ob_inflight_read(const void *memory, size_t size,
+		      struct ob_inflight_list *out)
+{
+	struct ob_event_entry *events = calloc(OB_RECORDER_EVENTS,
+					       sizeof(*events));
+	struct ob_inflight *rows = calloc(OB_RECORDER_EVENTS, sizeof(*rows));
+	size_t n;
+
+	*out = (struct ob_inflight_list){ 0 };
+	if (events && rows) {
+		n = ob_recorder_read(memory, size, events, OB_RECORDER_EVENTS);
+		out->rows = rows;
+		out->count = ob_inflight_find(events, n, rows,
+					      OB_RECORDER_EVENTS);
+		rows = NULL;
+	}
+	free(rows);
+	free(events);
 }

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
- * The flight recorder.  The number of an entry is taken away before it is
- * overwritten and put there when it is whole again, so that a reader, or a
- * death, in between finds an entry without the number of its place.  Numbers
- * never come again; `next` is only a hint for readers where the end is, and
- * for a successor where to go on.
+ * The flight recorder.  Numbers never come again; `next` is only a hint for
+ * readers where the end is, and for a successor where to go on.
+ *
+ * An entry does not say whose it is.  Those behind a BORN are its generation's,
+ * those before it the one's that it names; where the last BORN is out of
+ * sight, all are of the generation that the head names.
  */
 #include "state/recorder.h"
 
@@ -15,7 +16,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -28,7 +28,7 @@
 
 static const struct ob_event_words words[OB_EVENT_NR] = {
 	[OB_EVENT_NONE] = { "none", NULL, NULL, NULL },
-	[OB_EVENT_BORN] = { "born", NULL, NULL, "generation" },
+	[OB_EVENT_BORN] = { "born", NULL, "after", "generation" },
 	[OB_EVENT_ADOPTED] = { "adopted", NULL, "kind", "step" },
 	[OB_EVENT_CLIENT] = { "client", NULL, "pid", NULL },
 	[OB_EVENT_MESSAGE] = { "message", "command", "id", "end" },
@@ -86,7 +86,7 @@ static bool is_usable(const struct ob_recorder_memory *mem)
 {
 	return mem->magic == OB_RECORDER_MAGIC &&
 	       mem->count == OB_RECORDER_EVENTS &&
-	       mem->entry_size == sizeof(struct ob_event_entry) &&
+	       mem->entry_size == sizeof(struct ob_event_place) &&
 	       mem->next > 0 && mem->next < NUMBER_MAX;
 }
 
@@ -94,7 +94,7 @@ static void clear(struct ob_recorder_memory *mem)
 {
 	memset(mem, 0, sizeof(*mem));
 	mem->count = OB_RECORDER_EVENTS;
-	mem->entry_size = sizeof(struct ob_event_entry);
+	mem->entry_size = sizeof(struct ob_event_place);
 	mem->next = 1;
 	mem->magic = OB_RECORDER_MAGIC;
 }
@@ -165,44 +165,25 @@ void ob_recorder_close(struct ob_recorder *rec)
 	*rec = (struct ob_recorder){ .fd = -1 };
 }
 
-/* Writing */
-
-static uint64_t clock_now(void)
+/* Of the events before it a reader learns the generation from `before`. */
+void ob_recorder_born(struct ob_recorder *rec, uint64_t time,
+		      uint32_t generation)
 {
-	struct timespec ts;
+	uint32_t before;
 
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
-
-void ob_record(struct ob_recorder *rec, enum ob_event kind, uint16_t a,
-	       uint32_t b, uint64_t c)
-{
-	struct ob_recorder_memory *mem = rec->memory;
-	struct ob_event_entry *entry;
-	uint64_t number;
-
-	if (!mem)
+	if (!rec->memory)
 		return;
-	number = mem->next;
-	entry = &mem->entries[number % OB_RECORDER_EVENTS];
-	__atomic_store_n(&entry->number, 0, __ATOMIC_RELAXED);
-	__atomic_thread_fence(__ATOMIC_RELEASE);
-	entry->time = rec->now ? rec->now : clock_now();
-	entry->generation = rec->generation;
-	entry->kind = (uint16_t)kind;
-	entry->a = a;
-	entry->b = b;
-	entry->c = c;
-	__atomic_store_n(&entry->number, number, __ATOMIC_RELEASE);
-	__atomic_store_n(&mem->next, number + 1, __ATOMIC_RELEASE);
+	before = (uint32_t)rec->memory->generation;
+	ob_record(rec, time, OB_EVENT_BORN, 0, before, generation);
+	__atomic_store_n(&rec->memory->generation, generation,
+			 __ATOMIC_RELEASE);
 }
 
 /* Reading */
 
 struct view {
 	const uint8_t *entries;
-	uint64_t next;
+	uint64_t next, generation;
 	uint32_t count, entry_size;
 };
 
@@ -216,8 +197,9 @@ static bool look(struct view *view, const void *memory, size_t size)
 	view->count = __atomic_load_n(&mem->count, __ATOMIC_RELAXED);
 	view->entry_size = __atomic_load_n(&mem->entry_size, __ATOMIC_RELAXED);
 	view->next = __atomic_load_n(&mem->next, __ATOMIC_ACQUIRE);
+	view->generation = __atomic_load_n(&mem->generation, __ATOMIC_ACQUIRE);
 	view->entries = (const uint8_t *)memory + HEAD;
-	return view->entry_size >= sizeof(struct ob_event_entry) &&
+	return view->entry_size >= sizeof(struct ob_event_place) &&
 	       view->entry_size % 8 == 0 && view->count > 0 &&
 	       view->count <= (size - HEAD) / view->entry_size &&
 	       view->next < NUMBER_MAX;
@@ -226,15 +208,34 @@ static bool look(struct view *view, const void *memory, size_t size)
 static bool take(const struct view *view, uint64_t number,
 		 struct ob_event_entry *out)
 {
-	const struct ob_event_entry *entry = (const struct ob_event_entry *)
+	const struct ob_event_place *place = (const struct ob_event_place *)
 		(view->entries + number % view->count * view->entry_size);
 
-	if (__atomic_load_n(&entry->number, __ATOMIC_ACQUIRE) != number)
+	if (__atomic_load_n(&place->number, __ATOMIC_ACQUIRE) != number)
 		return false;
-	memcpy(out, entry, sizeof(*out));
+	*out = (struct ob_event_entry){
+		.number = number, .time = place->time, .kind = place->kind,
+		.a = place->a, .b = place->b, .c = place->c,
+	};
 	__atomic_thread_fence(__ATOMIC_ACQUIRE);
-	out->number = number;
-	return __atomic_load_n(&entry->number, __ATOMIC_RELAXED) == number;
+	return __atomic_load_n(&place->number, __ATOMIC_RELAXED) == number;
+}
+
+static void name_generations(const struct view *view,
+			     struct ob_event_entry *events, size_t n)
+{
+	uint32_t generation = (uint32_t)view->generation;
+	size_t i;
+
+	for (i = 0; i < n && events[i].kind != OB_EVENT_BORN; i++)
+		;
+	if (i < n)
+		generation = events[i].b;
+	for (i = 0; i < n; i++) {
+		if (events[i].kind == OB_EVENT_BORN)
+			generation = (uint32_t)events[i].c;
+		events[i].generation = generation;
+	}
 }
 
 size_t ob_recorder_read(const void *memory, size_t size,
@@ -255,5 +256,6 @@ size_t ob_recorder_read(const void *memory, size_t size,
 	for (; at < view.next; at++)
 		if (take(&view, at, &out[n]))
 			n++;
+	name_generations(&view, out, n);
 	return n;
 }

@@ -20,7 +20,8 @@
 /* Stable numbers: a reader may be of another release. */
 enum ob_event {
 	OB_EVENT_NONE,
-	OB_EVENT_BORN,		/* a generation begins; c: its number */
+	OB_EVENT_BORN,		/* a generation begins; c: its number, b: of
+				 * the one before */
 	OB_EVENT_ADOPTED,	/* c: its predecessor's step; b: kind of step */
 	OB_EVENT_CLIENT,	/* a client came (b: pid) or went (b: 0) */
 	OB_EVENT_MESSAGE,	/* a: command; b: message id; c: its end */
@@ -35,39 +36,78 @@ enum ob_event {
 	OB_EVENT_NR
 };
 
+/* As ob_recorder_read gives them. */
 struct ob_event_entry {
-	uint64_t number;	/* written last; place = number % count */
+	uint64_t number;	/* from 1 */
 	uint64_t time;		/* CLOCK_MONOTONIC, ns */
 	uint32_t generation;
 	uint16_t kind, a;
 	uint32_t b;
-	uint32_t reserved;
+	uint64_t c;
+};
+
+/* In memory.  Two share a cache line, since every command writes several. */
+struct ob_event_place {
+	uint64_t number;	/* written last; place = number % count */
+	uint64_t time;
+	uint16_t kind, a;
+	uint32_t b;
 	uint64_t c;
 };
 
 struct ob_recorder_memory {
 	uint64_t magic;
 	uint32_t count, entry_size;
-	uint64_t next;		/* number of the next event, from 1; a hint */
-	struct ob_event_entry entries[OB_RECORDER_EVENTS];
+	uint64_t next;		/* number of the next event; a hint */
+	uint64_t generation;	/* of the events after the last BORN */
+	uint64_t reserved[4];	/* entries begin on a cache line */
+	struct ob_event_place entries[OB_RECORDER_EVENTS];
 };
 
 struct ob_recorder {
 	struct ob_recorder_memory *memory;	/* NULL: off */
 	int fd;
-	uint32_t generation;
-	uint64_t now;		/* the batch's time; 0: ask the clock */
 };
 
 /*
  * New, or (fd >= 0, taken even when it fails) the one that goes on; garbage in
- * it is cleared.  The caller sets generation.
+ * it is cleared.
  */
 int ob_recorder_open(struct ob_recorder *rec, int fd, struct ob_err *err);
 /* Accepts what open left behind when it failed, and { .fd = -1 }. */
 void ob_recorder_close(struct ob_recorder *rec);
-void ob_record(struct ob_recorder *rec, enum ob_event kind, uint16_t a,
-	       uint32_t b, uint64_t c);
+
+/*
+ * The number of a place is taken away before it is overwritten and put there
+ * when it is whole again, so that a reader, or a death, in between finds one
+ * without its number.
+ */
+static inline void ob_record(struct ob_recorder *rec, uint64_t time,
+			     enum ob_event kind, uint16_t a, uint32_t b,
+			     uint64_t c)
+{
+	struct ob_recorder_memory *mem = rec->memory;
+	struct ob_event_place *place;
+	uint64_t number;
+
+	if (!mem)
+		return;
+	number = mem->next;
+	place = &mem->entries[number % OB_RECORDER_EVENTS];
+	__atomic_store_n(&place->number, 0, __ATOMIC_RELAXED);
+	__atomic_thread_fence(__ATOMIC_RELEASE);
+	place->time = time;
+	place->kind = (uint16_t)kind;
+	place->a = a;
+	place->b = b;
+	place->c = c;
+	__atomic_store_n(&place->number, number, __ATOMIC_RELEASE);
+	__atomic_store_n(&mem->next, number + 1, __ATOMIC_RELEASE);
+}
+
+/* What is recorded from here on is a new generation's. */
+void ob_recorder_born(struct ob_recorder *rec, uint64_t time,
+		      uint32_t generation);
 
 /*
  * Copies the whole events of a recorder's memory, oldest first; how many.  The

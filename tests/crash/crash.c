@@ -9,12 +9,15 @@
  *
  *	calls	at the Nth entry to or exit from a system call of the step,
  *		for all N, each N being a run of the whole session
- *	twice	the same, and its successor at a random one of its own calls
+ *	twice	at a random call in some of the steps, and its successor at a
+ *		random one of its own; in few, since who dies before it serves
+ *		makes the keeper wait longer and longer
  *	steps	after a random number of single instructions
  *
  * Each session must end, and must have been told what an undisturbed one was
- * told.  SECONDS (100) bounds it; runs are taken in a random order, so that a
- * short test sees some of everything.  0: all of it.
+ * told.  SECONDS (100) bounds it; runs are taken in a random order, those first
+ * in which more steps are hit, so that a short test sees some of everything.  0:
+ * all of it.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -33,8 +36,10 @@
 
 #define MAX_TASKS 64u
 #define MAX_OPS 4096u
-#define MAX_CALLS 400u			/* a step that has more is cut there */
-#define MAX_STEPS 60000u		/* instructions */
+#define MAX_CALLS 1000u			/* a step that has more is cut there */
+#define MAX_STEPS 32000u		/* instructions */
+#define STEPS_EVERY 8u			/* they take long, and are not counted out */
+#define TWICE_EVERY 24u			/* steps */
 #define RUN_SECONDS 120
 #define OPTIONS (PTRACE_O_EXITKILL | PTRACE_O_TRACEFORK | \
 		 PTRACE_O_TRACEVFORK | PTRACE_O_TRACECLONE | \
@@ -57,8 +62,8 @@ struct task {
 
 struct run {
 	enum mode mode;
-	unsigned n;			/* the number of calls or the seed */
-	uint64_t random;
+	unsigned n;			/* the number of calls, or of the run */
+	uint64_t random, seed;
 	struct session *session;
 	char folder[64], path[96];
 	pid_t server, client;
@@ -103,13 +108,13 @@ static struct task *find_task(struct run *run, pid_t pid, bool add)
 
 static pid_t start_server(struct run *run)
 {
-	char device[200], log[96];
+	char device[240], log[96];
 	pid_t pid;
 	int fd, null;
 
 	snprintf(device, sizeof(device),
-		 "nvme,drive=file:%s/image,queues=8,socket=%s", run->folder,
-		 run->path);
+		 "nvme,drive=file:%s/image,queues=8,serial=CRASH,socket=%s",
+		 run->folder, run->path);
 	snprintf(log, sizeof(log), "%s/log", run->folder);
 	pid = fork();
 	if (pid)
@@ -144,6 +149,17 @@ static void kill_task(struct run *run, struct task *task)
 	points[run->mode]++;
 }
 
+/* 0: none of this step. */
+static unsigned random_call(const struct run *run, uint64_t op)
+{
+	uint64_t random = (run->seed + op) * 0x9e3779b97f4a7c15ull;
+
+	random ^= random >> 29;
+	if (op >= MAX_OPS || !calls_of[op] || random % TWICE_EVERY)
+		return 0;
+	return 1 + (unsigned)(random / TWICE_EVERY % calls_of[op]);
+}
+
 /* Here, in this step?  Once for each. */
 static bool is_the_moment(struct run *run, struct task *task)
 {
@@ -151,8 +167,9 @@ static bool is_the_moment(struct run *run, struct task *task)
 		return false;
 	switch (run->mode) {
 	case CALLS:
-	case TWICE:
 		return task->calls == run->n;
+	case TWICE:
+		return task->calls == random_call(run, task->op);
 	default:
 		return false;
 	}
@@ -186,7 +203,7 @@ static bool at_call(struct run *run, struct task *task)
 	if (run->mode == STEPS && task->calls == 1 && run->killed_op != op) {
 		task->singles = 1 + next_random(&run->random) % MAX_STEPS;
 		/* Most of what happens happens at the begin. */
-		if (next_random(&run->random) & 1)
+		if (next_random(&run->random) & 7)
 			task->singles = 1 + task->singles % 4000;
 		run->killed_op = op;
 	}
@@ -393,7 +410,7 @@ static int judge(struct run *run)
 static int one_run(enum mode mode, unsigned n, uint64_t seed)
 {
 	struct run run = {
-		.mode = mode, .n = n, .random = seed | 1, .killed_op = 0,
+		.mode = mode, .n = n, .random = seed | 1, .seed = seed,
 	};
 	struct session *session;
 	int r;
@@ -432,31 +449,49 @@ static unsigned most_calls(unsigned *all)
 	return most < MAX_CALLS ? most : MAX_CALLS;
 }
 
-static void shuffle(unsigned *order, unsigned count, uint64_t seed)
+static unsigned steps_with(unsigned calls)
 {
-	for (unsigned i = 0; i < count; i++)
-		order[i] = i + 1;
-	for (unsigned i = count; i > 1; i--) {
-		unsigned j = next_random(&seed) % i, was = order[i - 1];
+	unsigned n = 0;
 
-		order[i - 1] = order[j];
-		order[j] = was;
-	}
+	for (unsigned op = 1; op < MAX_OPS; op++)
+		n += calls_of[op] >= calls;
+	return n;
 }
 
-/* Short ones are where most steps are: they come first half of the time. */
+/* A number of calls that has not been drawn, as often as steps have so many. */
+static unsigned draw(unsigned *weights, unsigned most, uint64_t *random)
+{
+	uint64_t all = 0, at;
+
+	for (unsigned n = 1; n <= most; n++)
+		all += weights[n];
+	at = next_random(random) % all;
+	for (unsigned n = 1; n <= most; n++) {
+		if (at < weights[n]) {
+			weights[n] = 0;
+			return n;
+		}
+		at -= weights[n];
+	}
+	abort();
+}
+
 static int all_runs(unsigned most, time_t end, uint64_t seed)
 {
-	unsigned order[MAX_CALLS];
+	unsigned weights[MAX_CALLS + 1];
+	uint64_t random = seed | 1;
 	int r = 0;
 
-	shuffle(order, most, seed | 1);
+	for (unsigned n = 1; n <= most; n++)
+		weights[n] = steps_with(n);
 	for (unsigned i = 0; i < most && !r && time(NULL) < end; i++) {
-		r = one_run(CALLS, i < 24 ? i + 1 : order[i], seed + i);
-		if (!r && time(NULL) < end)
+		unsigned n = draw(weights, most, &random);
+
+		r = one_run(CALLS, n, seed + i);
+		if (!r && i % STEPS_EVERY == 0 && time(NULL) < end)
 			r = one_run(STEPS, i, seed * 31 + i);
 		if (!r && time(NULL) < end)
-			r = one_run(TWICE, order[i], seed * 77 + i);
+			r = one_run(TWICE, n, seed * 77 + i);
 	}
 	return r;
 }

@@ -276,7 +276,7 @@ static int admin(struct scene *s, const char *label, struct nvme_user_sqe sqe,
 	}
 	record(label, (int)(result ^ (uint32_t)r), tell && sqe.prp1 ? page : NULL,
 	       tell && sqe.prp1 ? PAGE : 0);
-	record(label, r, err.msg, strlen(err.msg));
+	record(label, r, err.msg, r ? strlen(err.msg) : 0);
 	return 0;
 }
 

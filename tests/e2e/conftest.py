@@ -103,11 +103,11 @@ class Scene:
         self.parts.append(server)
         return server
 
-    def nvme(self, keys="", drive=None, name="disk"):
+    def nvme(self, keys="", drive=None, name="disk", options=()):
         """A server with one NVMe disk; its socket is socket(name)."""
         drive = drive or f"file:{self.image(name + '.img')}"
         return self.server(f"nvme,socket={self.socket(name)},drive={drive}"
-                           + (f",{keys}" if keys else ""))
+                           + (f",{keys}" if keys else ""), options=options)
 
     def guest(self, *devices, boot=True, **keys):
         number = sum(isinstance(part, Guest) for part in self.parts)

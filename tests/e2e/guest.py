@@ -116,7 +116,8 @@ class Guest:
                       "-qmp", "chardev:monitor"]
         if direct:
             arguments += ["-kernel", str(lab.kernel), "-initrd", str(lab.initrd),
-                          "-append", f"console=ttyS0 quiet panic=-1 {cmdline}"]
+                          "-append", "console=ttyS0 quiet panic=-1 trace_clock=local "
+                          + cmdline]
         arguments += extra
         for device in devices:
             arguments += ["-device", device if isinstance(device, str)
@@ -142,6 +143,10 @@ class Guest:
 
     def console_text(self):
         return self.console.read_text(errors="replace") if self.console.exists() else ""
+
+    def qemu_said(self):
+        """All that QEMU wrote; the first line of the log is its command."""
+        return self.qemu_log.read_text(errors="replace").split("\n", 1)[1]
 
     def _complain(self, what):
         tail = self.console_text()[-1500:]
@@ -172,13 +177,17 @@ class Guest:
                 self._complain(f"QEMU ended with status {self.process.returncode}")
             self.agent_data += data
 
-    def boot(self, timeout=BOOT_TIMEOUT):
-        """Waits until the guest takes commands."""
+    def greet(self):
+        """Waits until QEMU has all its devices."""
         try:
             self.version = self.qmp.greet()
         except (EOFError, ConnectionError):
             self.process.wait(10)
             self._complain(f"QEMU ended with status {self.process.returncode}")
+
+    def boot(self, timeout=BOOT_TIMEOUT):
+        """Waits until the guest takes commands."""
+        self.greet()
         return self.await_agent(timeout)
 
     def await_agent(self, timeout=BOOT_TIMEOUT):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """One `outboard serve` process."""
 import os
+import pathlib
 import selectors
 import signal
 import subprocess
@@ -14,13 +15,19 @@ class ServerError(Exception):
     pass
 
 
+def children(pid):
+    """A process's children, oldest first."""
+    text = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    return [int(child) for child in text.split()]
+
+
 class Server:
     """Serves the devices, each given as the text of its --device option."""
 
-    def __init__(self, outboard, log, *devices, environment=None):
+    def __init__(self, outboard, log, *devices, options=(), environment=None):
         self.log = log
         self.may_abandon = False
-        self.arguments = [str(outboard), "serve"]
+        self.arguments = [str(outboard), "serve", *map(str, options)]
         for device in devices:
             self.arguments += ["--device", str(device)]
         self.started = time.monotonic()
@@ -54,6 +61,10 @@ class Server:
 
     def log_text(self):
         return self.log.read_text(errors="replace")
+
+    def workers(self):
+        """The keeper's children, oldest first: who serves, then who waits."""
+        return children(self.pid)
 
     def alive(self):
         return self.process.poll() is None

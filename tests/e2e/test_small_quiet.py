@@ -8,6 +8,7 @@ import time
 import pytest
 
 from guest import disk
+from server import children
 
 IDLE_SECONDS = 10
 SETTLE_SECONDS = 3      # the keeper's watchdog looks on for two
@@ -16,8 +17,7 @@ MAX_RESIDENT = 10 << 20
 
 def processes(pid):
     """The keeper and what it started."""
-    children = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [pid, *(int(child) for child in children)]
+    return [pid, *children(pid)]
 
 
 def resident(pid):

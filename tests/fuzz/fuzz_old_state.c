@@ -189,7 +189,7 @@ static void go_on_recording(const uint8_t *data, size_t size)
 
 	REQUIRE(fd >= 0 && pwrite(fd, data, size, 0) == (ssize_t)size);
 	REQUIRE(ob_recorder_open(&rec, fd, NULL) == 0);
-	ob_record(&rec, OB_EVENT_RESET, 1, 2, 3);
+	ob_record(&rec, 0, OB_EVENT_RESET, 1, 2, 3);
 	REQUIRE(ob_recorder_read(rec.memory, sizeof(*rec.memory), &last, 1) == 1);
 	REQUIRE(last.kind == OB_EVENT_RESET && last.c == 3);
 	ob_recorder_close(&rec);

@@ -184,10 +184,10 @@ def old_states():
             yield f"change-{which}-{section}", bytes([which]) + struct.pack(
                 "<BBHIQ", section, 4, 0, 16, 3)
     for count in (1, 40):
-        entries = b"".join(struct.pack("<QQIHHIIQ", number, number, 1, 4, 9, number, 0, 0)
+        entries = b"".join(struct.pack("<QQHHIQ", number, number, 4, 9, number, 0)
                            for number in range(count))
         yield f"events-{count}", bytes([EVENTS]) + struct.pack(
-            "<8sIIQ", b"OUTREC1", count, 40, count) + entries
+            "<8sIIQQ32x", b"OUTREC1", count, 32, count, 1) + entries
 
 
 def nvme_entry(opcode):

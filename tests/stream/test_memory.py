@@ -178,11 +178,11 @@ MESSAGE, INTERRUPT, RESET = 4, 6, 7
 
 def recorder(events, count=4096, first=1):
     """Each event: kind, a, b, c; a millisecond apart."""
-    entries = [bytes(40)] * count
+    entries = [bytes(32)] * count
     for number, (kind, a, b, c) in enumerate(events, first):
-        entries[number % count] = struct.pack("<QQIHHIIQ", number, number * 1000000, 2,
-                                              kind, a, b, 0, c)
-    head = struct.pack("<8sIIQ", b"OUTREC1\0", count, 40, first + len(events))
+        entries[number % count] = struct.pack("<QQHHIQ", number, number * 1000000,
+                                              kind, a, b, c)
+    head = struct.pack("<8sIIQQ32x", b"OUTREC1\0", count, 32, first + len(events), 2)
     return head + b"".join(entries)
 
 
@@ -203,7 +203,7 @@ def test_recorder_is_a_list_of_events(outboard, write):
 def test_recorder_that_went_round(outboard, write):
     """The oldest ones are overwritten, and one was being so."""
     data = bytearray(recorder([(RESET, 0, 0, 0)] * 20, count=8, first=100))
-    struct.pack_into("<Q", data, 24 + 40 * (115 % 8), 0)
+    struct.pack_into("<Q", data, 64 + 32 * (115 % 8), 0)
     shown = outboard.show(write(data))
     assert [event["number"] for event in shown["events"]] == [112, 113, 114, 116, 117, 118, 119]
 

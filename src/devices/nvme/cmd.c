@@ -100,6 +100,7 @@ struct nvme_cmd *nvme_cmd_take(struct nvme *n, uint16_t sqid,
 	slot->post = 0;
 	__atomic_store_n(&slot->stage, NVME_SLOT_RUNNING, __ATOMIC_RELEASE);
 	n->sqs[sqid].in_flight++;
+	c->since = ob_loop_turn_time(n->loop);
 	return c;
 }
 
@@ -455,6 +456,7 @@ static unsigned adopt_region(struct nvme *n, unsigned from, unsigned to,
 	for (unsigned i = from; i < to; i++) {
 		tie_twin(n, i);
 		n->cmds[i].ns = NULL;
+		n->cmds[i].since = 0;
 		if (n->hot->slots[i].stage == NVME_SLOT_FREE)
 			nvme_list_push(free, &n->cmds[i]);
 	}

@@ -33,25 +33,29 @@ static uint32_t value(const struct nvme_cmd *c)
 /* -- temperature threshold --------------------------------------------- */
 
 /* TMPSEL 0 is the composite, 15 all; THSEL over and under. */
-static uint16_t *threshold(struct nvme_cmd *c, int *status)
+static int check_threshold(const struct nvme_cmd *c)
 {
-	struct nvme_features *f = &c->n->st->features;
 	uint32_t sensor = value(c) >> 16 & 15, type = value(c) >> 20 & 3;
 
-	*status = (sensor && sensor != 15) || type > 1 ? NVME_INVALID_FIELD : 0;
-	return type ? &f->temp_under : &f->temp_over;
+	return (sensor && sensor != 15) || type > 1 ? NVME_INVALID_FIELD : 0;
+}
+
+static bool is_under(const struct nvme_cmd *c)
+{
+	return value(c) >> 20 & 1;
 }
 
 static int get_temperature(struct nvme_cmd *c, bool def)
 {
-	int status;
-	const uint16_t *at = threshold(c, &status);
+	const struct nvme_features *f = &c->n->st->features;
+	int status = check_threshold(c);
 
 	if (status)
 		return status;
-	c->slot->result = *at;
 	if (def)
-		c->slot->result = value(c) >> 20 & 1 ? 0 : NO_LIMIT;
+		c->slot->result = is_under(c) ? 0 : NO_LIMIT;
+	else
+		c->slot->result = is_under(c) ? f->temp_under : f->temp_over;
 	return 0;
 }
 
@@ -65,13 +69,17 @@ uint8_t nvme_critical_warning(const struct nvme *n)
 
 static int set_temperature(struct nvme_cmd *c)
 {
-	int status;
-	uint16_t *at = threshold(c, &status);
+	struct nvme_features *f = &c->n->st->features;
+	uint16_t kelvin = (uint16_t)value(c);
+	int status = check_threshold(c);
 
 	if (status)
 		return status;
-	*at = value(c);
-	if (nvme_critical_warning(c->n) & c->n->st->features.events)
+	if (is_under(c))
+		f->temp_under = kelvin;
+	else
+		f->temp_over = kelvin;
+	if (nvme_critical_warning(c->n) & f->events)
 		nvme_aer_event(c->n, NVME_EVENT_SMART, NVME_EVENT_TEMPERATURE,
 			       NVME_LOG_SMART);
 	return 0;

@@ -45,6 +45,7 @@ void nvme_inflight(struct ob_device *dev,
 {
 	const struct nvme_plain *plain = ob_dev_state(dev);
 	const struct nvme_hot *hot = ob_dev_hot(dev);
+	const struct nvme *n = ob_dev_runtime(dev);
 	unsigned shift = plain->shape.lba_shift;
 
 	for (unsigned i = 0; i < NVME_SLOTS; i++) {
@@ -58,6 +59,7 @@ void nvme_inflight(struct ob_device *dev,
 
 		if (slot->stage == NVME_SLOT_FREE)
 			continue;
+		io.since = n->cmds[i].since;
 		if (has_range(slot)) {
 			io.offset = ((uint64_t)slot->sqe.cdw11 << 32 |
 				     slot->sqe.cdw10) << shift;

@@ -20,6 +20,8 @@
 #include <outboard/device.h>
 
 #include "devices/nvme/spec.h"
+#include "devices/nvme/state_features.h"
+#include "devices/nvme/state_slot.h"
 #include "devices/nvme/walk.h"
 
 extern const struct ob_device_class ob_nvme_class;
@@ -81,25 +83,6 @@ struct nvme_event {
 	uint8_t type, info, log, reserved;
 };
 
-struct nvme_features {
-	uint32_t arbitration, power, error_recovery, write_cache;
-	uint32_t nr_sqs, nr_cqs;	/* allocated I/O queues */
-	uint32_t coalescing, atomicity, events;
-	uint16_t temp_over, temp_under;
-	uint64_t no_coalescing[2];	/* bit per vector */
-	uint64_t timestamp_ms;		/* as set by the host */
-	/*
-	 * Our clock at that time.  It means nothing in another process: halt
-	 * moves both to its own time, loaded to its.  The time between is not
-	 * counted; a host sets its timestamp anew when it cares.
-	 */
-	uint64_t timestamp_ns;
-	uint8_t timestamp_origin;
-	/* Not moved by halt: the writer died here, and its clock is ours. */
-	uint8_t timestamp_live;
-	uint8_t reserved[6];
-};
-
 struct nvme_counters {
 	uint64_t blocks_read, blocks_written;	/* units of 512 bytes */
 	uint64_t reads, writes;
@@ -154,39 +137,6 @@ struct nvme_cq_hot {
 	uint32_t head, tail;
 	uint32_t phase;
 	uint8_t reserved[4];
-};
-
-enum nvme_slot_stage {
-	NVME_SLOT_FREE,
-	NVME_SLOT_RUNNING,
-	NVME_SLOT_DONE,		/* waits for room in its completion queue */
-};
-
-/*
- * A command in flight.  Everything else of a slot is written before `stage`
- * leaves FREE; then the submission queue's `fetched` passes the entry.  result
- * and status are written before DONE; `post` is written before the guest can
- * see the entry; then the completion queue's `posted` passes it, and the slot
- * is FREE again.  So a command is at every instant in one place: the guest's
- * submission queue, a slot, or the guest's completion queue.
- *
- *	RUNNING, fetch >= fetched	not taken yet: the guest's queue has it
- *	RUNNING				run from its beginning, in order
- *	DONE, post == 0			is only posted
- *	DONE, post > posted		the guest may see it: posted again, there
- *	DONE, post <= posted		over
- */
-struct nvme_slot {
-	struct nvme_sqe sqe;
-	uint64_t order;		/* of fetching, DONE: of ending; unique */
-	uint64_t fetch;		/* its number in the submission queue */
-	uint64_t post;		/* ... in the completion queue, plus 1; or 0 */
-	uint32_t result;
-	uint32_t generation;
-	uint16_t sqid;
-	uint16_t status;
-	uint16_t step;
-	uint8_t stage, reserved;
 };
 
 struct nvme_hot {
@@ -283,6 +233,7 @@ struct nvme_cmd {
 	uint32_t len;			/* of the guest's data */
 	uint32_t at, count;		/* a step's own loop */
 	uint64_t offset, span;		/* on the drive, bytes */
+	uint64_t since;			/* fetched; 0: by another process */
 	bool busy;			/* an operation belongs to others */
 	bool is_drive;			/* ... namely to the drive */
 	bool disowned;			/* by a reset */

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
-/* The tables of what must survive the process.  Tags never change. */
+/*
+ * The tables of what must survive the process; two more are in
+ * state_features.c and state_slot.c.  Tags never change.
+ */
 #include "devices/nvme/nvme.h"
 
 static const struct ob_field sq_fields[] = {
@@ -41,34 +44,6 @@ static const struct ob_field event_fields[] = {
 
 static const struct ob_table event_table = {
 	"nvme-event", sizeof(struct nvme_event), event_fields
-};
-
-static const struct ob_field feature_fields[] = {
-	OB_U32(1, struct nvme_features, arbitration, "0.1"),
-	OB_U32(2, struct nvme_features, power, "0.1"),
-	OB_U32(3, struct nvme_features, error_recovery, "0.1"),
-	OB_U32(4, struct nvme_features, write_cache, "0.1", .max = 1),
-	OB_U32(5, struct nvme_features, nr_sqs, "0.1",
-	       .max = NVME_MAX_QUEUES),
-	OB_U32(6, struct nvme_features, nr_cqs, "0.1",
-	       .max = NVME_MAX_QUEUES),
-	OB_U32(7, struct nvme_features, coalescing, "0.1", .max = 0xffff),
-	OB_U32(8, struct nvme_features, atomicity, "0.1", .max = 1),
-	OB_U32(9, struct nvme_features, events, "0.1"),
-	OB_U16(10, struct nvme_features, temp_over, "0.1"),
-	OB_U16(11, struct nvme_features, temp_under, "0.1"),
-	OB_U64(12, struct nvme_features, no_coalescing, "0.1"),
-	OB_U64(13, struct nvme_features, timestamp_ms, "0.1"),
-	OB_U64(14, struct nvme_features, timestamp_ns, "0.1"),
-	OB_U8(15, struct nvme_features, timestamp_origin, "0.1", .max = 1),
-	OB_U8(16, struct nvme_features, timestamp_live, "0.3", .max = 1,
-	      .optional = true),
-	OB_RESERVED(struct nvme_features, reserved),
-	OB_END
-};
-
-static const struct ob_table feature_table = {
-	"nvme-features", sizeof(struct nvme_features), feature_fields
 };
 
 static const struct ob_field counter_fields[] = {
@@ -119,7 +94,7 @@ static const struct ob_field plain_fields[] = {
 	OB_STRUCTS(13, struct nvme_plain, events, struct nvme_event,
 		   &event_table, "0.1"),
 	OB_STRUCTS(14, struct nvme_plain, features, struct nvme_features,
-		   &feature_table, "0.1"),
+		   &nvme_features_table, "0.1"),
 	OB_STRUCTS(15, struct nvme_plain, counters, struct nvme_counters,
 		   &counter_table, "0.1"),
 	OB_U64(16, struct nvme_plain, attached, "0.1"),
@@ -175,32 +150,13 @@ static const struct ob_table cq_hot_table = {
 	"nvme-cq-cursor", sizeof(struct nvme_cq_hot), cq_hot_fields
 };
 
-static const struct ob_field slot_fields[] = {
-	OB_BYTES(1, struct nvme_slot, sqe, "0.1"),
-	OB_U64(8, struct nvme_slot, order, "0.2"),
-	OB_U64(9, struct nvme_slot, fetch, "0.3", .optional = true),
-	OB_U64(10, struct nvme_slot, post, "0.3", .optional = true),
-	OB_U32(2, struct nvme_slot, result, "0.1"),
-	OB_U32(3, struct nvme_slot, generation, "0.1"),
-	OB_U16(4, struct nvme_slot, sqid, "0.1", .max = NVME_MAX_QUEUES),
-	OB_U16(5, struct nvme_slot, status, "0.1"),
-	OB_U16(6, struct nvme_slot, step, "0.1"),
-	OB_U8(7, struct nvme_slot, stage, "0.1", .max = NVME_SLOT_DONE),
-	OB_RESERVED(struct nvme_slot, reserved),
-	OB_END
-};
-
-static const struct ob_table slot_table = {
-	"nvme-command", sizeof(struct nvme_slot), slot_fields
-};
-
 static const struct ob_field hot_fields[] = {
 	OB_STRUCTS(1, struct nvme_hot, sqs, struct nvme_sq_hot,
 		   &sq_hot_table, "0.1"),
 	OB_STRUCTS(2, struct nvme_hot, cqs, struct nvme_cq_hot,
 		   &cq_hot_table, "0.1"),
-	OB_STRUCTS(3, struct nvme_hot, slots, struct nvme_slot, &slot_table,
-		   "0.1"),
+	OB_STRUCTS(3, struct nvme_hot, slots, struct nvme_slot,
+		   &nvme_slot_table, "0.1"),
 	OB_END
 };
 

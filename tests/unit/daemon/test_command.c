@@ -5,105 +5,18 @@
  * shared objects with a model, and with one whose operations never end.
  */
 #include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <spawn.h>
-#include <stdarg.h>
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include <cmocka.h>
+#include "command.h"
 
-#define WAIT_MS 20000
-
-static const char *command, *module, *hanging;
-static char dir[] = "/tmp/outboard-command-XXXXXX";
-
-struct child {
-	pid_t pid;
-	int out;		/* its standard output and error */
-	char text[16384];
-	size_t len;
-};
-
-static struct child start_words(const char *const *words)
-{
-	char *argv[16] = { (char *)command };
-	posix_spawn_file_actions_t act;
-	struct child c = { 0 };
-	int pipes[2];
-
-	for (unsigned i = 0; words[i]; i++)
-		argv[i + 1] = (char *)words[i];
-	assert_return_code(pipe2(pipes, O_CLOEXEC), errno);
-	posix_spawn_file_actions_init(&act);
-	posix_spawn_file_actions_adddup2(&act, pipes[1], 1);
-	posix_spawn_file_actions_adddup2(&act, pipes[1], 2);
-	posix_spawn_file_actions_addchdir_np(&act, dir);
-	assert_int_equal(posix_spawn(&c.pid, command, &act, NULL, argv,
-				     environ), 0);
-	posix_spawn_file_actions_destroy(&act);
-	close(pipes[1]);
-	c.out = pipes[0];
-	return c;
-}
-
-#define START(...) start_words((const char *const[]){ __VA_ARGS__, NULL })
-
-/* More of the output; false at its end. */
-static bool read_more(struct child *c)
-{
-	struct pollfd p = { .fd = c->out, .events = POLLIN };
-	ssize_t n;
-
-	if (poll(&p, 1, WAIT_MS) != 1)
-		fail_msg("silent after: %s", c->text);
-	n = read(c->out, c->text + c->len, sizeof(c->text) - 1 - c->len);
-	if (n <= 0)
-		return false;
-	c->len += n;
-	c->text[c->len] = '\0';
-	return true;
-}
-
-static void wait_for(struct child *c, const char *text)
-{
-	while (!strstr(c->text, text))
-		if (!read_more(c))
-			fail_msg("'%s' is not in: %s", text, c->text);
-}
-
-static int end(struct child *c)
-{
-	int status;
-
-	while (read_more(c))
-		;
-	close(c->out);
-	assert_int_equal(waitpid(c->pid, &status, 0), c->pid);
-	assert_true(WIFEXITED(status));
-	return WEXITSTATUS(status);
-}
-
-static void expect(struct child c, int code, const char *text)
-{
-	int got = end(&c);
-
-	if (got != code || !strstr(c.text, text))
-		fail_msg("exit code %d, not %d; or '%s' is not in: %s", got,
-			 code, text, c.text);
-}
+static const char *module, *hanging;
 
 static void verbs(void **state)
 {
@@ -145,7 +58,6 @@ static void one_bad_device_fails_all(void **state)
 	(void)state;
 	expect(START("serve", "--device", "null,socket=good.sock", "--device",
 		     "null,socket=no/such/folder.sock"), 1, "no/such");
-	assert_int_equal(chdir(dir), 0);
 	assert_int_equal(access("good.sock", F_OK), -1);
 }
 
@@ -164,7 +76,6 @@ static void serves_until_told_to_end(void **state)
 	const int signals[] = { SIGTERM, SIGINT };
 
 	(void)state;
-	assert_int_equal(chdir(dir), 0);
 	for (unsigned i = 0; i < 2; i++) {
 		struct child c = start_two();
 		struct stat st;
@@ -187,7 +98,6 @@ static void ends_with_a_client_connected(void **state)
 	char byte;
 
 	(void)state;
-	assert_int_equal(chdir(dir), 0);
 	strcpy(addr.sun_path, "a.sock");
 	assert_return_code(connect(fd, (struct sockaddr *)&addr,
 				   sizeof(addr)), errno);
@@ -211,14 +121,10 @@ static void live_socket_is_refused(void **state)
 static void stale_socket_is_replaced(void **state)
 {
 	struct child c = start_two();
-	int status;
 
 	(void)state;
 	for (int i = 0; i < 20; i++) {
-		kill(c.pid, SIGKILL);
-		waitpid(c.pid, &status, 0);
-		close(c.out);
-		assert_int_equal(chdir(dir), 0);
+		kill_now(&c);
 		assert_int_equal(access("a.sock", F_OK), 0);
 		c = start_two();
 	}
@@ -284,7 +190,6 @@ static void expect_abandoned(struct child c)
 	assert_int_equal(end(&c), 1);
 	assert_non_null(strstr(c.text, "stuck: abandoned"));
 	assert_null(strstr(c.text, "fine: abandoned"));
-	assert_int_equal(chdir(dir), 0);
 	assert_int_equal(access("s", F_OK), -1);
 	assert_int_equal(access("t", F_OK), -1);
 }
@@ -305,35 +210,21 @@ static void test_r21_a_second_signal_does_not_wait(void **state)
 	expect_abandoned(c);
 }
 
-static int group_setup(void **state)
-{
-	(void)state;
-	unsetenv("NOTIFY_SOCKET");
-	unsetenv("JOURNAL_STREAM");
-	return mkdtemp(dir) ? 0 : -1;
-}
-
-static int group_teardown(void **state)
-{
-	(void)state;
-	return chdir("/") || rmdir(dir) ? -1 : 0;
-}
-
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(verbs),
-		cmocka_unit_test(devices_are_listed),
-		cmocka_unit_test(wrong_words),
-		cmocka_unit_test(one_bad_device_fails_all),
-		cmocka_unit_test(serves_until_told_to_end),
-		cmocka_unit_test(ends_with_a_client_connected),
-		cmocka_unit_test(live_socket_is_refused),
-		cmocka_unit_test(stale_socket_is_replaced),
-		cmocka_unit_test(service_manager_is_told),
-		cmocka_unit_test(a_model_can_be_loaded),
-		cmocka_unit_test(test_r21_a_hung_drive_is_abandoned),
-		cmocka_unit_test(test_r21_a_second_signal_does_not_wait),
+		COMMAND_TEST(verbs),
+		COMMAND_TEST(devices_are_listed),
+		COMMAND_TEST(wrong_words),
+		COMMAND_TEST(one_bad_device_fails_all),
+		COMMAND_TEST(serves_until_told_to_end),
+		COMMAND_TEST(ends_with_a_client_connected),
+		COMMAND_TEST(live_socket_is_refused),
+		COMMAND_TEST(stale_socket_is_replaced),
+		COMMAND_TEST(service_manager_is_told),
+		COMMAND_TEST(a_model_can_be_loaded),
+		COMMAND_TEST(test_r21_a_hung_drive_is_abandoned),
+		COMMAND_TEST(test_r21_a_second_signal_does_not_wait),
 	};
 
 	if (argc != 4)
@@ -343,5 +234,5 @@ int main(int argc, char **argv)
 	hanging = realpath(argv[3], NULL);
 	if (!command || !module || !hanging)
 		return 2;
-	return cmocka_run_group_tests(tests, group_setup, group_teardown);
+	return cmocka_run_group_tests(tests, command_setup, command_teardown);
 }

@@ -52,6 +52,7 @@ static void defaults(void **state)
 	assert_false(opts.no_keeper);
 	assert_false(opts.standby);
 	assert_int_equal(opts.watchdog_ms, 2000);
+	assert_int_equal(opts.grace_ms, 5000);
 	ob_serve_options_finish(&opts);
 }
 
@@ -59,10 +60,11 @@ static void how_it_is_kept(void **state)
 {
 	(void)state;
 	assert_int_equal(PARSE("--device=b", "--standby", "--watchdog", "0",
-			       "--no-keeper"), 0);
+			       "--grace=300", "--no-keeper"), 0);
 	assert_true(opts.no_keeper);
 	assert_true(opts.standby);
 	assert_int_equal(opts.watchdog_ms, 0);
+	assert_int_equal(opts.grace_ms, 300);
 	ob_serve_options_finish(&opts);
 	expect_refusal(PARSE("--device=b", "--watchdog", "soon"),
 		       "--watchdog: 'soon' is no number up to 3600000");
@@ -70,6 +72,8 @@ static void how_it_is_kept(void **state)
 		       "--watchdog: '-1' is no number up to 3600000");
 	expect_refusal(PARSE("--device=b", "--watchdog", "3600001"),
 		       "--watchdog: '3600001' is no number up to 3600000");
+	expect_refusal(PARSE("--device=b", "--grace", "1s"),
+		       "--grace: '1s' is no number up to 3600000");
 }
 
 static void everything_given(void **state)

@@ -20,7 +20,7 @@
 
 enum act {
 	ACT_NONE, ACT_DIE, ACT_SPIN, ACT_STOP, ACT_GARBAGE, ACT_FILL,
-	ACT_END, ACT_CLOSE, ACT_STATUS, ACT_UPGRADE_DRY, ACT_GET,
+	ACT_END, ACT_CLOSE, ACT_STATUS, ACT_UPGRADE_DRY, ACT_GET, ACT_TAKE,
 };
 enum answer { ANSWER_YES, ANSWER_NO, ANSWER_DIE, ANSWER_EXIT };
 
@@ -39,11 +39,17 @@ struct board {
 	unsigned die_ready;	/* that many die right after */
 	enum answer early;	/* how they die */
 	enum act act;		/* at the bell */
+	int32_t ticket;		/* of its upgrades */
 	enum answer rehearsal;
 	bool die_upgraded;	/* dies after an UPGRADE's READY */
 	bool refuse_upgraded;
+	bool refuse_back;	/* as the old binary, after a rollback */
+	unsigned slow_upgraded_ms;	/* so long before its READY */
+	unsigned die_client;	/* that many die when told of a client */
+	bool hoard;		/* clients stay with the keeper until ACT_TAKE */
 	/* what was seen */
 	unsigned births, rehearsals, warm, copies, clients, acts;
+	unsigned greeted;	/* clients that were kept for who came next */
 	bool wrong;		/* something was not as kept */
 	char what[120];
 	int filled;		/* names put until the table was full */

@@ -22,12 +22,14 @@
 
 #include "../base/unit.h"
 #include "base/fd.h"
+#include "base/keep.h"
 #include "base/log.h"
 #include "board.h"
 #include "keeper/keeper.h"
 #include "../open_fds.h"
 
 #define WAIT_MS 60000
+#define GRACE_MS 300u
 
 static const char *toy;			/* and its copy, another file */
 static char dir[] = "/tmp/outboard-keeper-XXXXXX", other[64];
@@ -39,7 +41,7 @@ static pid_t keeper;
 struct wish {
 	bool standby;
 	bool reaper;			/* inherits orphans, as PID 1 does */
-	unsigned watchdog_ms, fail_forks;
+	unsigned watchdog_ms, fail_forks, grace_ms;
 	rlim_t files;
 };
 
@@ -81,7 +83,8 @@ static void be_keeper(const struct wish *wish)
 	struct ob_keeper_options options = {
 		.argv = argv, .path = other, .tell = tell,
 		.standby = wish->standby, .watchdog_ms = wish->watchdog_ms,
-		.grace_ms = 300, .binary = open(toy, O_PATH | O_CLOEXEC),
+		.grace_ms = wish->grace_ms ? wish->grace_ms : GRACE_MS,
+		.binary = open(toy, O_PATH | O_CLOEXEC),
 	};
 	struct rlimit limit = { wish->files, wish->files };
 	struct ob_err err = { 0 };
@@ -170,6 +173,23 @@ static void a_life_in_order(void **state)
 	assert_int_equal(board->births, 1);
 }
 
+/* The toy answers over the keeper's own channel. */
+static const struct ob_keeper_status *status(void)
+{
+	unsigned acts = board->acts;
+
+	ring(ACT_STATUS);
+	UNTIL(*(volatile unsigned *)&board->acts == acts + 2);
+	return &board->status;
+}
+
+/* When it has heard all that was said before. */
+static unsigned settled_fds(void)
+{
+	status();
+	return count_fds_of(keeper);
+}
+
 static void a_thousand_deaths(void **state)
 {
 	unsigned files;
@@ -179,7 +199,7 @@ static void a_thousand_deaths(void **state)
 	UNTIL(lives(1));
 	ring(ACT_DIE);
 	UNTIL(lives(2));
-	files = count_fds_of(keeper);
+	files = settled_fds();
 	board->die_ready = 997;
 	ring(ACT_DIE);
 	UNTIL(lives(1000));
@@ -188,7 +208,7 @@ static void a_thousand_deaths(void **state)
 	assert_int_equal(life(1001)->why, OB_START_DEATH);
 	assert_int_equal(life(1001)->signal, SIGKILL);
 	assert_int_equal(life(1001)->nr_old, 1);
-	assert_int_equal(count_fds_of(keeper), files);
+	assert_int_equal(settled_fds(), files);
 	assert_int_equal(stop(), 0);
 }
 
@@ -251,6 +271,27 @@ static void deaths_before_ready_wait_longer_and_longer(void **state)
 	assert_int_equal(stop(), 0);
 }
 
+/* A storm is what has no READY in it: who is killed at random waits for nobody. */
+static void deaths_around_ready_do_not_add_up(void **state)
+{
+	uint64_t begin;
+
+	(void)state;
+	KEEP(0);
+	UNTIL(lives(1));
+	begin = life(1)->at_ms;
+	for (unsigned i = 1; i <= 118; i += 3) {
+		UNTIL(lives(i));
+		board->die_early = 2;
+		ring(ACT_DIE);
+	}
+	UNTIL(lives(121));
+	assert_int_equal(life(121)->deaths, 120);
+	/* Added up, 80 of them would wait for a second each. */
+	assert_true(life(121)->at_ms - begin < WAIT_MS);
+	assert_int_equal(stop(), 0);
+}
+
 static void a_first_worker_that_exits_ends_the_server(void **state)
 {
 	(void)state;
@@ -290,32 +331,32 @@ static void own_puts_can_be_got(void **state)
 	assert_int_equal(stop(), 0);
 }
 
-static void succeeded_after(enum act act)
+static void succeeded_after(enum act act, int signal)
 {
 	KEEP(.watchdog_ms = 100);
 	UNTIL(lives(1));
 	ring(act);
 	UNTIL(lives(2));
-	assert_int_equal(life(2)->signal, SIGKILL);
+	assert_int_equal(life(2)->signal, signal);
 	assert_int_equal(stop(), 0);
 }
 
 static void one_that_spins_is_killed(void **state)
 {
 	(void)state;
-	succeeded_after(ACT_SPIN);
+	succeeded_after(ACT_SPIN, SIGALRM);
 }
 
 static void one_that_is_stopped_is_killed(void **state)
 {
 	(void)state;
-	succeeded_after(ACT_STOP);
+	succeeded_after(ACT_STOP, SIGKILL);
 }
 
 static void one_that_closes_its_channel_is_killed(void **state)
 {
 	(void)state;
-	succeeded_after(ACT_CLOSE);
+	succeeded_after(ACT_CLOSE, SIGKILL);
 }
 
 /* Continued in time, it lives. */
@@ -418,13 +459,20 @@ static void nonsense_is_dropped(void **state)
 	assert_int_equal(stop(), 0);
 }
 
-static int knock(void)
+static int come(void)
 {
-	OB_CLEANUP_FD int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	char byte;
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	assert_return_code(connect(fd, (struct sockaddr *)&board->address,
 				   board->address_len), errno);
+	return fd;
+}
+
+static int knock(void)
+{
+	OB_CLEANUP_FD int fd = come();
+	char byte;
+
 	return (int)read(fd, &byte, 1);
 }
 
@@ -442,6 +490,67 @@ static void clients_are_accepted_for_whoever_lives(void **state)
 	assert_int_equal(stop(), 0);
 }
 
+static void greeted(int fd)
+{
+	char byte = 0;
+
+	assert_int_equal(read(fd, &byte, 1), 1);
+	assert_int_equal(byte, 'g');
+	assert_int_equal(read(fd, &byte, 1), 0);
+	close(fd);
+}
+
+/* Told, and not even that: it is all one to the client. */
+static void a_client_outlives_the_worker_that_did_not_take_it(void **state)
+{
+	int fd[2];
+
+	(void)state;
+	KEEP(0);
+	UNTIL(lives(1));
+	board->die_client = 1;
+	greeted(come());
+	UNTIL(lives(2));
+	kill(life(2)->pid, SIGSTOP);
+	fd[0] = come();
+	fd[1] = come();
+	kill(life(2)->pid, SIGKILL);
+	greeted(fd[0]);
+	greeted(fd[1]);
+	UNTIL(lives(3));
+	assert_int_equal(board->greeted, 3);
+	assert_int_equal(knock(), 0);
+	assert_int_equal(stop(), 0);
+}
+
+/* As many as there are places; the others wait in the socket's own queue. */
+static void a_flood_of_clients_takes_little_room(void **state)
+{
+	unsigned files, places = OB_KEEP_NEW;
+	int fd[OB_KEEP_NEW + 4];
+
+	(void)state;
+	KEEP(0);
+	UNTIL(lives(1));
+	files = count_fds_of(keeper);
+	board->hoard = true;
+	for (unsigned i = 0; i < places + 4; i++)
+		fd[i] = come();
+	UNTIL(*(volatile unsigned *)&board->clients == places);
+	poll(NULL, 0, 20);
+	assert_int_equal(board->clients, places);
+	assert_int_equal(count_fds_of(keeper), files + places);
+	ring(ACT_TAKE);
+	UNTIL(*(volatile unsigned *)&board->clients == places + 4);
+	ring(ACT_TAKE);
+	UNTIL(count_fds_of(keeper) == files);
+	for (unsigned i = 0; i < places + 4; i++)
+		close(fd[i]);
+	board->hoard = false;
+	assert_int_equal(knock(), 0);
+	assert_int_equal(stop(), 0);
+}
+
 /* Upgrades */
 
 static uint64_t inode(const char *path)
@@ -450,16 +559,6 @@ static uint64_t inode(const char *path)
 
 	assert_return_code(stat(path, &st), errno);
 	return st.st_ino;
-}
-
-/* The toy answers over the keeper's own channel. */
-static const struct ob_keeper_status *status(void)
-{
-	unsigned acts = board->acts;
-
-	ring(ACT_STATUS);
-	UNTIL(*(volatile unsigned *)&board->acts == acts + 2);
-	return &board->status;
 }
 
 static void outcome_is(enum ob_upgrade_outcome outcome)
@@ -557,16 +656,90 @@ static void a_late_refusal_is_taken_back(void **state)
 	taken_back();
 }
 
+/* The old binary no longer understands the state; only the new one can go on. */
+static void a_rollback_that_is_refused_leaves_the_new_one(void **state)
+{
+	(void)state;
+	board->die_upgraded = board->refuse_back = true;
+	KEEP(0);
+	UNTIL(lives(1));
+	kill(keeper, SIGHUP);
+	UNTIL(lives(4));
+	assert_int_equal(life(3)->exe, inode(toy));
+	assert_int_equal(life(4)->exe, inode(other));
+	outcome_is(OB_UPGRADE_REFUSED);
+	assert_string_equal(board->status.why,
+			    "the worker died (signal 9); no way back: no");
+	ring(ACT_DIE);
+	UNTIL(lives(5));
+	assert_int_equal(life(5)->exe, inode(other));
+	assert_int_equal(stop(), 0);
+}
+
+/* Grace is for those that serve. */
+static void a_slow_start_is_not_taken_back(void **state)
+{
+	(void)state;
+	board->slow_upgraded_ms = GRACE_MS + 200;
+	KEEP(0);
+	UNTIL(lives(1));
+	kill(keeper, SIGHUP);
+	UNTIL(lives(2));
+	outcome_is(OB_UPGRADE_DONE);
+	assert_int_equal(board->births, 2);
+	assert_int_equal(stop(), 0);
+}
+
+static void ask_for_a_dry_run(int32_t ticket)
+{
+	unsigned acts = board->acts;
+
+	board->ticket = ticket;
+	ring(ACT_UPGRADE_DRY);
+	UNTIL(*(volatile unsigned *)&board->acts == acts + 1);
+	outcome_is(OB_UPGRADE_REHEARSED);
+	assert_int_equal(board->status.ticket, ticket);
+}
+
 static void a_dry_run_ends_with_the_rehearsal(void **state)
 {
 	(void)state;
 	KEEP(0);
 	UNTIL(lives(1));
-	ring(ACT_UPGRADE_DRY);
-	UNTIL(*(volatile unsigned *)&board->acts == 1);
-	outcome_is(OB_UPGRADE_REHEARSED);
+	ask_for_a_dry_run(0);
 	assert_string_equal(board->status.why, "fine");
+	assert_int_equal(board->status.estimated_gap_us, 1234);
 	assert_int_equal(board->births, 1);
+	assert_int_equal(stop(), 0);
+}
+
+/* One who lost the answer asks again, and a successor may be whom he asks. */
+static void a_ticket_is_good_for_one_upgrade(void **state)
+{
+	(void)state;
+	KEEP(0);
+	for (unsigned i = 1; i <= 3; i++) {
+		UNTIL(lives(i));
+		ask_for_a_dry_run(7);
+		assert_int_equal(board->rehearsals, 1);
+		ring(ACT_DIE);
+	}
+	UNTIL(lives(4));
+	ask_for_a_dry_run(8);
+	assert_int_equal(board->rehearsals, 2);
+	assert_int_equal(stop(), 0);
+}
+
+static void a_switch_is_told_before_the_grace_ends(void **state)
+{
+	(void)state;
+	KEEP(.grace_ms = 3600000);
+	UNTIL(lives(1));
+	kill(keeper, SIGHUP);
+	UNTIL(lives(2));
+	outcome_is(OB_UPGRADE_SWITCHED);
+	assert_int_equal(board->status.upgrades, 0);
+	/* Whoever serves then is asked to end, not killed. */
 	assert_int_equal(stop(), 0);
 }
 
@@ -634,6 +807,7 @@ int main(int argc, char **argv)
 		TEST(orphans_are_reaped),
 		TEST(a_standby_takes_over),
 		TEST(deaths_before_ready_wait_longer_and_longer),
+		TEST(deaths_around_ready_do_not_add_up),
 		TEST(a_first_worker_that_exits_ends_the_server),
 		TEST(a_first_worker_that_crashes_has_three_lives),
 		TEST(its_end_is_the_servers),
@@ -647,13 +821,19 @@ int main(int argc, char **argv)
 		TEST(a_full_table_hurts_nobody),
 		TEST(nonsense_is_dropped),
 		TEST(clients_are_accepted_for_whoever_lives),
+		TEST(a_client_outlives_the_worker_that_did_not_take_it),
+		TEST(a_flood_of_clients_takes_little_room),
 		TEST(another_binary_takes_over),
 		TEST(a_refusal_changes_nothing),
 		TEST(a_death_in_rehearsal_changes_nothing),
 		TEST(an_exit_in_rehearsal_changes_nothing),
 		TEST(a_death_in_the_grace_period_is_taken_back),
 		TEST(a_late_refusal_is_taken_back),
+		TEST(a_rollback_that_is_refused_leaves_the_new_one),
+		TEST(a_slow_start_is_not_taken_back),
 		TEST(a_dry_run_ends_with_the_rehearsal),
+		TEST(a_ticket_is_good_for_one_upgrade),
+		TEST(a_switch_is_told_before_the_grace_ends),
 	};
 
 	if (argc < 2)

@@ -132,6 +132,33 @@ static void listen_somewhere(void)
 	ob_link_accept(toy, "toy/listen", true);
 }
 
+static void taken(unsigned place)
+{
+	char name[40];
+
+	snprintf(name, sizeof(name), "toy/listen/new/%u", place);
+	keep->drop(keep, name);
+}
+
+/* Those whom a dead one was told of; they see that it is somebody else. */
+static void greet(void)
+{
+	char name[40];
+	int fd;
+
+	for (unsigned place = 0; place < OB_KEEP_NEW; place++) {
+		snprintf(name, sizeof(name), "toy/listen/new/%u", place);
+		fd = keep->get(keep, name);
+		if (fd < 0)
+			continue;
+		if (write(fd, "g", 1) != 1)
+			wrong("a client that was kept has gone");
+		board->greeted++;
+		close(fd);
+		taken(place);
+	}
+}
+
 /* Acts */
 
 static void put_until_full(void)
@@ -246,8 +273,12 @@ static void act(void)
 		break;
 	case ACT_UPGRADE_DRY:
 		fd = open("/proc/self/exe", O_PATH | O_CLOEXEC);
-		ob_link_upgrade(toy, fd, OB_UPGRADE_DRY_RUN);
+		ob_link_upgrade(toy, fd, OB_UPGRADE_DRY_RUN, board->ticket);
 		close(fd);
+		break;
+	case ACT_TAKE:
+		for (unsigned place = 0; place < OB_KEEP_NEW; place++)
+			taken(place);
 		break;
 	case ACT_GET:
 		fd = keep->get(keep, "toy/lives");
@@ -269,13 +300,25 @@ static void bell(struct ob_watch *watch, uint32_t events)
 
 /* The keeper's words */
 
-static void client(void *arg, const char *name, int fd)
+static bool take_order(unsigned *left)
+{
+	if (!*left)
+		return false;
+	--*left;
+	return true;
+}
+
+static void client(void *arg, const char *name, unsigned place, int fd)
 {
 	(void)arg;
-	if (strcmp(name, "toy/listen"))
+	if (strcmp(name, "toy/listen") || place >= OB_KEEP_NEW)
 		wrong("client of another socket");
 	board->clients++;
+	if (take_order(&board->die_client))
+		raise(SIGKILL);
 	close(fd);
+	if (!board->hoard)
+		taken(place);
 }
 
 static void copy(void *arg, uint64_t value)
@@ -317,7 +360,7 @@ static void rehearse(void)
 		wrong("a rehearsal's put");
 	ob_fd_close(&fd);
 	if (board->rehearsal == ANSWER_YES)
-		ob_link_ready(toy, "fine");
+		ob_link_rehearsed(toy, 1234, "fine");
 	else if (board->rehearsal == ANSWER_NO)
 		ob_link_refused(toy, "field toy.x: too large");
 	else
@@ -350,24 +393,19 @@ static void wait_for_start(void)
 	} while (start.rehearse || start.warm);
 }
 
-static bool take_order(unsigned *left)
-{
-	if (!*left)
-		return false;
-	--*left;
-	return true;
-}
-
 static void get_ready(void)
 {
 	bool upgraded = start.why == OB_START_UPGRADE;
 
 	if (take_order(&board->die_early))
 		die(board->early);
-	if (upgraded && board->refuse_upgraded) {
+	if ((upgraded && board->refuse_upgraded) ||
+	    (start.why == OB_START_ROLLBACK && board->refuse_back)) {
 		ob_link_refused(toy, "no");
 		_exit(1);
 	}
+	if (upgraded)
+		usleep(board->slow_upgraded_ms * 1000);
 	ob_link_ready(toy, "toy is ready");
 	board->birth[(board->births - 1) % BIRTHS].ready = true;
 	if (take_order(&board->die_ready) || (upgraded && board->die_upgraded))
@@ -405,6 +443,7 @@ int main(void)
 	wait_for_start();
 	note_birth();
 	count_life();
+	greet();
 	listen_somewhere();
 	check_names();
 	old_rings_end();

@@ -31,8 +31,7 @@ static void forget(struct fake_keep *fake, unsigned i)
 	fake->names[i].fd = -1;
 }
 
-/* Takes fd. */
-static int enter(struct fake_keep *fake, const char *name, int fd)
+int fake_keep_enter(struct fake_keep *fake, const char *name, int fd)
 {
 	int at = find(fake, name);
 
@@ -103,7 +102,7 @@ static int put(struct ob_keep *keep, const char *name, int fd)
 	now(fake);
 	fake->puts++;
 	tell(fake, PUT, name, fd);
-	r = enter(fake, name, own);
+	r = fake_keep_enter(fake, name, own);
 	now(fake);
 	return r;
 }
@@ -176,7 +175,7 @@ static bool hear(struct fake_keep *fake, int channel)
 	if (mh.msg_controllen)
 		memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&mh)), sizeof(fd));
 	if (word.op == PUT && fd >= 0)
-		enter(fake, word.name, fd);
+		fake_keep_enter(fake, word.name, fd);
 	else
 		leave(fake, word.name);
 	return true;

@@ -28,6 +28,8 @@ void fake_keep_init(struct fake_keep *fake, int channel);
 void fake_keep_finish(struct fake_keep *fake);
 /* Applies what came through the other end's channel, until there is no more. */
 void fake_keep_drain(struct fake_keep *fake, int channel);
+/* What a keeper has by itself; takes fd. */
+int fake_keep_enter(struct fake_keep *fake, const char *name, int fd);
 /* Is that kept? */
 bool fake_keep_has(const struct fake_keep *fake, const char *name);
 unsigned fake_keep_count(const struct fake_keep *fake);

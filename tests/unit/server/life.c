@@ -2,6 +2,7 @@
 #include "life.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -328,8 +329,8 @@ struct ob_options *life_options(const struct life *life)
 	struct ob_options *opts;
 	char text[256];
 
-	snprintf(text, sizeof(text), "%s,id=dev,socket=%s", life->cls->name,
-		 life->path);
+	snprintf(text, sizeof(text), "%s,id=dev,socket=%s%s", life->cls->name,
+		 life->path, life->options ? life->options : "");
 	assert_int_equal(ob_options_parse(text, tables, &opts, NULL), 0);
 	return opts;
 }
@@ -367,8 +368,6 @@ static _Noreturn void live(struct life *life)
 	past.rings = rings;
 	past.nr_rings = n;
 	dev = make_device(life, loop, &past);
-	if (life->peer >= 0)
-		ob_device_client(dev, life->peer);
 	for (;;) {
 		for (left = 0, i = 0; i < n; i++)
 			left += !is_over[i];
@@ -384,11 +383,22 @@ static _Noreturn void live(struct life *life)
 	}
 }
 
+void life_comes(struct life *life, unsigned place, int fd)
+{
+	char name[40];
+
+	snprintf(name, sizeof(name), "dev/listen/new/%u", place);
+	assert_int_equal(fake_keep_enter(&life->keep, name, fd), 0);
+}
+
 void life_begin(struct life *life)
 {
 	unsigned n = life->nr;
 
 	fake_keep_drain(&life->keep, life->told);
+	if (life->peer >= 0)
+		life_comes(life, 0, life->peer);
+	life->peer = -1;
 	assert_true(n < LIVES);
 	if (getenv("OB_TEST_POOL") || ob_rings_create(n + 1, &life->rings[n]))
 		life->rings[n] = (struct ob_rings){ -1, -1, -1, n + 1 };
@@ -406,9 +416,6 @@ void life_begin(struct life *life)
 		live(life);
 	}
 	life->nr++;
-	if (life->peer >= 0)
-		close(life->peer);
-	life->peer = -1;
 }
 
 static void reap(struct life *life)
@@ -429,6 +436,20 @@ void life_kill(struct life *life)
 	kill(life->pid, SIGKILL);
 	reap(life);
 	assert_int_equal(life->signal, SIGKILL);
+}
+
+bool life_is_up(struct life *life)
+{
+	struct pollfd p = { .fd = life->client, .events = POLLIN };
+	siginfo_t info;
+
+	while (poll(&p, 1, 1) == 0) {
+		info.si_pid = 0;
+		if (waitid(P_PID, (id_t)life->pid, &info,
+			   WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid)
+			return false;
+	}
+	return true;
 }
 
 void life_judge(struct life *life)

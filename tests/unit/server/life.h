@@ -54,13 +54,14 @@ struct life {
 	struct fake_keep keep;
 	int told;			/* what the child tells its keeper */
 	int given;			/* the child's end */
-	int client, peer;		/* our end; the device's, until it has it */
+	int client, peer;		/* our end; the device's, until the next life */
 	pid_t pid;			/* 0: dead */
 	unsigned nr;			/* lives so far */
 	int signal;			/* of the last death */
 	struct ob_rings rings[LIVES];
 	struct life_shared *shared;
 	const struct ob_device_class *cls;
+	const char *options;		/* ",KEY=VALUE,...", or NULL */
 	char dir[64], path[96];
 	bool hold_rings;		/* the old rings are never over */
 	struct rig rig;			/* to talk with */
@@ -68,11 +69,15 @@ struct life {
 
 struct life *life_start(const struct ob_device_class *cls);
 void life_end(struct life *life);
-/* Another life; the first also gets the client. */
+/* Another life, which finds the client if that is new. */
 void life_begin(struct life *life);
+/* The keeper has accepted one; takes fd. */
+void life_comes(struct life *life, unsigned place, int fd);
 /* A new client, in place of one that is gone. */
 void life_connect(struct life *life);
 void life_kill(struct life *life);
+/* Until it answers the message that waits; false: it died before. */
+bool life_is_up(struct life *life);
 /* Waits for the child to die by itself. */
 void life_wait(struct life *life);
 /* Kills it after a moment; it may have refused to serve, no more. */

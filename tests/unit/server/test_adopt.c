@@ -254,6 +254,36 @@ static void test_interrupts(void **unused)
 	life_end(life);
 }
 
+/* A vector that the guest has not enabled; its client was told that it was fired. */
+static void test_loopback(void **unused)
+{
+	struct { uint64_t offset; uint32_t region, count; uint64_t value; } add = {
+		LIFE_ADD, 0, 8, 5
+	};
+	uint32_t fire[5] = { sizeof(fire), NONE_TRIGGER, MSIX, 1, 1 };
+	struct life *life = start();
+	int fd = eventfd(0, EFD_CLOEXEC);
+
+	(void)unused;
+	assert_int_equal(rig_set_irqs(&life->rig, EVENTFD_TRIGGER, MSIX, 1, 1,
+				      &fd, 1), 0);
+	/* One batch, in which the second message kills. */
+	kill(life->pid, SIGSTOP);
+	life->shared->die = DIE_AFTER_WRITE;
+	rig_send(&life->rig, SET_IRQS, 0, fire, sizeof(fire), NULL, 0);
+	rig_send(&life->rig, REGION_WRITE, 0, &add, sizeof(add), NULL, 0);
+	kill(life->pid, SIGCONT);
+	life_wait(life);
+	life_begin(life);
+	for (unsigned i = 0; i < 2; i++) {
+		assert_true(rig_receive(&life->rig));
+		assert_int_equal(life->rig.hdr.flags & ERROR, 0);
+	}
+	assert_int_equal(rig_count(&life->rig, fd), 1);
+	close(fd);
+	life_end(life);
+}
+
 static void test_pin(void **unused)
 {
 	struct life *life = start();
@@ -353,6 +383,26 @@ static void test_fuse_of_work(void **unused)
 		life_begin(life);
 	}
 	assert_int_equal(get(life, LIFE_ADD), 4711);
+	life_end(life);
+}
+
+/* Who is killed from outside may be in the same step each time. */
+static void test_fuse_spares_the_killed(void **unused)
+{
+	struct life *life = start();
+
+	(void)unused;
+	life->shared->die = DIE_IN_WORK;
+	assert_int_equal(put(life, LIFE_WORK, 11), 0);
+	for (unsigned i = 0; i < 10; i++) {
+		life_wait(life);
+		assert_int_equal(life->signal, SIGKILL);
+		life->shared->die = i < 9 ? DIE_IN_WORK : DIE_NOT;
+		life_begin(life);
+	}
+	for (unsigned i = 0; i < 1000 && get(life, LIFE_ADD) != 11; i++)
+		rig_settle(&life->rig);
+	assert_int_equal(get(life, LIFE_ADD), 11);
 	life_end(life);
 }
 
@@ -569,6 +619,100 @@ static void test_client_gone(void **unused)
 	life_end(life);
 }
 
+static void ask_version(int fd)
+{
+	static const uint8_t words[20] = { [2] = 1, [4] = 20, [18] = 1 };
+
+	assert_int_equal(write(fd, words, sizeof(words)), sizeof(words));
+}
+
+/* The kernel interrupts those who made a ring when it takes it apart. */
+static ssize_t hear(int fd, uint8_t *data, size_t size, int flags)
+{
+	ssize_t n;
+
+	do
+		n = recv(fd, data, size, flags);
+	while (n < 0 && errno == EINTR);
+	return n;
+}
+
+/* What error it is told, or 0, and whether that is all. */
+static unsigned answer_to(int fd, bool *over)
+{
+	uint8_t reply[4096];
+	ssize_t n = hear(fd, reply, sizeof(reply), 0), m;
+
+	assert_true(n >= 16);
+	m = hear(fd, reply + n, sizeof(reply) - (size_t)n, *over ? 0 : MSG_DONTWAIT);
+	*over = m == 0;
+	return reply[8] & ERROR ? reply[12] : 0;
+}
+
+static void new_client(struct life *life, unsigned place, int *fd)
+{
+	struct timeval patience = { .tv_sec = 20 };
+	int pair[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0,
+				    pair), 0);
+	setsockopt(pair[0], SOL_SOCKET, SO_RCVTIMEO, &patience,
+		   sizeof(patience));
+	ask_version(pair[0]);
+	life_comes(life, place, pair[1]);
+	*fd = pair[0];
+}
+
+/*
+ * Two come at once, and their worker dies at its nth word with the keeper, if it
+ * has that many: the first is served all the same, and the other one is told that
+ * it is not.  How many words there were.
+ */
+#define NEVER 100000u
+static unsigned two_come(unsigned n)
+{
+	struct life *life = start();
+	bool over[2] = { false, true };
+	int fd[2];
+
+	assert_int_equal(put(life, LIFE_ADD, 5), 0);
+	shutdown(life->client, SHUT_RDWR);
+	life_kill(life);
+	new_client(life, 0, &fd[0]);
+	new_client(life, 1, &fd[1]);
+	life->shared->die_at_call = n;
+	life_begin(life);
+	if (n != NEVER) {
+		life_wait(life);
+		life_begin(life);
+	}
+	assert_int_equal(answer_to(fd[0], &over[0]), 0);
+	assert_false(over[0]);
+	assert_int_equal(answer_to(fd[1], &over[1]), EBUSY);
+	assert_true(over[1]);
+	life->rig.fd = fd[0];
+	assert_int_equal(get(life, LIFE_ADD), 5);
+	n = life->shared->die_at_call;
+	fake_keep_drain(&life->keep, life->told);
+	assert_true(fake_keep_has(&life->keep, "dev/client"));
+	assert_false(fake_keep_has(&life->keep, "dev/listen/new/0"));
+	assert_false(fake_keep_has(&life->keep, "dev/listen/new/1"));
+	close(fd[0]);
+	close(fd[1]);
+	life_end(life);
+	return NEVER - n;
+}
+
+static void test_coming(void **unused)
+{
+	unsigned all = two_come(NEVER);
+
+	(void)unused;
+	assert_true(all > 20);
+	for (unsigned n = 1; n <= all; n++)
+		two_come(n);
+}
+
 static void test_bar_memory(void **unused)
 {
 	uint32_t ask[8] = { 64, 0, 0, 0, 0, 0, 0, 0 };
@@ -591,21 +735,6 @@ static void test_bar_memory(void **unused)
 	assert_memory_equal(&value, "shared!!", 8);
 	munmap(bar, 0x1000);
 	life_end(life);
-}
-
-static bool is_up(struct life *life)
-{
-	struct pollfd p = { .fd = life->client, .events = POLLIN };
-
-	siginfo_t info;
-
-	while (poll(&p, 1, 1) == 0) {
-		info.si_pid = 0;
-		if (waitid(P_PID, (id_t)life->pid, &info,
-			   WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid)
-			return false;
-	}
-	return true;
 }
 
 /* Before and after each call of the keeper, while a life begins. */
@@ -631,7 +760,7 @@ static void test_each_call(void **unused)
 			 0);
 		life->shared->die_at_call = ++n;
 		life_begin(life);
-		up = is_up(life);
+		up = life_is_up(life);
 		if (!up)
 			life_wait(life);
 		life->shared->die_at_call = 0;
@@ -829,10 +958,12 @@ int main(void)
 		cmocka_unit_test(test_memory),
 		cmocka_unit_test(test_map_once),
 		cmocka_unit_test(test_interrupts),
+		cmocka_unit_test(test_loopback),
 		cmocka_unit_test(test_pin),
 		cmocka_unit_test(test_fuse),
 		cmocka_unit_test(test_work_once),
 		cmocka_unit_test(test_fuse_of_work),
+		cmocka_unit_test(test_fuse_spares_the_killed),
 		cmocka_unit_test(test_old_rings),
 		cmocka_unit_test(test_broken_migration),
 		cmocka_unit_test(test_halt),
@@ -840,6 +971,7 @@ int main(void)
 		cmocka_unit_test(test_dma_message),
 		cmocka_unit_test(test_twin),
 		cmocka_unit_test(test_client_gone),
+		cmocka_unit_test(test_coming),
 		cmocka_unit_test(test_bar_memory),
 		cmocka_unit_test(test_each_call),
 		cmocka_unit_test(test_rehearsal),

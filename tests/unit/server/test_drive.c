@@ -6,6 +6,8 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -85,14 +87,17 @@ struct runtime {
 	struct ob_drive *drives[2];
 };
 
+static char path[] = "/tmp/outboard-drive-XXXXXX";
+static const char *second;	/* the drive */
+
 static int init(struct ob_device *dev, struct ob_pci *pci, struct ob_err *err)
 {
 	struct runtime *rt = ob_dev_runtime(dev);
 	int r = ob_dev_drive_open(dev, 0, "mem:64K", 0, &rt->drives[0], err);
 
 	(void)pci;
-	return r ? r : ob_dev_drive_open(dev, 1, "delay:0:mem:4K", 0,
-					 &rt->drives[1], err);
+	return r ? r : ob_dev_drive_open(dev, 1, second, 0, &rt->drives[1],
+					 err);
 }
 
 static void finish(struct ob_device *dev)
@@ -152,6 +157,7 @@ static void drives_go_from_one_device_to_its_successor(void **state)
 	uint8_t *bytes;
 
 	(void)state;
+	second = "delay:0:mem:4K";
 	table.ops = (struct ob_keep){ put, get, drop, each };
 	assert_int_equal(ob_loop_create(NULL, &loop, NULL), 0);
 	ob_loop_set_keep(loop, &table.ops);
@@ -180,10 +186,58 @@ static void drives_go_from_one_device_to_its_successor(void **state)
 	ob_loop_destroy(loop);
 }
 
+/* As QEMU's programs lock an image; asks only, if op says so. */
+static short lock(int fd, int op, short type)
+{
+	struct flock fl = {
+		.l_type = type, .l_whence = SEEK_SET, .l_start = 100, .l_len = 2,
+	};
+
+	assert_int_equal(fcntl(fd, op, &fl), 0);
+	return fl.l_type;
+}
+
+/*
+ * It dies when the record says that the image is another's, and the lock is still
+ * there: who is to have the image finds it free as soon as somebody serves.
+ */
+static void a_hand_over_that_was_cut_short_is_finished(void **state)
+{
+	OB_CLEANUP_FD int fd = mkstemp(path);
+	OB_CLEANUP_FD int image = -1;
+	struct ob_device *dev, *heir;
+	struct ob_loop *loop;
+	char spec[64];
+
+	(void)state;
+	assert_int_equal(ftruncate(fd, 1 << 20), 0);
+	snprintf(spec, sizeof(spec), "file:%s", path);
+	second = spec;
+	table.ops = (struct ob_keep){ put, get, drop, each };
+	assert_int_equal(ob_loop_create(NULL, &loop, NULL), 0);
+	ob_loop_set_keep(loop, &table.ops);
+	dev = create(loop);
+	assert_int_equal(lock(fd, F_OFD_GETLK, F_WRLCK), F_RDLCK);
+	assert_int_equal(ob_drive_release(drive(dev, 1), NULL), 0);
+	assert_int_equal(lock(fd, F_OFD_GETLK, F_WRLCK), F_UNLCK);
+	image = get(&table.ops, "d7/drive/1/image");
+	lock(image, F_OFD_SETLK, F_RDLCK);
+	ob_device_destroy(dev);
+
+	heir = create(loop);
+	assert_false(ob_drive_is_active(drive(heir, 1)));
+	assert_int_equal(lock(fd, F_OFD_GETLK, F_WRLCK), F_UNLCK);
+	ob_device_destroy(heir);
+	drop(&table.ops, "d7/");
+	ob_loop_destroy(loop);
+	unlink(path);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(drives_go_from_one_device_to_its_successor),
+		cmocka_unit_test(a_hand_over_that_was_cut_short_is_finished),
 	};
 
 	return cmocka_run_group_tests_name("a device's drives", tests, NULL,

@@ -28,8 +28,6 @@ static void start(struct ob_recorder *rec)
 
 	if (ob_recorder_open(rec, -1, &err))
 		fail_msg("%s", err.msg);
-	rec->generation = 1;
-	rec->now = 1000;
 }
 
 static void tells_what_was_recorded(void **arg)
@@ -40,14 +38,12 @@ static void tells_what_was_recorded(void **arg)
 	(void)arg;
 	start(&rec);
 	assert_int_equal(read_all(&rec), 0);
-	ob_record(&rec, OB_EVENT_MESSAGE, 9, 3, 1024);
-	rec.now = 0;
-	ob_record(&rec, OB_EVENT_INTERRUPT, 2, 5, 0);
+	ob_record(&rec, 1000, OB_EVENT_MESSAGE, 9, 3, 1024);
+	ob_record(&rec, 1001, OB_EVENT_INTERRUPT, 2, 5, 0);
 	assert_int_equal(read_all(&rec), 2);
 	assert_int_equal(events[0].time, 1000);
 	assert_int_equal(events[0].number, 1);
-	assert_true(events[1].time > 1000);
-	assert_int_equal(events[1].generation, 1);
+	assert_int_equal(events[1].time, 1001);
 	assert_string_equal(ob_event_text(&events[0], text, sizeof(text)),
 			    "message command=9 id=3 end=1024");
 	assert_string_equal(ob_event_text(&events[1], text, sizeof(text)),
@@ -58,7 +54,7 @@ static void tells_what_was_recorded(void **arg)
 	assert_string_equal(ob_event_text(&events[1], text, 10), "unknown k");
 	ob_recorder_close(&rec);
 	ob_recorder_close(&rec);
-	ob_record(&rec, OB_EVENT_RESET, 0, 0, 0);	/* off: nothing */
+	ob_record(&rec, 1000, OB_EVENT_RESET, 0, 0, 0);	/* off: nothing */
 }
 
 static void every_kind_has_a_name(void **arg)
@@ -81,7 +77,7 @@ static void keeps_the_last_ones(void **arg)
 	(void)arg;
 	start(&rec);
 	for (i = 1; i <= 3 * ALL + 7; i++)
-		ob_record(&rec, OB_EVENT_MODEL, 0, i, 0);
+		ob_record(&rec, 1000, OB_EVENT_MODEL, 0, i, 0);
 	assert_int_equal(read_all(&rec), ALL);
 	for (i = 0; i < ALL; i++)
 		assert_int_equal(events[i].b, 2 * ALL + 8 + i);
@@ -101,15 +97,52 @@ static void goes_on_in_another_process(void **arg)
 	(void)arg;
 	start(&rec);
 	for (i = 0; i < ALL + 5; i++)
-		ob_record(&rec, OB_EVENT_MODEL, 0, i, 0);
+		ob_record(&rec, 1000, OB_EVENT_MODEL, 0, i, 0);
 	assert_int_equal(ob_recorder_open(&next, dup(rec.fd), NULL), 0);
-	next.generation = 2;
-	ob_record(&next, OB_EVENT_BORN, 0, 0, 2);
+	ob_recorder_born(&next, 1000, 2);
 	assert_int_equal(read_all(&next), ALL);
 	assert_int_equal(events[ALL - 2].b, ALL + 4);
-	assert_int_equal(events[ALL - 1].generation, 2);
+	assert_int_equal(events[ALL - 1].kind, OB_EVENT_BORN);
 	ob_recorder_close(&rec);
 	ob_recorder_close(&next);
+}
+
+static void expect_generation(size_t from, size_t to, uint32_t generation)
+{
+	for (size_t i = from; i < to; i++)
+		assert_int_equal(events[i].generation, generation);
+}
+
+static void model_events(struct ob_recorder *rec, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++)
+		ob_record(rec, 1000, OB_EVENT_MODEL, 0, i, 0);
+}
+
+/* Whether or not the birth of any is still in sight. */
+static void events_know_their_generation(void **arg)
+{
+	struct ob_recorder rec;
+
+	(void)arg;
+	start(&rec);
+	ob_recorder_born(&rec, 1000, 3);
+	model_events(&rec, ALL);
+	assert_int_equal(read_all(&rec), ALL);
+	expect_generation(0, ALL, 3);
+	ob_recorder_born(&rec, 1000, 5);
+	model_events(&rec, 9);
+	ob_recorder_born(&rec, 1000, 6);
+	model_events(&rec, 9);
+	assert_int_equal(read_all(&rec), ALL);
+	expect_generation(0, ALL - 20, 3);
+	expect_generation(ALL - 20, ALL - 10, 5);
+	expect_generation(ALL - 10, ALL, 6);
+	assert_int_equal(ob_recorder_read(rec.memory, sizeof(*rec.memory), events,
+					  15), 15);
+	expect_generation(0, 5, 5);
+	expect_generation(5, 15, 6);
+	ob_recorder_close(&rec);
 }
 
 static void garbage_is_cleared(void **arg)
@@ -126,7 +159,7 @@ static void garbage_is_cleared(void **arg)
 		bytes[i] = (uint8_t)sample_random(&rng);
 	assert_int_equal(ob_recorder_open(&next, dup(rec.fd), NULL), 0);
 	assert_int_equal(read_all(&next), 0);
-	ob_record(&next, OB_EVENT_RESET, 1, 0, 0);
+	ob_record(&next, 1000, OB_EVENT_RESET, 1, 0, 0);
 	assert_int_equal(read_all(&next), 1);
 	ob_recorder_close(&rec);
 	ob_recorder_close(&next);
@@ -146,7 +179,7 @@ static void another_file_is_refused_or_made_to_fit(void **arg)
 	assert_int_equal(rec.fd, -1);
 	assert_int_equal(ob_recorder_open(&rec, ob_memfd_create("short", 10), &err),
 			 0);
-	ob_record(&rec, OB_EVENT_RESET, 1, 0, 0);
+	ob_record(&rec, 1000, OB_EVENT_RESET, 1, 0, 0);
 	assert_int_equal(read_all(&rec), 1);
 	ob_recorder_close(&rec);
 }
@@ -161,7 +194,7 @@ static void any_bytes_can_be_read(void **arg)
 	(void)arg;
 	start(&rec);
 	for (i = 0; i < 200; i++)
-		ob_record(&rec, OB_EVENT_MODEL, 0, i, 0);
+		ob_record(&rec, 1000, OB_EVENT_MODEL, 0, i, 0);
 	for (i = 0; i < 20000; i++) {
 		at = (unsigned)sample_random(&rng) % (i % 2 ? 24 : 8000);
 		bit = 1u << sample_random(&rng) % 8;
@@ -188,7 +221,7 @@ static void records(void *arg)
 	unsigned i;
 
 	for (i = 0; i < 3; i++)
-		ob_record(&d->rec, OB_EVENT_POST, 7, ALL + i, ~(uint64_t)(ALL + i));
+		ob_record(&d->rec, 1000, OB_EVENT_POST, 7, ALL + i, ~(uint64_t)(ALL + i));
 }
 
 static bool finds_whole_events(void *arg)
@@ -221,7 +254,7 @@ static void events_are_whole_at_every_instruction(void **arg)
 	(void)arg;
 	start(&d.rec);
 	for (i = 0; i < ALL; i++)
-		ob_record(&d.rec, OB_EVENT_POST, 7, i, ~(uint64_t)i);
+		ob_record(&d.rec, 1000, OB_EVENT_POST, 7, i, ~(uint64_t)i);
 	steps = stepper_run(records, finds_whole_events, &d);
 	if (!steps)
 		skip();
@@ -237,6 +270,7 @@ int main(void)
 		cmocka_unit_test(every_kind_has_a_name),
 		cmocka_unit_test(keeps_the_last_ones),
 		cmocka_unit_test(goes_on_in_another_process),
+		cmocka_unit_test(events_know_their_generation),
 		cmocka_unit_test(garbage_is_cleared),
 		cmocka_unit_test(another_file_is_refused_or_made_to_fit),
 		cmocka_unit_test(any_bytes_can_be_read),

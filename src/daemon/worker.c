@@ -23,20 +23,25 @@
 #include "daemon/control.h"
 #include "daemon/serve_impl.h"
 
+/* There is time: for a rehearsal, or for the practice. */
+static void use_time(struct serve *s)
+{
+	for (size_t i = 0; i < s->plan->count; i++)
+		ob_device_get_warm(s->devices[i].dev);
+	if (s->begin.rehearse)
+		ob_worker_rehearse(s);
+	else
+		ob_worker_warm(s);
+}
+
 int ob_worker_wait(struct serve *s, struct ob_err *err)
 {
 	int r;
 
 	ob_linger();
 	r = ob_link_wait(s->link, &s->begin, err);
-
 	while (!r && (s->begin.rehearse || s->begin.warm)) {
-		if (s->begin.rehearse)
-			ob_worker_rehearse(s);
-		else
-			ob_worker_warm(s);
-		for (size_t i = 0; i < s->plan->count; i++)
-			ob_device_get_warm(s->devices[i].dev);
+		use_time(s);
 		r = ob_link_wait(s->link, &s->begin, err);
 	}
 	return r;

@@ -38,7 +38,7 @@
 
 #include "nvme_user.h"
 
-#define BATCHES 80u
+#define BATCHES 60u
 #define COUNTED (BATCHES - 1)	/* the last is followed by the end */
 #define FIRST 4u		/* not counted: until everything is warm */
 #define MAX_DEPTH 16u

@@ -21,10 +21,10 @@
 
 /*
  * A reset may have found the drives handed over to another process, and this
- * guest may be the wrong one to use them (R31).  While the device stands still
- * the library sees to that.
+ * guest may be the wrong one to use them (R31).  A device that stands still asks
+ * when it runs.
  */
-static bool have_drives(struct nvme *n)
+bool nvme_ctrl_has_drives(struct nvme *n)
 {
 	struct ob_err err = { 0 };
 
@@ -46,7 +46,7 @@ static void enable(struct nvme *n, uint32_t cc)
 		nvme_fatal(n, "enabled with an unsupported configuration");
 		return;
 	}
-	if (!have_drives(n))
+	if (!nvme_ctrl_has_drives(n))
 		return;
 	if (nvme_queue_admin(n)) {
 		nvme_fatal(n, "enabled with a bad admin queue");

@@ -188,7 +188,7 @@ void nvme_move_run(struct ob_device *dev)
 	n->halted = n->draining = false;
 	n->st->features.timestamp_live = 1;
 	resume_shutdown(n);
-	if (!(n->st->csts & NVME_CSTS_RDY))
+	if (!(n->st->csts & NVME_CSTS_RDY) || !nvme_ctrl_has_drives(n))
 		return;
 	/* The client may have brought the memory, or bring it later. */
 	if (n->master)

@@ -370,6 +370,8 @@ void nvme_region_write(struct ob_device *dev, unsigned bar, uint64_t offset,
 /* ctrl.c: the controller's life */
 void nvme_ctrl_configure(struct nvme *n, uint32_t cc);
 void nvme_ctrl_subsystem_reset(struct nvme *n);
+/* False: another process has them, and the controller has failed. */
+bool nvme_ctrl_has_drives(struct nvme *n);
 void nvme_ctrl_stop(struct nvme *n);
 void nvme_ctrl_shutdown_step(struct nvme *n);
 

@@ -6,11 +6,13 @@
  */
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "block/lock.h"
 #include "devices/models.h"
 #include "life.h"
 
@@ -64,12 +66,12 @@ static void enable(struct life *life)
 	assert_int_equal(reg(life, CSTS), 1);
 }
 
-static struct life *start(void)
+static struct life *start_with(const char *options)
 {
 	struct life *life = life_start(&ob_nvme_class);
 	int fd = memfd_create("guest", MFD_CLOEXEC);
 
-	life->options = ",drive=mem:64K,queues=4";
+	life->options = options;
 	assert_int_equal(ftruncate(fd, MEMORY), 0);
 	life_begin(life);
 	assert_int_equal(rig_version(&life->rig, NULL), 0);
@@ -77,6 +79,11 @@ static struct life *start(void)
 	rig_set_config(&life->rig, COMMAND, 6, 2);
 	close(fd);
 	return life;
+}
+
+static struct life *start(void)
+{
+	return start_with(",drive=mem:64K,queues=4");
 }
 
 static void ask(struct life *life, unsigned cmd, uint64_t offset,
@@ -177,6 +184,39 @@ static void test_a_reset_cut_short_is_done_again(void **state)
 	life_end(life);
 }
 
+/*
+ * A guest that enables the controller wants its drives.  While a predecessor's
+ * requests may go on that has to wait, but not to be forgotten.
+ */
+static void test_enabled_while_adopting_it_gets_its_drives(void **state)
+{
+	char path[] = "/tmp/outboard-test-XXXXXX", options[128];
+	int fd = mkstemp(path);
+	struct life *life;
+
+	(void)state;
+	assert_true(fd >= 0);
+	assert_int_equal(ftruncate(fd, MEMORY), 0);
+	snprintf(options, sizeof(options),
+		 ",drive=file:%s,queues=4,incoming=on", path);
+	life = start_with(options);
+	life_kill(life);
+	life->hold_rings = true;
+	life_begin(life);
+	enable(life);
+	life_kill(life);
+	assert_int_equal(ob_image_try_lock(fd, false, NULL), 0);
+	assert_int_equal(ob_image_unlock(fd), 0);
+	life->hold_rings = false;
+	life_begin(life);
+	assert_int_equal(reg(life, CSTS), 1);
+	rig_settle(&life->rig);
+	assert_int_equal(ob_image_try_lock(fd, false, NULL), -EBUSY);
+	life_end(life);
+	unlink(path);
+	close(fd);
+}
+
 static int setup(void **state)
 {
 	(void)state;
@@ -191,6 +231,7 @@ int main(void)
 		cmocka_unit_test(test_features_stay_when_a_new_state_is_inherited),
 		cmocka_unit_test(test_an_enabled_controller_stays_enabled),
 		cmocka_unit_test(test_a_reset_cut_short_is_done_again),
+		cmocka_unit_test(test_enabled_while_adopting_it_gets_its_drives),
 	};
 
 	return cmocka_run_group_tests(tests, setup, NULL);

@@ -67,7 +67,9 @@ NUMBER(depth)
 OB_ARG_TEXT(drive, struct torture_options, drive)
 OB_ARG_TEXT(binary, struct torture_options, binary)
 OB_ARG_TEXT(device, struct torture_options, device)
+OB_ARG_TEXT(engine, struct torture_options, engine)
 OB_ARG_TEXT(plot, struct torture_options, plot)
+OB_ARG_TEXT(vm, struct torture_options, vm)
 
 OB_ARG_FLAG(only_upgrade, struct torture_options, only_upgrade)
 OB_ARG_FLAG(migrate, struct torture_options, migrate)
@@ -95,6 +97,7 @@ static const struct ob_arg args[] = {
 	{ "depth", "N", "I/Os in flight in each (32)", set_depth },
 	{ "drive", "SPEC", "what to serve (a file of 64 MiB)", set_drive },
 	{ "device", "KEY=VALUE,...", "more keys of the device", set_device },
+	{ "io-engine", "ENGINE", "of the server, as serve has it", set_engine },
 	{ "server", "BINARY", "the command that serves (this one)",
 	  set_binary },
 	{ "upgrade", "[=BINARY]", "some events are upgrades, there and back",
@@ -102,6 +105,8 @@ static const struct ob_arg args[] = {
 	{ "no-kills", NULL, "all events are upgrades", set_only_upgrade },
 	{ "migrate", NULL, "between two servers, now and then", set_migrate },
 	{ "standby", NULL, "keep a warm successor", set_standby },
+	{ "vm", "FOLDER", "a Linux guest, of scripts/prepare-vm --print",
+	  set_vm },
 	{ "interrupts", NULL, "sleep for interrupts instead of polling",
 	  set_interrupts },
 	{ "no-keeper", NULL, "one process: for comparison, with --kills 0",
@@ -204,6 +209,8 @@ static int check(const struct torture_options *opt, struct ob_err *err)
 			       GUEST_MAX_DEPTH);
 	if (opt->only_upgrade && !opt->upgrade)
 		return ob_fail(err, EINVAL, "--no-kills needs --upgrade");
+	if (opt->vm && opt->migrate)
+		return ob_fail(err, EINVAL, "a real guest cannot --migrate");
 	if (opt->no_keeper && opt->kills)
 		return ob_fail(err, EINVAL, "--no-keeper needs --kills 0");
 	return 0;

@@ -17,6 +17,7 @@
 #include "guest.h"
 #include "guest_move.h"
 #include "hist.h"
+#include "vm.h"
 
 struct torture_options {
 	double every, seconds;
@@ -26,7 +27,9 @@ struct torture_options {
 	const char *binary;		/* of the server; NULL: this one */
 	const char *other;		/* to upgrade to; NULL: the same */
 	const char *device;		/* more keys of the device */
+	const char *engine;		/* of the server's I/O; NULL: its own choice */
 	const char *plot;
+	const char *vm;			/* folder of a real guest; NULL: the built-in */
 	bool upgrade, only_upgrade, migrate, standby, interrupts, no_keeper;
 	bool json;
 };
@@ -46,7 +49,8 @@ struct torture {
 	char controls[2][128];
 	struct child servers[2];
 	unsigned nr_servers, at;	/* the guest is on servers[at] */
-	struct guest *guest;
+	struct guest *guest;		/* its account, also of a real one */
+	struct vm vm;
 	uint64_t random;
 
 	/* The killer's; read by the load with atomic loads. */
@@ -61,11 +65,21 @@ struct torture {
 		 moves, cuts, cancels;
 	struct hist stalls[TORTURE_NR_EVENTS];
 	struct hist downtime;
+	uint64_t slowest_ns;		/* I/O of a real guest */
 	struct torture_size first[2], last[2];
 };
 
 /* torture_run.c: serves, loads, kills, looks.  0, or what was impossible. */
 int torture_run(struct torture *t, struct ob_err *err);
+
+/*
+ * torture_vm.c: the load in a real guest, in the place of the built-in one.
+ * Boots it and writes what will be verified; I/O until the time is over or the
+ * killer has ended; the last look, and off.
+ */
+int torture_vm_start(struct torture *t, struct ob_err *err);
+int torture_vm_load(struct torture *t, uint64_t ns, struct ob_err *err);
+int torture_vm_end(struct torture *t, struct ob_err *err);
 
 /* torture_killer.c */
 int torture_killer_start(struct torture *t, struct ob_err *err);

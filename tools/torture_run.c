@@ -55,6 +55,10 @@ static int start_server(struct torture *t, unsigned i, struct ob_err *err)
 		 t->folder, options.name);
 	options.options[n++] = "--control";
 	options.options[n++] = t->controls[i];
+	if (t->opt.engine) {
+		options.options[n++] = "--io-engine";
+		options.options[n++] = t->opt.engine;
+	}
 	options.options[n++] = "--grace";
 	options.options[n++] = GRACE_MS;
 	if (t->opt.standby)
@@ -100,7 +104,9 @@ static int start(struct torture *t, struct ob_err *err)
 	t->nr_servers = t->opt.migrate ? 2 : 1;
 	for (unsigned i = 0; i < t->nr_servers && !r; i++)
 		r = start_server(t, i, err);
-	return r ? r : start_guest(t, err);
+	if (r)
+		return r;
+	return t->opt.vm ? torture_vm_start(t, err) : start_guest(t, err);
 }
 
 static int stop_servers(struct torture *t, struct ob_err *err)
@@ -122,7 +128,7 @@ static void clean_up(struct torture *t)
 {
 	static const char *const files[] = {
 		"image", "a.log", "b.log", "a.sock", "b.sock", "a.control",
-		"b.control",
+		"b.control", "console.log",
 	};
 	char path[160];
 
@@ -220,6 +226,8 @@ static int load_for(struct torture *t, uint64_t ns, struct ob_err *err)
 	uint64_t end = now_ns() + ns;
 	int r = 0;
 
+	if (t->opt.vm)
+		return torture_vm_load(t, ns, err);
 	while (!r && now_ns() < end && !torture_killer_ended(t))
 		r = turn(t, err);
 	return r;
@@ -262,19 +270,30 @@ static int load(struct torture *t, struct ob_err *err)
 	return r;
 }
 
+/* Everything is read once more. */
+static int end_guest(struct torture *t, struct ob_err *err)
+{
+	struct ob_client *client;
+	int r;
+
+	if (t->opt.vm)
+		return torture_vm_end(t, err);
+	client = t->guest->disk->client;
+	r = guest_end(t->guest, err);
+	ob_client_destroy(client);
+	return r;
+}
+
 int torture_run(struct torture *t, struct ob_err *err)
 {
 	int r = start(t, err), stopped;
-	struct ob_client *client;
 	struct ob_err why = { 0 };
 
 	if (!r)
 		r = load(t, err);
-	if (!r) {
-		client = t->guest->disk->client;
-		r = guest_end(t->guest, err);
-		ob_client_destroy(client);
-	}
+	if (!r)
+		r = end_guest(t, err);
+	vm_kill(&t->vm);
 	t->ended_ns = now_ns();
 	stopped = stop_servers(t, &why);
 	if (!r && stopped) {

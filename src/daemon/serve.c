@@ -3,7 +3,8 @@
  * The life of a serving process.
  *
  *	plan	the words of the command line are checked
- *	create	loop, signals, devices with their drives
+ *	prepare	what devices need in every case
+ *	begin	loop, signals, devices with their drives
  *	listen	one socket per device; the ready line and READY=1
  *	run	the loop, until a signal asks for the end
  *	stop	every device stops listening, drops its client and lets what
@@ -104,27 +105,34 @@ static void signal_came(struct ob_signals *signals, int signo)
 
 /* Starting */
 
-static int create_devices(struct serve *s, struct ob_err *err)
+static int prepare_devices(struct serve *s, struct ob_err *err)
 {
 	struct ob_plan *plan = s->plan;
+	int rc = 0;
 
 	s->devices = calloc(plan->count, sizeof(*s->devices));
 	if (!s->devices)
 		return ob_fail(err, ENOMEM, "out of memory");
-	for (size_t i = 0; i < plan->count; i++) {
-		struct ob_planned *p = &plan->devices[i];
-		struct ob_options *opts = p->opts;
-		struct served *d = &s->devices[i];
-		int rc;
+	for (size_t i = 0; i < plan->count && !rc; i++) {
+		struct ob_options *opts = plan->devices[i].opts;
 
-		p->opts = NULL;
-		d->serve = s;
-		rc = s->link ? ob_worker_create(s, p->cls, opts, &d->dev, err)
-			     : ob_device_create(s->loop, p->cls, opts, &d->dev,
-						err);
+		plan->devices[i].opts = NULL;
+		s->devices[i].serve = s;
+		rc = ob_device_prepare(plan->devices[i].cls, opts,
+				       &s->devices[i].dev, err);
+	}
+	return rc;
+}
+
+static int begin_devices(struct serve *s, struct ob_err *err)
+{
+	for (; s->count < s->plan->count; s->count++) {
+		struct served *d = &s->devices[s->count];
+		int rc = s->link ? ob_worker_begin(s, &d->dev, err) :
+			ob_device_begin(&d->dev, s->loop, NULL, err);
+
 		if (rc)
 			return rc;
-		s->count++;
 	}
 	return 0;
 }
@@ -194,7 +202,7 @@ static int start(struct serve *s, struct ob_err *err)
 	rc = ob_signals_start(s->loop, &s->signals, err);
 	if (rc)
 		return rc;
-	if ((rc = create_devices(s, err)) || (rc = listen_all(s, err)) ||
+	if ((rc = begin_devices(s, err)) || (rc = listen_all(s, err)) ||
 	    (rc = ob_serve_control_open(s, err)))
 		return rc;
 	if (s->link && (rc = ob_worker_listen(s, err)))
@@ -210,7 +218,7 @@ static bool abandoned(const struct serve *s)
 
 static void finish(struct serve *s)
 {
-	for (size_t i = 0; i < s->count; i++)
+	for (size_t i = 0; s->devices && i < s->plan->count; i++)
 		ob_device_destroy(s->devices[i].dev);
 	free(s->devices);
 	if (!s->loop)
@@ -250,8 +258,10 @@ static void tell_end(struct serve *s, bool started, int rc,
 static int live(struct serve *s, struct ob_err *err)
 {
 	bool started = false;
-	int rc = s->link ? ob_worker_wait(s, err) : 0;
+	int rc = prepare_devices(s, err);
 
+	if (!rc && s->link)
+		rc = ob_worker_wait(s, err);
 	if (!rc) {
 		rc = start(s, err);
 		started = !rc;

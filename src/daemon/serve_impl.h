@@ -5,7 +5,7 @@
 
 #include "daemon/plan.h"
 #include "daemon/signals.h"
-#include "keeper/link.h"
+#include "link/link.h"
 #include "server/server.h"
 
 struct ob_control;
@@ -29,7 +29,7 @@ struct serve {
 	struct ob_loop *loop;
 	struct ob_plan *plan;
 	struct served *devices;
-	size_t count;		/* devices that exist */
+	size_t count;		/* devices that have begun; the plan has more */
 	size_t gone;		/* devices without anything in flight */
 	struct ob_signals signals;
 	struct ob_control *control;	/* NULL: none */
@@ -58,10 +58,8 @@ int ob_worker_loop(struct serve *s, struct ob_err *err);
 /* The keeper accepts for our devices. */
 int ob_worker_listen(struct serve *s, struct ob_err *err);
 void ob_worker_finish(struct serve *s);
-/* A device that takes over what the dead left; takes opts. */
-int ob_worker_create(struct serve *s, const struct ob_device_class *cls,
-		     struct ob_options *opts, struct ob_device **out,
-		     struct ob_err *err);
+/* The device takes over what the dead left; destroyed if that fails. */
+int ob_worker_begin(struct serve *s, struct ob_device **dev, struct ob_err *err);
 
 /* rehearse.c: answers the keeper */
 void ob_worker_rehearse(struct serve *s);

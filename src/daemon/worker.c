@@ -4,7 +4,7 @@
  *
  *	wait	everything that is slow and depends on nobody has been done
  *	loop	on rings that outlive it; those of the dead are waited for
- *	create	each device takes over what its predecessor left
+ *	begin	each device takes over what its predecessor left
  *	listen	the keeper accepts, and hands clients over
  *	ready	told to the keeper, which tells the world
  *	end	asked for by the keeper alone, told to it before the exit
@@ -25,18 +25,25 @@
 
 #define TRIES 3u	/* to take a device over; then it begins anew */
 
+/* There is time: for a rehearsal, or for the practice. */
+static void use_time(struct serve *s)
+{
+	for (size_t i = 0; i < s->plan->count; i++)
+		ob_device_get_warm(s->devices[i].dev);
+	if (s->begin.rehearse)
+		ob_worker_rehearse(s);
+	else
+		ob_worker_warm(s);
+}
+
 int ob_worker_wait(struct serve *s, struct ob_err *err)
 {
 	int r;
 
 	ob_linger();
 	r = ob_link_wait(s->link, &s->begin, err);
-
 	while (!r && (s->begin.rehearse || s->begin.warm)) {
-		if (s->begin.rehearse)
-			ob_worker_rehearse(s);
-		else
-			ob_worker_warm(s);
+		use_time(s);
 		r = ob_link_wait(s->link, &s->begin, err);
 	}
 	return r;
@@ -168,12 +175,11 @@ int ob_worker_loop(struct serve *s, struct ob_err *err)
 	r = ob_link_watch(s->link, s->loop, &events);
 	if (r)
 		return ob_fail(err, -r, "keeper: %s", strerror(-r));
-	return open_past(s, err);
+	r = open_past(s, err);
+	return r;
 }
 
-int ob_worker_create(struct serve *s, const struct ob_device_class *cls,
-		     struct ob_options *opts, struct ob_device **out,
-		     struct ob_err *err)
+int ob_worker_begin(struct serve *s, struct ob_device **dev, struct ob_err *err)
 {
 	const struct ob_old_rings *rings[OB_LINK_RINGS];
 	struct ob_past past = {
@@ -186,7 +192,7 @@ int ob_worker_create(struct serve *s, const struct ob_device_class *cls,
 	for (unsigned i = 0; i < s->nr_past; i++)
 		if (s->past[i].rings)
 			rings[past.nr_rings++] = s->past[i].rings;
-	return ob_device_create_after(s->loop, cls, opts, &past, out, err);
+	return ob_device_begin(dev, s->loop, &past, err);
 }
 
 int ob_worker_listen(struct serve *s, struct ob_err *err)

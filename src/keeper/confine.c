@@ -103,8 +103,9 @@ static void install(const struct sock_filter *filter, size_t size)
 		.filter = (struct sock_filter *)filter,
 	};
 
-	if (!OB_SANITIZED && ARCH &&
-	    syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER,
+	if (OB_SANITIZED != 0 || ARCH == 0)
+		return;
+	if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER,
 		    SECCOMP_FILTER_FLAG_LOG, &program))
 		SAY(WARN, "no system call filter: %s", strerror(errno));
 }

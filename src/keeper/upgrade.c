@@ -171,8 +171,6 @@ void ob_upgrade_answer(struct ob_keeper *k, const struct ob_keeper_msg *msg)
 	}
 	k->upgrade.state = OB_UPGRADE_SWITCH;
 	k->upgrade.until = 0;
-	forget_copies(k);
-	ob_life_dismiss(&k->standby);
 	k->next->state = OB_WORKER_WAITS;
 	ob_worker_signal(k->active, SIGKILL);
 }
@@ -190,6 +188,9 @@ void ob_upgrade_switch(struct ob_keeper *k)
 	k->upgrade.state = OB_UPGRADE_GRACE;
 	k->upgrade.until = ob_keeper_ms() + READY_MS;
 	ob_life_start(k, w, OB_START_UPGRADE);
+	/* Now there is time. */
+	forget_copies(k);
+	ob_life_dismiss(&k->standby);
 }
 
 void ob_upgrade_ready(struct ob_keeper *k)

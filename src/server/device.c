@@ -7,6 +7,9 @@
  * init may still change the PCI description, and from then on that is fixed
  * and everything derived from it is built.  The first reset fills in the
  * power-on values.
+ *
+ * The first two (prepare) need no loop and nothing of a predecessor: a successor
+ * does them before it is its turn.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -222,7 +225,8 @@ static int check_all(struct ob_device *dev, struct ob_err *err)
 	return 0;
 }
 
-static int setup(struct ob_device *dev, struct ob_err *err)
+/* What depends on nothing but the class, the options and this process. */
+static int prepare(struct ob_device *dev, struct ob_err *err)
 {
 	int r = check_all(dev, err);
 
@@ -231,9 +235,14 @@ static int setup(struct ob_device *dev, struct ob_err *err)
 	r = ob_guard_start();
 	if (r)
 		return ob_fail(err, -r, "SIGBUS handler: %s", strerror(-r));
-	if ((!dev->anew && (r = ob_adopt_begin(dev, err))) ||
-	    (r = create_state(dev, err)) ||
-	    (r = init_model(dev, err)) || (r = build(dev, err)) ||
+	return create_state(dev, err);
+}
+
+static int setup(struct ob_device *dev, struct ob_err *err)
+{
+	int r = dev->anew ? 0 : ob_adopt_begin(dev, err);
+
+	if (r || (r = init_model(dev, err)) || (r = build(dev, err)) ||
 	    (r = ob_mig_init(dev, err)))
 		return r;
 	ob_step_begin(&dev->mem, OB_STEP_WORK);
@@ -244,8 +253,7 @@ static int setup(struct ob_device *dev, struct ob_err *err)
 	return dev->old ? ob_adopt(dev, err) : start_empty(dev, err);
 }
 
-static struct ob_device *device_new(struct ob_loop *loop,
-				    const struct ob_device_class *cls,
+static struct ob_device *device_new(const struct ob_device_class *cls,
 				    struct ob_options *opts)
 {
 	struct ob_device *dev = calloc(1, sizeof(*dev));
@@ -253,8 +261,6 @@ static struct ob_device *device_new(struct ob_loop *loop,
 
 	if (!dev)
 		return NULL;
-	dev->loop = loop;
-	dev->created = ob_loop_now(loop);
 	dev->cls = cls;
 	dev->opts = opts;
 	dev->mem.fd = dev->wire.fd = dev->rec.fd = -1;
@@ -266,60 +272,109 @@ static struct ob_device *device_new(struct ob_loop *loop,
 	return dev;
 }
 
-/* What is kept is refused: another one, which does not look at it. */
-static struct ob_device *begin_anew(struct ob_device *dev)
+static int failed(struct ob_device *dev, struct ob_err *err, int r)
 {
-	struct ob_device *anew = device_new(dev->loop, dev->cls, dev->opts);
+	ob_err_prefix(err, "%s", dev->id ? dev->id : dev->cls->name);
+	ob_device_destroy(dev);
+	return r;
+}
+
+static int prepare_as(const struct ob_device_class *cls,
+		      struct ob_options *opts, struct ob_rehearsal *rehearsal,
+		      struct ob_device **out, struct ob_err *err)
+{
+	struct ob_device *dev = device_new(cls, opts);
+	int r;
+
+	if (!dev) {
+		ob_options_destroy(opts);
+		return ob_fail(err, ENOMEM, "%s: out of memory", cls->name);
+	}
+	dev->rehearsal = rehearsal;
+	r = prepare(dev, err);
+	if (r)
+		return failed(dev, err, r);
+	*out = dev;
+	return 0;
+}
+
+int ob_device_prepare(const struct ob_device_class *cls,
+		      struct ob_options *opts, struct ob_device **out,
+		      struct ob_err *err)
+{
+	return prepare_as(cls, opts, NULL, out, err);
+}
+
+void ob_device_get_warm(struct ob_device *dev)
+{
+	ob_state_get_warm(&dev->mem);
+}
+
+/* What is kept is refused: another one, which does not look at it. */
+static struct ob_device *make_anew(struct ob_device *dev)
+{
+	struct ob_device *anew = device_new(dev->cls, dev->opts);
 
 	if (!anew)
 		return NULL;
 	anew->id = dev->id;
-	anew->kept = dev->kept;
-	anew->past = dev->past;
 	anew->anew = true;
 	dev->id = NULL;
 	dev->opts = NULL;
 	return anew;
 }
 
-static int try_to_create(struct ob_device *dev, struct ob_device **out,
-			 struct ob_err *err)
+/* The device is destroyed, but for what the other one took. */
+static struct ob_device *give_up(struct ob_device *dev, struct ob_err *err, int r)
 {
 	struct ob_device *anew = NULL;
-	int r = setup(dev, err);
 
-	if (r && ob_adopt_is_hopeless(dev, r)) {
+	if (ob_adopt_is_hopeless(dev, r)) {
 		ob_log(&dev->log, OB_LOG_ERROR, "begins anew, without its client:"
 		       " %s", err->msg);
-		anew = begin_anew(dev);
+		anew = make_anew(dev);
 	}
 	ob_adopt_end(dev);
-	if (r == 0) {
-		*out = dev;
-		return 0;
-	}
-	if (!anew)
-		ob_err_prefix(err, "%s", dev->id ? dev->id : dev->cls->name);
-	ob_device_destroy(dev);
-	return anew ? try_to_create(anew, out, err) : r;
+	if (anew)
+		ob_device_destroy(dev);
+	else
+		failed(dev, err, r);
+	return anew;
 }
 
-static int create(struct ob_loop *loop, const struct ob_device_class *cls,
-		  struct ob_options *opts, const struct ob_past *past,
-		  struct ob_rehearsal *rehearsal, bool practice,
-		  struct ob_device **out, struct ob_err *err)
+static int begin(struct ob_device **out, struct ob_loop *loop,
+		 const struct ob_past *past, struct ob_err *err)
 {
-	struct ob_device *dev = device_new(loop, cls, opts);
+	struct ob_device *dev = *out;
+	int r;
 
-	if (!dev) {
-		ob_options_destroy(opts);
-		return ob_fail(err, ENOMEM, "%s: out of memory", cls->name);
-	}
-	dev->kept = ob_keep_is_on(loop) && !rehearsal;
+	dev->loop = loop;
+	dev->created = ob_loop_now(loop);
+	dev->kept = ob_keep_is_on(loop) && !dev->rehearsal;
 	dev->past = past;
-	dev->rehearsal = rehearsal;
-	dev->practice = practice;
-	return try_to_create(dev, out, err);
+	r = setup(dev, err);
+	if (r == 0) {
+		ob_adopt_end(dev);
+		return 0;
+	}
+	*out = dev = give_up(dev, err, r);
+	if (!dev)
+		return r;
+	r = prepare(dev, err);
+	if (r == 0)
+		return begin(out, loop, past, err);
+	*out = NULL;
+	return failed(dev, err, r);
+}
+
+int ob_device_begin(struct ob_device **dev, struct ob_loop *loop,
+		    const struct ob_past *past, struct ob_err *err)
+{
+	int r = begin(dev, loop, past, err);
+
+	if (r == 0)
+		ob_adopt_resume(*dev);
+	return r;
 }
 
 int ob_device_create_after(struct ob_loop *loop,
@@ -327,11 +382,13 @@ int ob_device_create_after(struct ob_loop *loop,
 			   struct ob_options *opts, const struct ob_past *past,
 			   struct ob_device **out, struct ob_err *err)
 {
-	int r = create(loop, cls, opts, past, NULL, false, out, err);
+	struct ob_device *dev;
+	int r = ob_device_prepare(cls, opts, &dev, err);
 
-	if (r == 0)
-		ob_adopt_resume(*out);
-	return r;
+	if (r || (r = ob_device_begin(&dev, loop, past, err)))
+		return r;
+	*out = dev;
+	return 0;
 }
 
 int ob_device_create(struct ob_loop *loop, const struct ob_device_class *cls,
@@ -347,9 +404,12 @@ int ob_device_rehearse(struct ob_loop *loop, const struct ob_device_class *cls,
 {
 	struct ob_rehearsal practice;
 	struct ob_device *dev;
-	int r = create(loop, cls, opts, NULL, out ? out : &practice, !out,
-		       &dev, err);
+	int r = prepare_as(cls, opts, out ? out : &practice, &dev, err);
 
+	if (r)
+		return r;
+	dev->practice = !out;
+	r = begin(&dev, loop, NULL, err);
 	if (r == 0)
 		ob_device_destroy(dev);
 	return r;
@@ -366,14 +426,8 @@ static void destroy_bars(struct ob_device *dev)
 	}
 }
 
-/*
- * A device whose process ends may go on in another one, which has its own
- * descriptors of all this.
- */
-void ob_device_destroy(struct ob_device *dev)
+static void leave_loop(struct ob_device *dev)
 {
-	if (!dev)
-		return;
 	ob_timer_cancel(dev->loop, &dev->gone_timer);
 	ob_listener_close(dev, !dev->listener.is_kept);
 	if (dev->session && dev->kept)
@@ -384,6 +438,18 @@ void ob_device_destroy(struct ob_device *dev)
 	ob_mig_finish(dev);
 	if (dev->inited && dev->cls->finish)
 		dev->cls->finish(dev);
+}
+
+/*
+ * A device whose process ends may go on in another one, which has its own
+ * descriptors of all this.
+ */
+void ob_device_destroy(struct ob_device *dev)
+{
+	if (!dev)
+		return;
+	if (dev->loop)
+		leave_loop(dev);
 	ob_irqs_finish(dev);
 	destroy_bars(dev);
 	ob_rom_free(dev);

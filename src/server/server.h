@@ -36,6 +36,18 @@ struct ob_past {
 	 * without its client, instead of holding up all others. */
 	bool last_try;
 };
+/*
+ * The same in two parts.  The first depends on nothing that a predecessor may
+ * still change; takes opts.  The second, or ob_device_destroy, has to follow.
+ * One that fails has destroyed the device; one that begins anew has made another.
+ */
+int ob_device_prepare(const struct ob_device_class *cls,
+		      struct ob_options *opts, struct ob_device **out,
+		      struct ob_err *err);
+int ob_device_begin(struct ob_device **dev, struct ob_loop *loop,
+		    const struct ob_past *past, struct ob_err *err);
+/* Between them, for who has time: touches memory that will be written. */
+void ob_device_get_warm(struct ob_device *dev);
 int ob_device_create_after(struct ob_loop *loop,
 			   const struct ob_device_class *cls,
 			   struct ob_options *opts, const struct ob_past *past,

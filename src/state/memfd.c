@@ -12,6 +12,8 @@
 #include "state/schema_priv.h"
 #include "state/state_mem.h"
 
+#define WARM_BYTES (256u << 10)
+
 static const struct ob_field extent_rows[] = {
 	OB_U64(1, struct ob_state_extent, offset, "0.1"),
 	OB_U64(2, struct ob_state_extent, size, "0.1"),
@@ -195,6 +197,25 @@ int ob_state_create(struct ob_state_mem *mem, const char *model,
 		r = create_with(mem, model, tables, &schema, err);
 	free(schema.start);
 	return r;
+}
+
+/* A large section is seldom full; what it has more comes when it is written. */
+static void take_pages(struct ob_state_mem *mem, enum ob_section which)
+{
+	const struct ob_state_extent *ext = &ob_state_header(mem)->sections[which];
+	size_t size = ext->size < WARM_BYTES ? ext->size : WARM_BYTES;
+
+	if (size)
+		madvise(mem->base + ext->offset, page_up(size),
+			MADV_POPULATE_WRITE);
+}
+
+void ob_state_get_warm(struct ob_state_mem *mem)
+{
+	take_pages(mem, OB_SECTION_CORE);
+	take_pages(mem, OB_SECTION_PLAIN);
+	take_pages(mem, OB_SECTION_HOT);
+	take_pages(mem, OB_SECTION_SESSION);
 }
 
 void ob_state_destroy(struct ob_state_mem *mem)

@@ -99,6 +99,8 @@ int ob_state_create(struct ob_state_mem *mem, const char *model,
 		    struct ob_err *err);
 /* Accepts what create left behind when it failed, and { .fd = -1 }. */
 void ob_state_destroy(struct ob_state_mem *mem);
+/* Takes the pages that every life writes, before it has to be quick. */
+void ob_state_get_warm(struct ob_state_mem *mem);
 
 struct ob_state_header *ob_state_header(const struct ob_state_mem *mem);
 /* NULL when the section is absent. */

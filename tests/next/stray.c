@@ -11,7 +11,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "keeper/link.h"
+#include "link/link.h"
 
 static void crash(void)
 {

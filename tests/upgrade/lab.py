@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A served disk, a driver that is never told what goes on, and who replaces
 the server's binary under it."""
+import functools
 import json
 import mmap
 import os
@@ -11,6 +12,7 @@ import subprocess
 import threading
 import time
 
+import memory
 import nvme
 import vfu
 
@@ -27,6 +29,12 @@ GRACE_MS = 200
 UNDER = 1 << 20
 BURST_OF_32 = 0x04030205
 OTHER_BURST = 0x04030203
+
+
+@functools.cache
+def version_of(binary):
+    made = subprocess.run([binary, "--version"], check=True, capture_output=True, text=True)
+    return made.stdout.split()[1]
 
 
 class Server:
@@ -71,8 +79,9 @@ class Server:
     def status(self):
         return self.ask("status")
 
-    def version(self):
-        return self.status()["version"]
+    def is_served_by(self, binary):
+        """As both say themselves."""
+        return self.status()["version"] == version_of(binary)
 
     def upgrade_begin(self, binary, *words):
         """By the tool, which waits for the outcome."""
@@ -90,22 +99,13 @@ class Server:
         """An upgrade that has to succeed."""
         status, said = self.upgrade(binary)
         assert status == 0, said + self.log.read_text()
+        assert self.is_served_by(binary)
 
     def state(self):
-        """A copy of the first device's state memory, for `outboard state`."""
+        """A copy of the only device's state memory, for `outboard state`."""
         path = self.folder / "memory"
-        data = self._memory()
-        path.write_bytes(data)
+        path.write_bytes(memory.copy(self.status()["pid"]))
         return path
-
-    def _memory(self):
-        pid = self.status()["pid"]
-        for fd in os.listdir(f"/proc/{pid}/fd"):
-            name = f"/proc/{pid}/fd/{fd}"
-            if "memfd:outboard-state" in os.readlink(name):
-                with open(name, "rb") as file:
-                    return file.read()
-        raise AssertionError("no state memory")
 
     def stop(self):
         if self.process.poll() is None:

@@ -12,6 +12,7 @@ import gzip
 import json
 import os
 import pathlib
+import random
 import socket
 import struct
 import subprocess
@@ -20,6 +21,7 @@ import tempfile
 import pytest
 
 import keeper
+import lab
 import make
 import memory
 import nvme
@@ -32,16 +34,15 @@ SESSION_SIZE = 112 + 16 * 4 + 8
 Left = collections.namedtuple("Left", "device stream state bar guest")
 
 
-def releases(kind):
-    return sorted({path.parent.name for path in GOLDEN.glob("*/*" + kind)}) + ["this", "next"]
-
-
 def matrix(kind):
+    """Of each release what it has; releases to come may have more states."""
+    written = [(path.parent.name, path.name.removesuffix(kind))
+               for path in sorted(GOLDEN.glob("*/*" + kind))]
+    written += [(writer, name) for writer in ("this", "next") for name in make.STATES]
+
     def mark(test):
-        for name, values in (("writer", releases(kind)), ("name", list(make.STATES)),
-                             ("reader", ["this", "next"])):
-            test = pytest.mark.parametrize(name, values)(test)
-        return test
+        test = pytest.mark.parametrize("writer, name", written)(test)
+        return pytest.mark.parametrize("reader", ["this", "next"])(test)
     return mark
 
 
@@ -74,7 +75,7 @@ def of_release(folder, name):
 
 
 def leave(binary, name):
-    deed, device, target = make.STATES[name]
+    deed, device, target = STATES[name]
     with served(binary, device) as (pid, client):
         deed(client)
         state = memory.copy(pid)
@@ -84,6 +85,13 @@ def leave(binary, name):
         return Left(target or device, client.saved(), state, bar, guest)
 
 
+def nvme_burst(client):
+    """To outboard-next, a field that has to be understood."""
+    make.Disk(client).feature(make.ARBITRATION, lab.BURST_OF_32)
+
+
+STATES = dict(make.STATES, **{"nvme-burst": (nvme_burst, make.DISK, None)})
+FIELD = "plain.features.burst_of_32: has to be understood, and is not known here"
 LEFT = {}               # each is made once
 
 
@@ -206,3 +214,45 @@ def test_r30_commands_of_the_dead_end_once(binary, left, tmp_path):
         os.close(guest)
         assert len({cid for cid, _ in ended}) == len(ended) == 10
         assert {status for _, status in ended} == {1}       # phase, and no error
+
+
+# --- what is refused ----------------------------------------------------------------
+
+def judged(binary, data):
+    made = subprocess.run([binary, "state", "check", "-"], input=data, capture_output=True,
+                          check=False)
+    return made.returncode, (made.stdout + made.stderr).decode()
+
+
+@pytest.mark.parametrize("name", ["nvme-burst"])
+@pytest.mark.parametrize("writer", ["next"])
+def test_r30_what_has_to_be_understood_is_named(this, following, left, tmp_path):
+    """In streams, in files, and when a successor is to take it over."""
+    for data in (left.stream, left.state):
+        assert judged(following, data)[0] == 0
+        code, said = judged(this, data)
+        assert code == 1 and FIELD in said
+    with succeeded(this, left, tmp_path) as (kept, _), pytest.raises(keeper.Refused, match=FIELD):
+        kept.ready()
+    with succeeded(following, left, tmp_path) as (kept, client):
+        kept.ready()
+        client.alive()
+
+
+@pytest.mark.parametrize("name", ["nvme-busy"])
+@pytest.mark.parametrize("writer", ["next"])
+def test_r25_any_bit_of_another_layout_may_be_wrong(this, left, tmp_path):
+    """Its description included.  What is not refused with a reason is taken over."""
+    chance = random.Random(3)
+    places = [at for at in range(len(left.state)) if left.state[at]]
+    refused = 0
+    for _ in range(60):
+        data = bytearray(left.state)
+        data[chance.choice(places)] ^= 1 << chance.randrange(8)
+        with succeeded(this, left._replace(state=bytes(data)), tmp_path) as (kept, _):
+            try:
+                kept.ready()
+            except keeper.Refused as refusal:
+                assert str(refusal)
+                refused += 1
+    assert refused

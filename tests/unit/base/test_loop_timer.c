@@ -196,6 +196,37 @@ static void test_run_returns_after_stop_and_can_run_again(void **state)
 	assert_int_equal(ob_loop_run(loop), 0);
 }
 
+/* What two callbacks of one turn were told. */
+static uint64_t turn_times[2];
+
+static void ask_time(struct ob_deferred *deferred)
+{
+	struct task *task = (struct task *)deferred;
+	uint64_t end = ob_loop_now(task->loop) + 10000;
+
+	turn_times[task->runs++ % 2] = ob_loop_turn_time(task->loop);
+	while (ob_loop_now(task->loop) < end)
+		;
+	turn_times[task->runs++ % 2] = ob_loop_turn_time(task->loop);
+}
+
+static void test_a_turn_has_one_time(void **state)
+{
+	struct ob_loop *loop = *state;
+	struct task task = { .deferred.run = ask_time, .loop = loop };
+	uint64_t before = ob_loop_now(loop);
+
+	ob_defer(loop, &task.deferred);
+	ob_loop_turn(loop, false);
+	assert_true(turn_times[0] >= before);
+	assert_true(turn_times[0] == turn_times[1]);
+	before = ob_loop_now(loop);
+	ob_defer(loop, &task.deferred);
+	ob_loop_turn(loop, false);
+	assert_true(turn_times[0] >= before);
+	assert_true(turn_times[0] == turn_times[1]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -210,6 +241,7 @@ int main(void)
 		ON_BOTH_ENGINES(
 			test_deferred_may_cancel_one_of_the_same_turn),
 		ON_BOTH_ENGINES(test_run_returns_after_stop_and_can_run_again),
+		ON_BOTH_ENGINES(test_a_turn_has_one_time),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

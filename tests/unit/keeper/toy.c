@@ -20,7 +20,7 @@
 #include "base/fd.h"
 #include "base/linger.h"
 #include "board.h"
-#include "keeper/link.h"
+#include "link/link.h"
 #include "keeper/msg.h"
 
 static struct board *board;

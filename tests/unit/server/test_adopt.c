@@ -827,6 +827,39 @@ static void test_rehearsal(void **unused)
 	life_end(life);
 }
 
+/* What a successor does before its turn needs no loop, and leaves no trace. */
+static void test_prepared_before_its_turn(void **unused)
+{
+	struct ob_loop_params params = { .engine = OB_LOOP_POOL };
+	struct ob_device *dev, *unused_dev;
+	struct ob_device_class bad = life_class;
+	struct life *life = start();
+	struct ob_err err = { "" };
+	unsigned fds = count_fds();
+	struct ob_loop *loop;
+
+	(void)unused;
+	bad.abi++;
+	assert_int_equal(ob_device_prepare(&bad, life_options(life), &dev,
+					   &err), -EINVAL);
+	assert_int_equal(ob_device_prepare(&life_class, life_options(life),
+					   &unused_dev, &err), 0);
+	ob_device_get_warm(unused_dev);
+	ob_device_destroy(unused_dev);
+	assert_int_equal(count_fds(), fds);
+
+	assert_int_equal(ob_device_prepare(&life_class, life_options(life),
+					   &dev, &err), 0);
+	ob_device_get_warm(dev);
+	assert_int_equal(ob_loop_create(&params, &loop, &err), 0);
+	assert_int_equal(ob_device_begin(&dev, loop, NULL, &err), 0);
+	assert_string_equal(ob_dev_id(dev), "dev");
+	ob_device_destroy(dev);
+	ob_loop_destroy(loop);
+	assert_int_equal(count_fds(), fds);
+	life_end(life);
+}
+
 /* The n-th byte that is not zero, if there are so many: zeros are many, and
  * seldom looked at. */
 static size_t telling(const uint8_t *good, size_t size, size_t n)
@@ -942,6 +975,7 @@ int main(void)
 		cmocka_unit_test(test_bar_memory),
 		cmocka_unit_test(test_each_call),
 		cmocka_unit_test(test_rehearsal),
+		cmocka_unit_test(test_prepared_before_its_turn),
 		cmocka_unit_test(test_hostile_state),
 	};
 

@@ -8,7 +8,7 @@
 #include <sys/socket.h>
 
 #include "base/fd.h"
-#include "keeper/link_impl.h"
+#include "link/link_impl.h"
 
 static void tell_status(struct ob_link *link, const struct ob_keeper_msg *msg)
 {

@@ -13,7 +13,7 @@
 #include <string.h>
 
 #include "base/fd.h"
-#include "keeper/link_impl.h"
+#include "link/link_impl.h"
 
 static struct ob_link *link_of(struct ob_keep *keep)
 {

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* link.c, link_keep.c and link_watch.c */
-#ifndef OB_KEEPER_LINK_IMPL_H
-#define OB_KEEPER_LINK_IMPL_H
+#ifndef OB_LINK_LINK_IMPL_H
+#define OB_LINK_LINK_IMPL_H
 
 #include "base/pulse.h"
 #include "keeper/held.h"
-#include "keeper/link.h"
+#include "link/link.h"
 #include "keeper/msg.h"
 
 /* What came while an answer was awaited. */

@@ -17,7 +17,7 @@
 
 #include "base/fd.h"
 #include "base/log.h"
-#include "keeper/link_impl.h"
+#include "link/link_impl.h"
 
 #define TRIES 1000		/* of a millisecond */
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* A worker's end: what the keeper gave, and how to give it something. */
-#ifndef OB_KEEPER_LINK_H
-#define OB_KEEPER_LINK_H
+#ifndef OB_LINK_LINK_H
+#define OB_LINK_LINK_H
 
 #include <outboard/loop.h>
 

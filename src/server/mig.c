@@ -150,14 +150,18 @@ static int do_run(struct ob_session *s)
 	return r;
 }
 
-/* Who has handed its drives over has a state that may be old by now. */
+/*
+ * Who has handed its drives over has a state that may be old by now.  Who stands
+ * still for a predecessor's sake only is not stopped: it will run again, with
+ * its drives.
+ */
 static int do_save(struct ob_session *s)
 {
 	int r = acquire(s);
 
 	if (r || (r = ob_mig_save_begin(s->dev, &s->err)))
 		return r;
-	if (s->dev->mig.halted)
+	if (is_still(s->dev->mig.state))
 		ob_mig_save_stopped(s->dev);
 	else
 		ob_mig_drives_flush(s->dev);

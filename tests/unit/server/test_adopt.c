@@ -484,6 +484,39 @@ static void test_broken_migration(void **unused)
 	life_end(life);
 }
 
+/* How much there is to read in PRE_COPY. */
+static uint32_t pre_copy_size(struct life *life)
+{
+	uint32_t all = 0, got;
+
+	assert_int_equal(set_state(life, 6), 0);	/* PRE_COPY */
+	do {
+		assert_int_equal(mig_read(life, 4096), 0);
+		memcpy(&got, life->rig.reply + 4, sizeof(got));
+		all += got;
+	} while (got);
+	return all;
+}
+
+/*
+ * A device that stands still because its predecessor died is no stopped one:
+ * who saves it before it runs again gets no end of the stream, and it keeps its
+ * drives.
+ */
+static void test_pre_copy_while_adopting(void **unused)
+{
+	struct life *life = start();
+	uint32_t all = pre_copy_size(life);
+
+	(void)unused;
+	assert_int_equal(set_state(life, 2), 0);	/* RUNNING */
+	life_kill(life);
+	life->hold_rings = true;
+	life_begin(life);
+	assert_int_equal(pre_copy_size(life), all);
+	life_end(life);
+}
+
 /* A standstill that was cut short is done by the next. */
 static void test_halt(void **unused)
 {
@@ -966,6 +999,7 @@ int main(void)
 		cmocka_unit_test(test_fuse_spares_the_killed),
 		cmocka_unit_test(test_old_rings),
 		cmocka_unit_test(test_broken_migration),
+		cmocka_unit_test(test_pre_copy_while_adopting),
 		cmocka_unit_test(test_halt),
 		cmocka_unit_test(test_dirty_log),
 		cmocka_unit_test(test_dma_message),

@@ -27,7 +27,7 @@ run vm bench: all
 	@scripts/$@ $(BUILD)/outboard
 
 soak:
-	@scripts/install-deps build check
+	@scripts/install-deps build check vm
 	@meson setup --prefix $(PREFIX) --reconfigure -Dtests=enabled $(BUILD)
 	@ninja -C $(BUILD)
 	@scripts/soak

@@ -157,6 +157,16 @@ def shared_scene(lab, outboard, request):
         shutil.rmtree(scene.logs)
 
 
+@pytest.fixture
+def tell(capsys, record_property):
+    """A number for the reader of the log and of the report."""
+    def say(name, value):
+        record_property(name, value)
+        with capsys.disabled():
+            print(f"\n  {name}: {value}")
+    return say
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item):
     outcome = yield

@@ -177,17 +177,13 @@ class Guest:
                 self._complain(f"QEMU ended with status {self.process.returncode}")
             self.agent_data += data
 
-    def greet(self):
-        """Waits until QEMU has all its devices."""
+    def boot(self, timeout=BOOT_TIMEOUT):
+        """Waits until the guest takes commands."""
         try:
             self.version = self.qmp.greet()
         except (EOFError, ConnectionError):
             self.process.wait(10)
             self._complain(f"QEMU ended with status {self.process.returncode}")
-
-    def boot(self, timeout=BOOT_TIMEOUT):
-        """Waits until the guest takes commands."""
-        self.greet()
         return self.await_agent(timeout)
 
     def await_agent(self, timeout=BOOT_TIMEOUT):

@@ -5,7 +5,7 @@ import signal
 import threading
 import time
 
-SUCCESSION_TIMEOUT = 20
+SUCCESSION_TIMEOUT = 60
 
 
 class Killer:
@@ -24,7 +24,6 @@ class Killer:
         self.kills = 0
         self.problem = None
         self.stopped = threading.Event()
-        self.free = threading.Lock()
         self.thread = threading.Thread(target=self._run, daemon=True)
 
     def __enter__(self):
@@ -37,18 +36,13 @@ class Killer:
         if self.problem and kind is None:
             raise self.problem
 
-    def held(self):
-        """While this block runs, nobody is killed, and somebody serves."""
-        return self.free
-
     def _run(self):
         try:
             while not self.stopped.wait(self.every):
-                with self.free:
+                self._kill_one()
+                if self.kills % 8 == 7:
                     self._kill_one()
-                    if self.kills % 8 == 7:
-                        self._kill_one()
-                    self._await(lambda: self._served() >= self.served)
+                self._await(lambda: self._served() >= self.served)
         except Exception as error:  # told when the block ends
             self.problem = error
 
@@ -64,9 +58,10 @@ class Killer:
             time.sleep(0.001)
 
     def _kill_one(self):
+        self._await(self.server.workers)
         killed = self.server.workers()[0]
         self.served = self._served() + 1
         os.kill(killed, signal.SIGKILL)
         self.kills += 1
-        self._await(lambda: self.server.workers()
-                    and killed not in self.server.workers())
+        self._await(lambda: killed not in self.server.workers())
+        self._await(self.server.workers)

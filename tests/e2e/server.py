@@ -21,6 +21,13 @@ def children(pid):
     return [int(child) for child in text.split()]
 
 
+def environment(pid):
+    try:
+        return pathlib.Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:     # it has just died
+        return b""
+
+
 class Server:
     """Serves the devices, each given as the text of its --device option."""
 
@@ -63,8 +70,10 @@ class Server:
         return self.log.read_text(errors="replace")
 
     def workers(self):
-        """The keeper's children, oldest first: who serves, then who waits."""
-        return children(self.pid)
+        """Oldest first: who serves, then who waits.  The keeper has other children,
+        without this word in their environment."""
+        return [child for child in children(self.pid)
+                if b"OUTBOARD_KEEPER=" in environment(child)]
 
     def alive(self):
         return self.process.poll() is None

@@ -63,16 +63,6 @@ def wakeups_while_idle(pid):
     return tuple(now - then for now, then in zip(all_switches(pid), before))
 
 
-@pytest.fixture
-def tell(capsys, record_property):
-    """A number for the reader of the log and of the report."""
-    def say(name, value):
-        record_property(name, value)
-        with capsys.disabled():
-            print(f"\n  {name}: {value}")
-    return say
-
-
 def test_idle_without_client(scene, tell):
     server = scene.nvme()
     woken = wakeups_while_idle(server.pid)

@@ -36,6 +36,7 @@
 
 #include <outboard/client.h>
 
+#include "child.h"
 #include "nvme_user.h"
 
 #define BATCHES 60u
@@ -258,22 +259,6 @@ static bool start_server(struct run *run, enum side side)
 	return ready;
 }
 
-static pid_t child_of(pid_t pid)
-{
-	char path[64];
-	int child = 0;
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)pid,
-		 (int)pid);
-	f = fopen(path, "re");
-	if (f && fscanf(f, "%d", &child) != 1)
-		child = 0;
-	if (f)
-		fclose(f);
-	return child;
-}
-
 /* -- counting ---------------------------------------------------------- */
 
 static bool sleeps(pid_t pid)
@@ -367,7 +352,8 @@ static void count(struct run *run)
 
 static bool trace(struct run *run, enum side side)
 {
-	run->worker = side == ALONE ? run->server : child_of(run->server);
+	run->worker = side == ALONE ? run->server :
+		child_worker(&(struct child){ .pid = run->server });
 	return run->worker > 0 &&
 	       !ptrace(PTRACE_SEIZE, run->worker, NULL,
 		       (void *)(long)PTRACE_O_TRACESYSGOOD) &&

@@ -264,9 +264,12 @@ static void one_without_descriptors_is_succeeded(void **state)
 	poverty(ACT_FILES);
 }
 
+/* Sanitizers have an allocator of their own, which the limit does not meet. */
 static void one_without_memory_is_succeeded(void **state)
 {
 	(void)state;
+	if (OB_SANITIZED)
+		skip();
 	poverty(ACT_MEMORY);
 }
 

@@ -86,7 +86,7 @@ static void become_worker(struct ob_keeper *k, const struct order *order,
 {
 	belong_to_keeper(k);
 	snprintf(k->env_link, sizeof(k->env_link), OB_KEEPER_ENV "=%d,%d,%u",
-		 channel, order->pulse, k->held.room);
+		 channel, order->pulse, k->held.room - OB_KEEPER_NEW);
 	inherit(channel);
 	inherit(order->pulse);
 	inherit_rings(&birth->rings);

@@ -9,6 +9,7 @@
 #include <base/loop_private.h>
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 void ob_loop_set_keep(struct ob_loop *loop, struct ob_keep *keep)
@@ -44,4 +45,26 @@ void ob_keep_drop(struct ob_loop *loop, const char *name)
 {
 	if (loop->keep)
 		loop->keep->drop(loop->keep, name);
+}
+
+static void name_new(char new_name[OB_KEEP_NAME_MAX + 1], const char *name,
+		     unsigned n)
+{
+	snprintf(new_name, OB_KEEP_NAME_MAX + 1, "%s/new/%u", name, n);
+}
+
+int ob_keep_get_new(struct ob_loop *loop, const char *name, unsigned n)
+{
+	char new_name[OB_KEEP_NAME_MAX + 1];
+
+	name_new(new_name, name, n);
+	return ob_keep_get(loop, new_name);
+}
+
+void ob_keep_drop_new(struct ob_loop *loop, const char *name, unsigned n)
+{
+	char new_name[OB_KEEP_NAME_MAX + 1];
+
+	name_new(new_name, name, n);
+	ob_keep_drop(loop, new_name);
 }

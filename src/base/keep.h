@@ -11,6 +11,9 @@
  * the client is kept under another one, or has been sent away.
  */
 #define OB_KEEP_NEW 9u
+/* One of them, as ob_keep_get and ob_keep_drop. */
+int ob_keep_get_new(struct ob_loop *loop, const char *name, unsigned n);
+void ob_keep_drop_new(struct ob_loop *loop, const char *name, unsigned n);
 
 struct ob_keep {
 	/* As in keep.h. */

@@ -9,7 +9,6 @@
  */
 #include <errno.h>
 #include <poll.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -165,14 +164,6 @@ static struct control_client *free_place(struct ob_control *control)
 	return NULL;
 }
 
-static void forget_new(struct ob_control *control, unsigned place)
-{
-	char name[OB_KEEP_NAME_MAX + 1];
-
-	snprintf(name, sizeof(name), OB_CONTROL_NAME "/new/%u", place);
-	ob_keep_drop(control->loop, name);
-}
-
 /*
  * What it asks may be the death of us, and is not to be that of our successor:
  * so the keeper has it no longer than until we have it.
@@ -181,7 +172,7 @@ void ob_control_client(struct ob_control *control, unsigned place, int fd)
 {
 	struct control_client *c = free_place(control);
 
-	forget_new(control, place);
+	ob_keep_drop_new(control->loop, OB_CONTROL_NAME, place);
 	if (!c || !is_trusted(fd)) {
 		close(fd);
 		return;
@@ -231,11 +222,8 @@ static void listener_ready(struct ob_watch *watch, uint32_t events)
 static void greet_all(struct ob_control *control)
 {
 	for (unsigned place = 0; place < OB_KEEP_NEW; place++) {
-		char name[OB_KEEP_NAME_MAX + 1];
-		int fd;
+		int fd = ob_keep_get_new(control->loop, OB_CONTROL_NAME, place);
 
-		snprintf(name, sizeof(name), OB_CONTROL_NAME "/new/%u", place);
-		fd = ob_keep_get(control->loop, name);
 		if (fd >= 0)
 			ob_control_client(control, place, fd);
 	}

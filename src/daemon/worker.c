@@ -12,7 +12,6 @@
  * Rehearsals are in rehearse.c.
  */
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "base/fd.h"
@@ -115,11 +114,8 @@ static struct ob_device *device_of(struct serve *s, const char *name)
 static void close_client(struct serve *s, const char *name, unsigned place,
 			 int fd)
 {
-	char kept[OB_KEEPER_NAME + 16];
-
-	snprintf(kept, sizeof(kept), "%s/new/%u", name, place);
 	ob_fd_close(&fd);
-	ob_keep_drop(s->loop, kept);
+	ob_keep_drop_new(s->loop, name, place);
 }
 
 static void client_came(void *arg, const char *name, unsigned place, int fd)

@@ -28,16 +28,6 @@ static int set_load(void *into, const char *value, struct ob_err *err)
 	return 0;
 }
 
-static int set_busy_poll(void *into, const char *value, struct ob_err *err)
-{
-	struct ob_serve_options *opts = into;
-
-	(void)value;
-	(void)err;
-	opts->loop.busy_poll = true;
-	return 0;
-}
-
 static int set_engine(void *into, const char *value, struct ob_err *err)
 {
 	static const char *const words[] = {
@@ -67,34 +57,10 @@ static int set_log_level(void *into, const char *value, struct ob_err *err)
 		       value);
 }
 
-static int set_control(void *into, const char *value, struct ob_err *err)
-{
-	struct ob_serve_options *opts = into;
-
-	(void)err;
-	opts->control = value;
-	return 0;
-}
-
-static int set_no_keeper(void *into, const char *value, struct ob_err *err)
-{
-	struct ob_serve_options *opts = into;
-
-	(void)value;
-	(void)err;
-	opts->no_keeper = true;
-	return 0;
-}
-
-static int set_standby(void *into, const char *value, struct ob_err *err)
-{
-	struct ob_serve_options *opts = into;
-
-	(void)value;
-	(void)err;
-	opts->standby = true;
-	return 0;
-}
+OB_ARG_FLAG(busy_poll, struct ob_serve_options, loop.busy_poll)
+OB_ARG_FLAG(no_keeper, struct ob_serve_options, no_keeper)
+OB_ARG_FLAG(standby, struct ob_serve_options, standby)
+OB_ARG_TEXT(control, struct ob_serve_options, control)
 
 static int set_ms(unsigned *ms, const char *value, struct ob_err *err)
 {

@@ -171,8 +171,7 @@ int ob_worker_loop(struct serve *s, struct ob_err *err)
 	r = ob_link_watch(s->link, s->loop, &events);
 	if (r)
 		return ob_fail(err, -r, "keeper: %s", strerror(-r));
-	r = open_past(s, err);
-	return r;
+	return open_past(s, err);
 }
 
 int ob_worker_begin(struct serve *s, struct ob_device **dev, struct ob_err *err)

@@ -25,10 +25,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <linux/ptrace.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -37,6 +35,7 @@
 #include <outboard/client.h>
 
 #include "child.h"
+#include "folder.h"
 #include "nvme_user.h"
 
 #define BATCHES 60u
@@ -73,8 +72,9 @@ static const char *const side_names[NR_SIDES] = { "keeper", "no keeper" };
 struct run {
 	const struct load *load;
 	const char *outboard;
-	char folder[64], path[96];
-	pid_t server, worker;
+	char folder[FOLDER_ROOM];
+	struct child server;
+	pid_t worker;
 	bool waits;			/* the worker is in a call that sleeps */
 	unsigned calls;
 	unsigned counts[BATCHES];
@@ -178,7 +178,7 @@ static void *client_main(void *arg)
 	struct run *run = arg;
 	struct ob_client *client = NULL;
 
-	run->result = ob_client_connect(run->path, &params, &client,
+	run->result = ob_client_connect(run->server.path, &params, &client,
 					&run->err);
 	if (!run->result)
 		run->result = converse(run, client);
@@ -189,74 +189,35 @@ static void *client_main(void *arg)
 
 /* -- the server -------------------------------------------------------- */
 
-static void make_folder(struct run *run)
+static void make_image(const struct run *run, char path[FOLDER_ROOM + 8])
 {
-	const char *where = getenv("TMPDIR");
-	char image[96], data[BLOCK] = { 0 };
+	char data[BLOCK] = { 0 };
 	int fd;
 
-	snprintf(run->folder, sizeof(run->folder), "%s/obcalls.XXXXXX",
-		 where && strlen(where) < 40 ? where : "/tmp");
-	if (!mkdtemp(run->folder))
-		abort();
-	snprintf(run->path, sizeof(run->path), "%s/sock", run->folder);
-	snprintf(image, sizeof(image), "%s/image", run->folder);
-	fd = open(image, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	snprintf(path, FOLDER_ROOM + 8, "%s/image", run->folder);
+	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	for (unsigned i = 0; fd >= 0 && i < 256; i++)
 		if (write(fd, data, BLOCK) != BLOCK)
 			abort();
 	close(fd);
 }
 
-static void clean_up(struct run *run)
+static int start_server(struct run *run, enum side side)
 {
-	static const char *const files[] = { "image", "log", "sock" };
-	char path[96];
+	struct child_options options = {
+		.outboard = run->outboard, .folder = run->folder,
+		.name = "calls", .options = {
+			"--watchdog", "0", side == ALONE ? "--no-keeper" : NULL,
+		},
+	};
+	char image[FOLDER_ROOM + 8], device[160];
 
-	for (unsigned i = 0; i < 3; i++) {
-		snprintf(path, sizeof(path), "%s/%s", run->folder, files[i]);
-		unlink(path);
-	}
-	rmdir(run->folder);
-}
-
-static void serve(const struct run *run, enum side side)
-{
-	char drive[96], device[256], log[96];
-	int fd;
-
-	snprintf(drive, sizeof(drive), "file:%s/image", run->folder);
-	snprintf(device, sizeof(device),
-		 "nvme,doorbells=trapped,drive=%s,socket=%s",
-		 *run->load->drive ? run->load->drive : drive, run->path);
-	snprintf(log, sizeof(log), "%s/log", run->folder);
-	fd = open(log, O_WRONLY | O_CREAT | O_APPEND, 0600);
-	dup2(fd, STDERR_FILENO);
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	execl(run->outboard, "outboard", "serve", "--watchdog", "0",
-	      "--device", device, side == ALONE ? "--no-keeper" : NULL,
-	      (char *)NULL);
-	_exit(127);
-}
-
-/* True when it says that it is ready. */
-static bool start_server(struct run *run, enum side side)
-{
-	char byte;
-	int ends[2];
-	bool ready;
-
-	if (pipe2(ends, O_CLOEXEC))
-		abort();
-	run->server = fork();
-	if (!run->server) {
-		dup2(ends[1], STDOUT_FILENO);
-		serve(run, side);
-	}
-	close(ends[1]);
-	ready = read(ends[0], &byte, 1) == 1;
-	close(ends[0]);
-	return ready;
+	make_image(run, image);
+	snprintf(device, sizeof(device), "nvme,doorbells=trapped,drive=%s%s",
+		 *run->load->drive ? run->load->drive : "file:",
+		 *run->load->drive ? "" : image);
+	options.device = device;
+	return child_start(&run->server, &options, &run->err);
 }
 
 /* -- counting ---------------------------------------------------------- */
@@ -352,8 +313,8 @@ static void count(struct run *run)
 
 static bool trace(struct run *run, enum side side)
 {
-	run->worker = side == ALONE ? run->server :
-		child_worker(&(struct child){ .pid = run->server });
+	run->worker = side == ALONE ? run->server.pid :
+		child_worker(&run->server);
 	return run->worker > 0 &&
 	       !ptrace(PTRACE_SEIZE, run->worker, NULL,
 		       (void *)(long)PTRACE_O_TRACESYSGOOD) &&
@@ -375,7 +336,7 @@ static void end_server(struct run *run)
 {
 	int status, signo;
 
-	kill(run->server, SIGTERM);
+	kill(run->server.pid, SIGTERM);
 	while (waitpid(run->worker, &status, __WALL) == run->worker &&
 	       WIFSTOPPED(status)) {
 		signo = WSTOPSIG(status);
@@ -383,8 +344,8 @@ static void end_server(struct run *run)
 			signo = 0;
 		ptrace(PTRACE_CONT, run->worker, NULL, (void *)(long)signo);
 	}
-	if (run->server != run->worker)
-		waitpid(run->server, &status, 0);
+	if (run->server.pid != run->worker)
+		child_stop(&run->server);
 }
 
 /* The least count, or 0 and the reason is told. */
@@ -394,12 +355,13 @@ static unsigned one_run(const char *outboard, const struct load *load,
 	struct run run = { .load = load, .outboard = outboard };
 	pthread_t client;
 
-	make_folder(&run);
-	if (!start_server(&run, side) || !trace(&run, side) ||
+	folder_make(run.folder, "obcalls");
+	if (start_server(&run, side) || !trace(&run, side) ||
 	    pthread_create(&client, NULL, client_main, &run)) {
 		fprintf(stderr, "calls: %s, %s: no server, or no tracing\n",
 			load->name, side_names[side]);
-		kill(run.server, SIGKILL);
+		if (run.server.pid > 0)
+			kill(run.server.pid, SIGKILL);
 		return 0;
 	}
 	count(&run);
@@ -410,7 +372,7 @@ static unsigned one_run(const char *outboard, const struct load *load,
 			side_names[side], run.err.msg, run.folder);
 		return 0;
 	}
-	clean_up(&run);
+	folder_remove(run.folder);
 	return least(run.counts);
 }
 

@@ -32,6 +32,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "folder.h"
 #include "session.h"
 
 #define MAX_TASKS 64u
@@ -64,7 +65,7 @@ struct run {
 	unsigned n;			/* the number of calls, or of the run */
 	uint64_t random, seed;
 	struct session *session;
-	char folder[64], path[96];
+	char folder[FOLDER_ROOM], path[96];
 	pid_t server, client;
 	struct task tasks[MAX_TASKS];
 	uint64_t killed_op;		/* one kill for a step */
@@ -292,27 +293,13 @@ static void make_folder(struct run *run)
 	char image[96];
 	int fd;
 
-	snprintf(run->folder, sizeof(run->folder), "/tmp/obcrash.XXXXXX");
-	if (!mkdtemp(run->folder))
-		abort();
+	folder_make(run->folder, "obcrash");
 	snprintf(run->path, sizeof(run->path), "%s/sock", run->folder);
 	snprintf(image, sizeof(image), "%s/image", run->folder);
 	fd = open(image, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (fd < 0 || ftruncate(fd, 8 << 20))
 		abort();
 	close(fd);
-}
-
-static void clean_up(struct run *run)
-{
-	static const char *const files[] = { "image", "log", "sock" };
-	char path[96];
-
-	for (unsigned i = 0; i < 3; i++) {
-		snprintf(path, sizeof(path), "%s/%s", run->folder, files[i]);
-		unlink(path);
-	}
-	rmdir(run->folder);
 }
 
 /* Not in the middle of a death: to end in order takes somebody who serves. */
@@ -435,7 +422,7 @@ static int one_run(enum mode mode, unsigned n, uint64_t seed)
 	r = judge(&run);
 	printf("crash: %s %u: %u deaths\n", mode_names[mode], n, run.kills);
 	if (!r)
-		clean_up(&run);
+		folder_remove(run.folder);
 	if (mode == COUNT)
 		reference = session;
 	else

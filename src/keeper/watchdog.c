@@ -46,7 +46,8 @@ void ob_watchdog_look(struct ob_keeper *k, uint64_t now)
 	uint64_t turn = __atomic_load_n(&pulse->turn, __ATOMIC_SEQ_CST);
 
 	k->watch_at = now + (k->opts->watchdog_ms + 1) / 2;
-	if (turn != k->seen_turn) {
+	/* Who is stopped makes no turns; for that there is another deadline. */
+	if (turn != k->seen_turn || k->active->stopped) {
 		k->seen_turn = turn;
 		k->seen_at = now;
 	} else if (!(turn & 1)) {

@@ -309,9 +309,21 @@ static void greeted(int fd)
 	close(fd);
 }
 
+/* Of the keeper, when a worker serves and all that it had said was heard. */
+static unsigned files_at_rest(void)
+{
+	unsigned acts = board->acts;
+
+	assert_int_equal(knock(), 0);
+	ring(ACT_GET);
+	UNTIL(*(volatile unsigned *)&board->acts == acts + 1);
+	return count_fds_of(keeper);
+}
+
 /* Told, and not even that: it is all one to the client. */
 static void a_client_outlives_the_worker_that_did_not_take_it(void **state)
 {
+	unsigned files;
 	int fd[2];
 
 	(void)state;
@@ -320,9 +332,12 @@ static void a_client_outlives_the_worker_that_did_not_take_it(void **state)
 	board->die_client = 1;
 	greeted(come());
 	UNTIL(lives(2));
+	/* The keeper has both before it dies. */
+	files = files_at_rest();
 	kill(life(2)->pid, SIGSTOP);
 	fd[0] = come();
 	fd[1] = come();
+	UNTIL(count_fds_of(keeper) == files + 2);
 	kill(life(2)->pid, SIGKILL);
 	greeted(fd[0]);
 	greeted(fd[1]);
@@ -335,22 +350,23 @@ static void a_client_outlives_the_worker_that_did_not_take_it(void **state)
 /* As many as there are places; the others wait in the socket's own queue. */
 static void a_flood_of_clients_takes_little_room(void **state)
 {
-	unsigned files, places = OB_KEEP_NEW;
+	unsigned files, clients, places = OB_KEEP_NEW;
 	int fd[OB_KEEP_NEW + 4];
 
 	(void)state;
 	KEEP(0);
 	UNTIL(lives(1));
-	files = count_fds_of(keeper);
+	files = files_at_rest();
+	clients = board->clients;
 	board->hoard = true;
 	for (unsigned i = 0; i < places + 4; i++)
 		fd[i] = come();
-	UNTIL(*(volatile unsigned *)&board->clients == places);
+	UNTIL(*(volatile unsigned *)&board->clients == clients + places);
 	poll(NULL, 0, 20);
-	assert_int_equal(board->clients, places);
+	assert_int_equal(board->clients, clients + places);
 	assert_int_equal(count_fds_of(keeper), files + places);
 	ring(ACT_TAKE);
-	UNTIL(*(volatile unsigned *)&board->clients == places + 4);
+	UNTIL(*(volatile unsigned *)&board->clients == clients + places + 4);
 	ring(ACT_TAKE);
 	UNTIL(count_fds_of(keeper) == files);
 	for (unsigned i = 0; i < places + 4; i++)

@@ -245,7 +245,8 @@ static bool serves(const json_t *device, const struct conduct_end *end)
 								"address"));
 	const char *id = json_string_value(json_object_get(device, "id"));
 
-	if (address && *end->path && is_same_file(address, end->path))
+	if (address && !strncmp(address, "unix:", 5) &&
+	    is_same_file(address + 5, end->path))
 		return true;
 	return id && !strcmp(id, end->qdev);
 }

@@ -72,7 +72,9 @@ void tool_vm_save_help(FILE *out);
 int tool_vm_restore(int argc, char **argv);
 void tool_vm_restore_help(FILE *out);
 
-/* upgrade.c: for a server's operator; torture.c: the proof that it is safe */
+/* ctl.c, upgrade.c: for a server's operator; torture.c: the proof that it is safe */
+int tool_ctl(int argc, char **argv);
+void tool_ctl_help(FILE *out);
 int tool_upgrade(int argc, char **argv);
 void tool_upgrade_help(FILE *out);
 int tool_torture(int argc, char **argv);

@@ -25,10 +25,11 @@
 
 #include "../open_fds.h"
 #include "daemon/control.h"
+#include "server/operator.h"
 #include "server/server.h"
 
 #define TURNS 20000
-#define PLACES 8u		/* for clients */
+#define PLACES 32u		/* for clients */
 #define TOO_LONG 16384u		/* for a line */
 
 static char dir[] = "/tmp/outboard-control-XXXXXX", path[64];
@@ -67,6 +68,141 @@ void ob_device_inflight(struct ob_device *dev,
 	(void)dev;
 	for (unsigned i = 0; i < host.inflight; i++)
 		each(arg, &io);
+}
+
+/* What an operator asks of a device: noted, and ended by the test. */
+
+static struct {
+	const char *what;
+	struct ob_operation *op;
+	int fd, rc;
+	bool flag;
+} seen = { .fd = -1 };
+
+static int ask(const char *what, struct ob_operation *op, int fd, bool flag)
+{
+	seen.what = what;
+	seen.fd = fd;
+	seen.flag = flag;
+	if (seen.rc)
+		return ob_fail(&op->err, -seen.rc, "no %s today", what);
+	seen.op = op;
+	op->dev = (struct ob_device *)&a_device;
+	return -EINPROGRESS;
+}
+
+int ob_operator_quiesce(struct ob_device *dev, struct ob_operation *op)
+{
+	(void)dev;
+	return ask("quiesce", op, -1, false);
+}
+
+int ob_operator_resume(struct ob_device *dev, struct ob_operation *op)
+{
+	(void)dev;
+	return ask("resume", op, -1, false);
+}
+
+int ob_operator_save(struct ob_device *dev, struct ob_operation *op, int fd,
+		     bool live)
+{
+	(void)dev;
+	return ask("save", op, fd, live);
+}
+
+int ob_operator_load(struct ob_device *dev, struct ob_operation *op, int fd)
+{
+	(void)dev;
+	return ask("load", op, fd, false);
+}
+
+int ob_operator_pages_out(struct ob_device *dev, struct ob_operation *op,
+			  int fd)
+{
+	(void)dev;
+	return ask("out", op, fd, false);
+}
+
+int ob_operator_pages_in(struct ob_device *dev, struct ob_operation *op, int fd)
+{
+	(void)dev;
+	return ask("in", op, fd, false);
+}
+
+int ob_operator_pages_apply(struct ob_device *dev, struct ob_operation *op)
+{
+	(void)dev;
+	return ask("apply", op, -1, false);
+}
+
+int ob_operator_log(struct ob_device *dev, bool on, struct ob_err *err)
+{
+	(void)dev;
+	seen.what = "log";
+	seen.flag = on;
+	return seen.rc ? ob_fail(err, -seen.rc, "no log today") : 0;
+}
+
+int ob_operator_pages_finish(struct ob_device *dev, struct ob_err *err)
+{
+	(void)dev;
+	seen.what = "finish";
+	return seen.rc ? ob_fail(err, -seen.rc, "no finish today") : 0;
+}
+
+void ob_operation_cancel(struct ob_operation *op)
+{
+	assert_ptr_equal(op, seen.op);
+	seen.op = NULL;
+	seen.what = "cancelled";
+}
+
+void ob_operator_status(struct ob_device *dev, struct ob_operator_status *out)
+{
+	(void)dev;
+	*out = (struct ob_operator_status){
+		.state = "RUNNING", .owner = "nobody", .stream = "none",
+		.pages = "none",
+	};
+}
+
+void ob_operator_config(struct ob_device *dev, struct ob_operator_config *out)
+{
+	(void)dev;
+	*out = (struct ob_operator_config){
+		.config = { 0x36, 0x1b }, .msix = 0x70, .vectors = 2,
+		.bars = { { .size = 16384, .is_64 = true } },
+	};
+}
+
+void ob_operator_msix_entry(struct ob_device *dev, unsigned i,
+			    uint64_t *address, uint32_t *data,
+			    uint32_t *control)
+{
+	(void)dev;
+	*address = i ? 0xfee00000 : 0;
+	*data = i;
+	*control = 1;
+}
+
+static const struct ob_device_class a_class = { .name = "null" };
+
+const struct ob_device_class *ob_dev_class(const struct ob_device *dev)
+{
+	(void)dev;
+	return &a_class;
+}
+
+const struct ob_option ob_device_common_options[] = {
+	{ .name = "id", .type = OB_OPT_STRING }, { .name = NULL }
+};
+
+static struct ob_options *options;
+
+const struct ob_options *ob_dev_options(const struct ob_device *dev)
+{
+	(void)dev;
+	return options;
 }
 
 static struct ob_device *device_number(void *arg, size_t i)

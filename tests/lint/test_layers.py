@@ -22,7 +22,7 @@ MAY_INCLUDE = {
     # headers, the two registries, and the keeper.
     "daemon": {"outboard", "server/server.h", "server/operator.h",
                "devices/registry.h", "keeper", "link", "base"},
-    "tools": {"outboard", "state", "client", "vmm", "daemon"},
+    "tools": {"outboard", "state", "client", "vmm", "daemon", "base/fd.h"},
 }
 
 INCLUDE = re.compile(r'^\s*#\s*include\s+(?:"([^"]+)"|<(outboard/[^>]+)>)', re.M)

@@ -114,8 +114,9 @@ def await_rounds(place, rounds):
 
 def read_in_flight(scene, **instead):
     """The guest reads a file, by DMA into its page cache, when QEMU has sent all of
-    memory twice; the sums of the file before, and of the cache after the move."""
-    t = traveller(scene)
+    memory twice; the sums of the file before, and of the cache after the move.  A
+    kernel that fills each page with zeros first would have QEMU see it."""
+    t = traveller(scene, cmdline="init_on_alloc=0")
     mount(t.guest, 1)
     t.guest.sh(f"dd if=/dev/urandom of=/mnt/0/file bs=1M count={READ >> 20} && sync")
     before = t.guest.sh("md5sum < /mnt/0/file")

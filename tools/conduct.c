@@ -72,6 +72,7 @@ void conduct_close(struct conductor *c)
 	ob_qmp_close(c->qmp[CONDUCT_TO]);
 	json_decref(c->old_caps);
 	json_decref(c->old_params);
+	json_decref(c->guard);
 }
 
 /* -- requests to servers ----------------------------------------------- */
@@ -293,6 +294,15 @@ static unsigned gather(struct conductor *c, struct pollfd *fds)
 	return n;
 }
 
+/* One that came with an answer is not to be waited for. */
+static bool has_event(const struct conductor *c)
+{
+	for (unsigned side = 0; side < 2; side++)
+		if (c->qmp[side] && ob_qmp_has_event(c->qmp[side]))
+			return true;
+	return false;
+}
+
 int conduct_turn(struct conductor *c, int timeout_ms, struct ob_err *err)
 {
 	struct pollfd fds[2 + CONDUCT_DEVICES * 2 * CONDUCT_SLOTS];
@@ -300,7 +310,7 @@ int conduct_turn(struct conductor *c, int timeout_ms, struct ob_err *err)
 
 	if (move_interrupted())
 		return ob_fail(err, EINTR, "interrupted");
-	if (timeout_ms)
+	if (timeout_ms && !has_event(c))
 		poll(fds, gather(c, fds), timeout_ms);
 	for (unsigned side = 0; side < 2 && !r; side++)
 		r = see_events(c, side, err);

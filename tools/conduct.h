@@ -103,6 +103,7 @@ struct conductor {
 	/* How far we came, for who has to undo it. */
 	bool began, stood, migrating, handed, said_cont;
 	json_t *old_caps, *old_params;
+	json_t *guard;			/* what was taken away, or NULL */
 
 	uint64_t marks[CONDUCT_NR_MARKS];
 	struct conduct_progress now;
@@ -179,6 +180,13 @@ int conduct_find(struct conductor *c, enum conduct_side side,
 /* One side alone: what there is and who serves it. */
 int conduct_look(struct conductor *c, enum conduct_side side,
 		 struct ob_err *err);
+
+/* -- conduct_guard.c ------------------------------------------------------- */
+
+/* A reason why QEMU does not migrate: is it only the guard? */
+bool conduct_is_guard(const char *reason);
+int conduct_lift_guard(struct conductor *c, struct ob_err *err);
+int conduct_put_guard(struct conductor *c, struct ob_err *err);
 
 /* -- conduct_server.c: what a server tells -------------------------------- */
 

@@ -160,6 +160,8 @@ static void let_source_run(struct conductor *c)
 /* The drives first: a VM that runs without them sees errors. */
 static void revive_source(struct conductor *c)
 {
+	struct ob_err err = { 0 };
+
 	if (!c->params.qmp[CONDUCT_FROM])
 		return;
 	cancel_migration(c);
@@ -171,8 +173,11 @@ static void revive_source(struct conductor *c)
 	}
 	if (c->qmp[CONDUCT_FROM] && !c->note.msg[0])
 		let_source_run(c);
-	if (c->qmp[CONDUCT_FROM])
-		conduct_restore_qemu(c);
+	if (!c->qmp[CONDUCT_FROM])
+		return;
+	conduct_restore_qemu(c);
+	if (conduct_put_guard(c, &err))
+		note(c, &err);
 }
 
 int conduct_abort(struct conductor *c)

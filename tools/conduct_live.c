@@ -78,6 +78,8 @@ int conduct_set_up_qemu(struct conductor *c, enum conduct_side side, bool pause,
 	/* Before its stream comes: it does not run when that is complete. */
 	if (!r && side == CONDUCT_TO)
 		r = ob_qmp_call(c->qmp[side], "stop", NULL, NULL, err);
+	if (!r && side == CONDUCT_FROM)
+		r = conduct_lift_guard(c, err);
 	if (!r)
 		r = set_caps(c->qmp[side], pause, err);
 	return r ? r : set_params(c, side, err);

@@ -334,8 +334,8 @@ static int try_cycles(struct conductor *c, const struct conduct_end *end,
 	uint32_t id = 0;
 	int r = ob_pci_find(c->qmp[CONDUCT_TO], end->qdev, &pci, err);
 
-	if (r || pci.bus)
-		return r;
+	if (r)
+		return r == -ENOENT ? 0 : r;
 	r = ob_pci_begin(&pci, err);
 	if (!r)
 		r = ob_pci_read(&pci, 0, 4, &id, err);
@@ -453,6 +453,18 @@ static bool is_over(const char *status)
 	return false;
 }
 
+/* The first that is not lifted with the guard. */
+static const char *find_reason(const json_t *now)
+{
+	const json_t *reason;
+	size_t i;
+
+	json_array_foreach(json_object_get(now, "blocked-reasons"), i, reason)
+		if (!conduct_is_guard(json_string_value(reason)))
+			return json_string_value(reason);
+	return NULL;
+}
+
 static int check_migration(struct conductor *c, enum conduct_side side,
 			   struct ob_err *err)
 {
@@ -461,12 +473,11 @@ static int check_migration(struct conductor *c, enum conduct_side side,
 	int r = ask(c, side, "query-migrate", NULL, &now, err);
 
 	status = json_string_value(json_object_get(now, "status"));
-	reason = json_string_value(json_array_get(
-		json_object_get(now, "blocked-reasons"), 0));
+	reason = find_reason(now);
 	if (!r && status && !is_over(status))
 		r = ob_fail(err, EBUSY, "the %s has another migration: %s",
 			    sides[side], status);
-	if (!r && reason)
+	if (!r && reason && side == CONDUCT_FROM)
 		r = ob_fail(err, EBUSY, "the %s does not migrate: %.150s",
 			    sides[side], reason);
 	json_decref(now);

@@ -392,3 +392,8 @@ int ob_qmp_fd(const struct ob_qmp *qmp)
 {
 	return qmp->fd;
 }
+
+bool ob_qmp_has_event(const struct ob_qmp *qmp)
+{
+	return json_array_size(qmp->events) > 0;
+}

@@ -11,6 +11,7 @@
 #define OB_VMM_QMP_H
 
 #include <jansson.h>
+#include <stdbool.h>
 
 #include <outboard/error.h>
 
@@ -29,8 +30,9 @@ void ob_qmp_close(struct ob_qmp *qmp);
 const char *ob_qmp_version(const struct ob_qmp *qmp);
 /* Of each call from now on. */
 void ob_qmp_set_timeout(struct ob_qmp *qmp, int timeout_ms);
-/* Readable: ob_qmp_event may have something. */
+/* Readable: ob_qmp_event may have something; it has, when has_event says so. */
 int ob_qmp_fd(const struct ob_qmp *qmp);
+bool ob_qmp_has_event(const struct ob_qmp *qmp);
 
 /* args is taken and may be NULL; *result is to be released; result may be NULL. */
 int ob_qmp_call(struct ob_qmp *qmp, const char *command, json_t *args,

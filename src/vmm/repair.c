@@ -148,20 +148,24 @@ static int peek(struct ob_qmp *qmp, uint64_t addr, uint8_t *buf, size_t len,
 
 /*
  * QEMU takes an access to the device for the end of its level interrupt: the line
- * goes down, and up again when the device says so, here or elsewhere.
+ * goes down, and up again when the device says so, here or elsewhere.  The
+ * device's last eventfd may wait in QEMU's main loop behind the request that makes
+ * the access, and behind the next one; it cannot behind the third.
  */
 static int lower_intx(struct ob_qmp *qmp, const uint8_t *config,
 		      struct ob_err *err)
 {
+	uint64_t addr = 0;
 	uint8_t word[4];
+	int r = 0;
 
 	if (!uses_intx(config) || !has_memory(config))
 		return 0;
-	for (unsigned bar = 0; bar < NR_BARS; bar++)
-		if (bar_address(config, bar))
-			return peek(qmp, bar_address(config, bar), word,
-				    sizeof(word), err);
-	return 0;
+	for (unsigned bar = 0; bar < NR_BARS && !addr; bar++)
+		addr = bar_address(config, bar);
+	for (unsigned i = 0; addr && i < 3 && !r; i++)
+		r = peek(qmp, addr, word, sizeof(word), err);
+	return r;
 }
 
 int ob_repair_take(struct ob_qmp *qmp, const uint8_t config[OB_REPAIR_CONFIG],

@@ -110,6 +110,7 @@ static void test_keeps_events_in_order(void **state)
 							      "status")),
 			    "running");
 	json_decref(result);
+	assert_true(ob_qmp_has_event(qmp));
 	expect_event(qmp, "A");
 	expect_event(qmp, "B");
 	expect_event(qmp, "C");

@@ -2,6 +2,7 @@
 """An operator moves devices beside their clients, over the control socket."""
 
 import os
+import socket
 import subprocess
 
 import pytest
@@ -120,3 +121,649 @@ def test_a_device_moves(serve):
     assert there.read_int(0, edu.LIVENESS) == ~0x12345678 & 0xffffffff
     edu.copy(there, 0x8000, 0x20000, PAGE)
     assert b.guests[0].view[0x20000:0x21000] == a.guests[0].view[0x8000:0x9000]
+
+
+# -- states and who owns them ----------------------------------------------
+
+def refused(server, word, method, fds=(), device="d0", **params):
+    """It is, and the words say why."""
+    with Control(server.control) as link, pytest.raises(Refused) as why:
+        link.call(method, fds, device=device, **params)
+    assert word in str(why.value)
+    assert why.value.code == -32000
+
+
+def a_pipe():
+    """Two ends; those that are not taken away are closed by the caller."""
+    return os.pipe()
+
+
+def refused_stream(server, word, method, reads, device="d0", **params):
+    """The same for a method that gets one end of a pipe."""
+    ends = a_pipe()
+    try:
+        refused(server, word, method, [ends[0 if reads else 1]], device, **params)
+    finally:
+        for end in ends:
+            os.close(end)
+
+
+def all_states(server):
+    """Brings the device to each of the operator's states, and tells which."""
+    yield "STOP", lambda: server.call("device.quiesce")
+
+    def live():
+        sink = control.Sink()
+        server.stream = start(server.control, "device.save", sink.out, device="d0", live=True)
+        assert vfu.wait_until(lambda: server.migration()["stream"] == "out")
+
+    yield "PRE_COPY", live
+    yield "STOP_COPY", lambda: collect(server.control, "device.save", device="d0")
+
+    def load():
+        read, server.writer = os.pipe()
+        server.stream = start(server.control, "device.load", read, device="d0")
+        assert vfu.wait_until(lambda: server.migration()["stream"] == "in")
+
+    yield "RESUMING", load
+
+
+STATES = ["STOP", "PRE_COPY", "STOP_COPY", "RESUMING"]
+
+
+@pytest.fixture(params=STATES)
+def owned(request, serve):
+    """An edu device in a state to which the operator has brought it."""
+    server = serve("edu")
+    server.stream = server.writer = None
+    dict(all_states(server))[request.param]()
+    assert server.migration()["state"] == request.param
+    assert server.migration()["owner"] == "operator"
+    server.state = request.param
+    yield server
+    if server.stream:
+        server.stream.close()
+    if server.writer:
+        os.close(server.writer)
+
+
+def is_itself(server):
+    """It runs, for whoever wants it."""
+    client = server.clients[0]
+    assert server.migration()["state"] == "RUNNING"
+    assert server.migration()["owner"] == "nobody"
+    edu.copy(client, 0x1000, 0x9000, PAGE)
+    assert server.guests[0].view[0x9000:0xa000] == server.guests[0].view[0x1000:0x2000]
+    client.set_state(vfu.STOP, vfu.RUNNING)
+
+
+def test_the_client_is_refused_what_is_the_operators(owned):
+    client = owned.clients[0]
+    assert vfu.STATES[client.state()] == owned.state
+    for state in range(1, 8):
+        assert client.try_state(state).error == 16    # EBUSY
+    for cmd, payload in ((vfu.MIG_READ, vfu.mig(4096)),
+                         (vfu.MIG_WRITE, vfu.mig(4, b"1234"))):
+        assert client.request(cmd, payload).error == 16
+    assert owned.migration()["state"] == owned.state
+    owned.call("device.resume")
+    is_itself(owned)
+
+
+def test_a_reset_leaves_the_operators_state(owned):
+    """The device is reset, and its migration goes on."""
+    client = owned.clients[0]
+    client.write_int(0, edu.LIVENESS, 7, 4)
+    client.ok(vfu.RESET)
+    assert client.read_int(0, edu.LIVENESS) != ~7 & 0xffffffff
+    client.write_int(vfu.CONFIG, 4, 6, 2)
+    assert owned.migration()["state"] == owned.state
+    assert owned.migration()["owner"] == "operator"
+    if owned.state == "PRE_COPY":
+        owned.call("device.quiesce")
+        assert finish(owned.stream)["bytes"]
+        owned.stream = None
+    owned.call("device.resume")
+    is_itself(owned)
+
+
+def test_the_clients_hang_up_ends_it(owned):
+    owned.clients[0].close()
+    if owned.stream:
+        with pytest.raises(Refused, match="the client has gone"):
+            finish(owned.stream)
+    assert vfu.wait_until(lambda: owned.migration()["state"] == "RUNNING")
+    owned.clients[0] = owned.join(owned.paths[0], owned.guests[0])
+    is_itself(owned)
+
+
+def test_the_operators_hang_up_ends_no_state(owned):
+    if owned.stream:
+        owned.stream.close()
+        assert vfu.wait_until(lambda: owned.migration()["stream"] == "none")
+    # What is no stream any more is no reason to stay in RESUMING.
+    after = "STOP" if owned.state == "RESUMING" else owned.state
+    assert owned.migration()["state"] == after
+    stream, answer = collect(owned.control, "device.save", device="d0")
+    assert answer["bytes"] == len(stream)
+    assert feed(owned.control, "device.load", stream, device="d0") == answer
+    owned.call("device.resume")
+    is_itself(owned)
+
+
+def test_one_stream_at_a_time(owned):
+    if not owned.stream:
+        pytest.skip("there is none in this state")
+    refused_stream(owned, "under way", "device.save", False)
+    refused_stream(owned, "under way", "device.load", True)
+    owned.call("device.resume")
+    with pytest.raises(Refused, match="resumed"):
+        finish(owned.stream)
+    is_itself(owned)
+
+
+def test_the_operator_is_refused_what_is_the_clients(serve):
+    server = serve("edu")
+    client = server.clients[0]
+    for state in (vfu.STOP, vfu.STOP_COPY, vfu.RESUMING, vfu.PRE_COPY, vfu.RUNNING_P2P):
+        client.set_state(state)
+        before = client.state()
+        assert server.migration()["owner"] == "client"
+        refused(server, "the client has brought it", "device.quiesce")
+        refused(server, "the client has brought it", "device.resume")
+        refused_stream(server, "the client has brought it", "device.save", False, live=True)
+        refused_stream(server, "the client has brought it", "device.load", True)
+        assert client.state() == before
+        client.ok(vfu.RESET)
+        assert server.migration()["owner"] == "nobody"
+    client.write_int(vfu.CONFIG, 4, 6, 2)
+    is_itself(server)
+
+
+def test_what_is_done_already_is_no_error(serve):
+    server = serve("edu")
+    server.call("device.resume")
+    server.call("device.quiesce")
+    server.call("device.quiesce")
+    server.call("device.resume")
+    is_itself(server)
+
+
+def test_a_loaded_state_is_lost_by_a_reset(serve):
+    """... and that shows, before the VM runs."""
+    server = serve("edu")
+    stream, _ = collect(server.control, "device.save", device="d0")
+    feed(server.control, "device.load", stream, device="d0")
+    assert server.migration()["loaded"]
+    server.clients[0].ok(vfu.RESET)
+    assert not server.migration()["loaded"]
+    assert server.migration()["state"] == "STOP"
+    assert "its state was loaded, which is lost" in server.why()
+
+
+def test_devices_are_strangers(serve):
+    """What is done with one does not touch the other."""
+    server = serve("edu", "edu")
+    other = server.clients[1]
+    server.call("device.log", on=True)
+    server.call("device.quiesce")
+    edu.copy(other, 0x1000, 0x9000, PAGE)
+    other.set_state(vfu.STOP, vfu.RUNNING)
+    assert server.migration("d1") == {**server.migration("d1"), "state": "RUNNING",
+                                      "owner": "nobody", "log": False}
+    stream, _ = collect(server.control, "device.save", device="d0")
+    feed(server.control, "device.load", stream, device="d1")
+    assert server.migration("d1")["loaded"] and not server.migration("d0")["loaded"]
+    other.close()
+    assert vfu.wait_until(lambda: server.migration("d1")["state"] == "RUNNING")
+    assert server.migration("d0")["state"] == "STOP_COPY"
+    server.clients[1] = server.join(server.paths[1], server.guests[1])
+    server.call("device.resume")
+    is_itself(server)
+
+
+def test_no_such_device(serve):
+    server = serve("null")
+    for method in ("device.quiesce", "device.resume", "device.config", "pages.finish",
+                   "pages.apply"):
+        refused(server, "no such device", method, device="d1")
+    refused_stream(server, "no such device", "device.save", False, device="")
+    refused(server, "no such device", "device.log", device="d" * 2000, on=True)
+
+
+# -- descriptors -----------------------------------------------------------
+
+def test_what_is_no_pipe_is_refused(serve, tmp_path):
+    server = serve("null")
+    server.call("device.log", on=True)
+    (tmp_path / "file").write_bytes(b"")
+    memory = os.memfd_create("memory")
+    for name, word in (("file", "a file"), ("/dev/null", "character device"),
+                       (".", "a directory")):
+        fd = os.open(tmp_path / name, os.O_RDONLY)
+        for method in ("device.save", "device.load", "pages.out", "pages.in"):
+            refused(server, word, method, [fd])
+            refused(server, "put cat", method, [memory])
+        os.close(fd)
+    os.close(memory)
+    for method, reads in (("device.save", False), ("device.load", True),
+                          ("pages.out", False), ("pages.in", True)):
+        refused_stream(server, "the pipe's end", method, not reads)
+    assert server.migration()["state"] == "RUNNING"
+
+
+def test_datagrams_are_refused(serve):
+    server = serve("null")
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    with ours, theirs:
+        refused(server, "stream socket", "device.save", [theirs.fileno()])
+
+
+def test_sockets_will_do(serve):
+    server = serve("edu")
+    ours, theirs = socket.socketpair()
+    with ours:
+        link = start(server.control, "device.save", theirs.detach(), device="d0")
+        stream = b""
+        while more := ours.recv(65536):
+            stream += more
+    assert finish(link)["bytes"] == len(stream)
+    ours, theirs = socket.socketpair()
+    with ours:
+        link = start(server.control, "device.load", theirs.detach(), device="d0")
+        ours.sendall(stream)
+        ours.shutdown(socket.SHUT_WR)
+        assert finish(link)["bytes"] == len(stream)
+
+
+def test_a_passed_pipe_keeps_its_flags(serve):
+    server = serve("null")
+    read, write = os.pipe()
+    with Control(server.control) as link:
+        link.send("device.save", [write], device="d0")
+        link.answer()
+    assert os.get_blocking(write)
+    os.close(write)
+    with open(read, "rb") as pipe:
+        assert pipe.read()
+
+
+def test_a_reader_that_goes(serve):
+    """In every phase of the stream."""
+    server = serve("nvme,drive=mem:4M")
+    for live in (False, True):
+        for taken in (0, 1, 5000):
+            read, write = os.pipe()
+            link = start(server.control, "device.save", write, device="d0", live=live)
+            if taken:
+                assert os.read(read, taken)
+            os.close(read)
+            with pytest.raises(Refused, match="the reader has gone"):
+                finish(link)
+    stream, _ = collect(server.control, "device.save", device="d0")
+    feed(server.control, "device.load", stream, device="d0")
+    server.call("device.resume")
+    assert server.migration()["state"] == "RUNNING"
+
+
+# -- hostile states --------------------------------------------------------
+
+def test_a_state_that_is_cut_short(serve):
+    """At every length, and the device is what it was."""
+    server = serve("edu")
+    client = server.clients[0]
+    client.write_int(0, edu.LIVENESS, 1, 4)
+    stream, _ = collect(server.control, "device.save", device="d0")
+    client.write_int(0, edu.LIVENESS, 2, 4)
+    step = max(1, len(stream) // 200)
+    lengths = [*range(64), *range(64, len(stream), step), *range(len(stream) - 64, len(stream))]
+    for length in lengths:
+        with pytest.raises(Refused):
+            feed(server.control, "device.load", stream[:length], device="d0")
+        assert server.migration()["state"] == "STOP"
+        assert not server.migration()["loaded"]
+    assert client.read_int(0, edu.LIVENESS) == ~2 & 0xffffffff
+    with pytest.raises(Refused, match="END"):
+        feed(server.control, "device.load", stream + b"x", device="d0")
+    feed(server.control, "device.load", stream, device="d0")
+    assert client.read_int(0, edu.LIVENESS) == ~1 & 0xffffffff
+    server.call("device.resume")
+    is_itself(server)
+
+
+def test_a_state_that_is_changed(serve):
+    server = serve("edu")
+    stream, _ = collect(server.control, "device.save", device="d0")
+    for at in [*range(0, 128), *range(128, len(stream), max(1, len(stream) // 150))]:
+        wrong = bytearray(stream)
+        wrong[at] ^= 0x10
+        with pytest.raises(Refused):
+            feed(server.control, "device.load", bytes(wrong), device="d0")
+    server.call("device.resume")
+    is_itself(server)
+
+
+def test_another_models_state(serve):
+    a, b = serve("edu"), serve("null")
+    stream, _ = collect(a.control, "device.save", device="d0")
+    with pytest.raises(Refused, match="model"):
+        feed(b.control, "device.load", stream, device="d0")
+    b.call("device.resume")
+
+
+# -- pages -----------------------------------------------------------------
+
+def still_with_pages(server, *writes):
+    """The log is on, the device wrote these pages, and its stream goes out.
+    A link, and what comes of it."""
+    server.call("device.log", on=True)
+    for at in writes:
+        edu.copy(server.clients[0], 0x1000, at, PAGE)
+    sink = control.Sink()
+    return start(server.control, "pages.out", sink.out, device="d0"), sink
+
+
+def sent(server):
+    return server.migration()["pages moved"]
+
+
+def test_pages_need_a_log(serve):
+    server = serve("edu")
+    refused_stream(server, "the log is off", "pages.out", False)
+    refused(server, "no pages are going out", "pages.finish")
+    server.call("device.log", on=True)
+    refused(server, "no pages are going out", "pages.finish")
+    refused(server, "no pages are kept", "pages.apply")
+    server.call("device.log", on=False)
+    server.call("device.log", on=False)
+
+
+def test_pages_are_final_only_at_a_standstill(serve):
+    server = serve("edu")
+    link, sink = still_with_pages(server, 0x8000)
+    refused(server, "it runs", "pages.finish")
+    refused_stream(server, "already", "pages.out", False)
+    refused(server, "are going out", "device.log", on=True)
+    server.call("device.quiesce")
+    server.call("pages.finish")
+    server.call("device.resume")
+    try:
+        finish(link)
+    except Refused as why:      # it had no time to end
+        assert "resumed" in str(why)
+    sink.all()
+
+
+def test_a_page_that_the_cpu_wrote_since_is_dropped(serve):
+    server = serve("edu")
+    link, sink = still_with_pages(server, 0x8000, 0x9000, 0xa000)
+    assert vfu.wait_until(lambda: sent(server) == 3)
+    server.guests[0].view[0x9010:0x9011] = b"!"
+    edu.copy(server.clients[0], 0x2000, 0xa000, PAGE)
+    server.call("device.quiesce")
+    server.call("pages.finish")
+    answer = finish(link)
+    assert answer["pages"] == 2 and answer["dropped"] == 1
+    records = control.parse_pages(sink.all())
+    pages = {}
+    for kind, iova, length, data in records[:-1]:
+        for i in range(0, length, PAGE):
+            pages[iova + i] = data[i:i + PAGE] if kind == control.PAGES else None
+    view = server.guests[0].view
+    assert pages == {0x8000: view[0x8000:0x9000], 0x9000: None, 0xa000: view[0xa000:0xb000]}
+    assert records[-1][:2] == (control.END, 2)
+
+
+def test_the_clients_log_is_another_one(serve):
+    server = serve("edu")
+    client = server.clients[0]
+    client.ok(vfu.FEATURE, vfu.log_start())
+    link, sink = still_with_pages(server, 0x8000)
+    assert vfu.wait_until(lambda: sent(server) == 1)
+    assert client.report(0, 2 * MIB) == {8}
+    client.ok(vfu.FEATURE, vfu.log_stop())
+    edu.copy(client, 0x1000, 0xb000, PAGE)
+    assert vfu.wait_until(lambda: sent(server) == 2)
+    server.call("device.quiesce")
+    server.call("pages.finish")
+    assert finish(link)["pages"] == 2
+    sink.all()
+
+
+def test_what_a_broken_stream_took_comes_with_the_next(serve):
+    server = serve("edu")
+    link, sink = still_with_pages(server, 0x8000, 0x9000)
+    assert vfu.wait_until(lambda: sent(server) == 2)
+    link.close()
+    sink.all()
+    assert vfu.wait_until(lambda: server.migration()["pages"] == "none")
+    assert server.migration()["pages left"] == 2
+    sink = control.Sink()
+    link = start(server.control, "pages.out", sink.out, device="d0")
+    server.call("device.quiesce")
+    server.call("pages.finish")
+    assert finish(link)["pages"] == 2
+    sink.all()
+
+
+def test_the_log_goes_and_its_stream_with_it(serve):
+    server = serve("edu")
+    link, sink = still_with_pages(server, 0x8000)
+    server.call("device.log", on=False)
+    with pytest.raises(Refused, match="switched off"):
+        finish(link)
+    sink.all()
+    assert not server.migration()["log"]
+
+
+def test_memory_that_is_gone(serve):
+    """Cut under the device's feet: the stream fails, nobody dies."""
+    server = serve("edu")
+    server.call("device.log", on=True)
+    edu.copy(server.clients[0], 0x1000, 0x100000, PAGE)
+    os.ftruncate(server.guests[0].fd, 0x80000)
+    with pytest.raises(Refused, match="is gone"):
+        collect(server.control, "pages.out", device="d0")
+    assert server.migration()["state"] == "RUNNING"
+
+
+def test_memory_that_is_mapped_no_more(serve):
+    """What cannot be read is not sent; it may come back before the end."""
+    server = serve("edu")
+    client = server.clients[0]
+    server.call("device.log", on=True)
+    edu.copy(client, 0x1000, 0x8000, PAGE)
+    client.ok(vfu.DMA_UNMAP, vfu.dma_unmap(0, 2 * MIB))
+    sink = control.Sink()
+    link = start(server.control, "pages.out", sink.out, device="d0")
+    client.ok(vfu.DMA_MAP, vfu.dma_map(0, 2 * MIB), [server.guests[0].fd])
+    assert vfu.wait_until(lambda: sent(server) == 1)
+    edu.copy(client, 0x1000, 0x9000, PAGE)
+    client.ok(vfu.DMA_UNMAP, vfu.dma_unmap(0, 2 * MIB))
+    server.call("device.quiesce")
+    server.call("pages.finish")
+    assert finish(link)["pages"] == 0
+    sink.all()
+
+
+def ready_for_pages(serve):
+    server = serve("edu")
+    server.call("device.quiesce")
+    return server
+
+
+def put(server, stream):
+    return feed(server.control, "pages.in", stream.bytes, device="d0")
+
+
+def test_pages_come_and_are_applied(serve):
+    server = ready_for_pages(serve)
+    before = server.guests[0].view[:]
+    stream = control.PageStream().pages(0x5000, b"a" * PAGE + b"b" * PAGE)
+    stream.pages(0x100000, b"c" * PAGE).pages(0x5000, b"d" * PAGE)
+    stream.drop(0x6000).end(2)
+    assert put(server, stream) == {"bytes": len(stream.bytes), "pages": 2, "dropped": 1}
+    assert server.guests[0].view[:] == before
+    assert server.migration()["pages"] == "kept"
+    assert server.call("pages.apply")["pages"] == 2
+    view = server.guests[0].view
+    assert view[0x5000:0x6000] == b"d" * PAGE
+    assert view[0x6000:0x7000] == before[0x6000:0x7000]
+    assert view[0x100000:0x101000] == b"c" * PAGE
+    refused(server, "no pages are kept", "pages.apply")
+
+
+def test_a_page_that_was_dropped_may_come_again(serve):
+    server = ready_for_pages(serve)
+    stream = control.PageStream().pages(0x5000, b"a" * PAGE).drop(0x5000)
+    stream.pages(0x5000, b"b" * PAGE).end(1)
+    put(server, stream)
+    server.call("pages.apply")
+    assert server.guests[0].view[0x5000:0x6000] == b"b" * PAGE
+
+
+WRONG = {
+    "no length": (lambda s: s.record(control.PAGES, 0x5000, 0), "0 bytes at"),
+    "half a page": (lambda s: s.record(control.PAGES, 0x5000, 2048, bytes(2048)), "2048 bytes at"),
+    "too long": (lambda s: s.record(control.PAGES, 0, MIB + PAGE), "bytes at"),
+    "longest": (lambda s: s.record(control.PAGES, 0, 0xfffff000), "bytes at"),
+    "not aligned": (lambda s: s.pages(0x5010, bytes(PAGE)), "bytes at 0x5010"),
+    "wraps": (lambda s: s.record(control.PAGES, (1 << 64) - PAGE, 2 * PAGE), "bytes at"),
+    "far away": (lambda s: s.pages(1 << 40, bytes(PAGE)), "no memory is mapped about"),
+    "at the end": (lambda s: s.pages((1 << 64) - PAGE, bytes(PAGE)), "no memory is mapped about"),
+    "kind 0": (lambda s: s.record(0, 0x5000, PAGE), "kind 0"),
+    "kind 4": (lambda s: s.record(4, 0x5000, PAGE), "kind 4"),
+    "dropped never": (lambda s: s.drop(0x5000), "has not come"),
+    "dropped twice": (lambda s: s.pages(0x5000, bytes(PAGE)).drop(0x5000).drop(0x5000),
+                      "has not come"),
+    "dropped in part": (lambda s: s.pages(0x5000, bytes(PAGE)).drop(0x5000, 2 * PAGE),
+                        "has not come"),
+    "too few": (lambda s: s.pages(0x5000, bytes(PAGE)).end(2), "END of 2 pages, 1"),
+    "too many": (lambda s: s.pages(0x5000, bytes(PAGE)).end(0), "END of 0 pages, 1"),
+    "a long end": (lambda s: s.record(control.END, 0, PAGE), "END of"),
+    "no end": (lambda s: s.pages(0x5000, bytes(PAGE)), "without END"),
+    "nothing": (lambda s: s, "without END"),
+    "more than the end": (lambda s: s.end(0).end(0), "after END"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_pages_are_refused(serve, name):
+    server = ready_for_pages(serve)
+    make, word = WRONG[name]
+    with pytest.raises(Refused, match=word):
+        put(server, make(control.PageStream()))
+    refused(server, "no pages are kept", "pages.apply")
+    assert put(server, control.PageStream().end(0))["pages"] == 0
+    server.call("pages.apply")
+
+
+def test_more_pages_than_memory(serve):
+    """2 MiB are mapped, and a little more is tolerated."""
+    server = ready_for_pages(serve)
+    stream = control.PageStream()
+    for at in range(0, 4 * MIB, MIB // 2):
+        stream.pages(at, bytes(MIB // 2))
+    with pytest.raises(Refused, match="record 7: more pages than are mapped"):
+        put(server, stream.end(1024))
+
+
+def test_every_byte_of_a_stream_counts(serve):
+    """All of heads and sums, some of the data."""
+    server = ready_for_pages(serve)
+    right = control.PageStream().pages(0x5000, os.urandom(PAGE)).pages(0x7000, bytes(PAGE))
+    right = right.drop(0x5000).end(1).bytes
+    spots = [at for at in range(len(right)) if not 40 < at < 4080 and not 4160 < at < 8200]
+    for at in spots + list(range(40, 4080, 97)):
+        wrong = bytearray(right)
+        wrong[at] ^= 1 << at % 8
+        with pytest.raises(Refused, match="record|without END"):
+            feed(server.control, "pages.in", bytes(wrong), device="d0")
+    for at in spots:
+        with pytest.raises(Refused, match="without END"):
+            feed(server.control, "pages.in", right[:at], device="d0")
+    assert feed(server.control, "pages.in", right, device="d0")["pages"] == 1
+
+
+def test_records_cannot_be_left_out_or_moved(serve):
+    server = ready_for_pages(serve)
+    stream = control.PageStream()
+    cuts = [0]
+    for at in (0x5000, 0x6000, 0x7000):
+        stream.pages(at, bytes(PAGE))
+        cuts.append(len(stream.bytes))
+    stream.end(3)
+    a, b, c = (stream.bytes[x:y] for x, y in zip(cuts, cuts[1:]))
+    end = stream.bytes[cuts[-1]:]
+    for wrong in (b + a + c + end, a + c + end, a + a + b + c + end, a + b + end, end):
+        with pytest.raises(Refused, match="checksum|END"):
+            feed(server.control, "pages.in", wrong, device="d0")
+
+
+def test_where_pages_may_not_go(serve, memory):
+    """Judged as a whole, before the first is put."""
+    server = ready_for_pages(serve)
+    client, extra = server.clients[0], memory(MIB)
+    client.ok(vfu.DMA_MAP, vfu.dma_map(4 * MIB, MIB, vfu.READ), [extra.fd])
+    client.ok(vfu.DMA_MAP, vfu.dma_map(8 * MIB, MIB))
+    for at, word in ((4 * MIB, "0x400000 is mapped to be read only"),
+                     (8 * MIB, "0x800000 is memory without a file"),
+                     (12 * MIB, "0xc00000 is not mapped")):
+        before = server.guests[0].view[:]
+        put(server, control.PageStream().pages(0x5000, b"x" * PAGE).pages(at, bytes(PAGE)).end(2))
+        refused(server, word, "pages.apply")
+        assert server.guests[0].view[:] == before
+
+
+def test_a_map_goes_away_and_comes_back(serve):
+    server = ready_for_pages(serve)
+    client = server.clients[0]
+    put(server, control.PageStream().pages(0x5000, b"x" * PAGE).end(1))
+    client.ok(vfu.DMA_UNMAP, vfu.dma_unmap(0, 2 * MIB))
+    refused(server, "0x5000 is not mapped", "pages.apply")
+    client.ok(vfu.DMA_MAP, vfu.dma_map(0, 2 * MIB), [server.guests[0].fd])
+    server.call("pages.apply")
+    assert server.guests[0].view[0x5000:0x6000] == b"x" * PAGE
+
+
+def test_pages_into_memory_that_is_gone(serve):
+    server = ready_for_pages(serve)
+    put(server, control.PageStream().pages(0x100000, b"x" * PAGE).end(1))
+    os.ftruncate(server.guests[0].fd, 0x80000)
+    refused(server, "is gone", "pages.apply")
+    assert server.migration()["pages"] == "kept"
+
+
+def test_pages_are_not_put_under_a_running_device(serve):
+    server = serve("edu")
+    put(server, control.PageStream().end(0))
+    refused(server, "it runs", "pages.apply")
+
+
+def test_pages_in_is_one_at_a_time(serve):
+    server = ready_for_pages(serve)
+    read, write = os.pipe()
+    link = start(server.control, "pages.in", read, device="d0")
+    refused_stream(server, "are coming in", "pages.in", True)
+    refused(server, "no pages are kept", "pages.apply")
+    link.close()
+    os.close(write)
+    assert vfu.wait_until(lambda: server.migration()["pages"] == "none")
+    put(server, control.PageStream().end(0))
+    put(server, control.PageStream().pages(0, bytes(PAGE)).end(1))
+    assert server.call("pages.apply")["pages"] == 1
+
+
+def test_many_pages(serve):
+    """All of memory, in both directions, more than a turn of the loop takes."""
+    a, b = serve("edu"), serve("edu")
+    a.call("device.log", on=True)
+    for at in range(0x10000, 2 * MIB, PAGE):
+        edu.start(a.clients[0], edu.BUFFER, at, PAGE, edu.RUN | edu.TO_GUEST)
+    links = pipe_between(a, b, "pages.out", "pages.in")
+    a.call("device.quiesce")
+    b.call("device.quiesce")
+    a.call("pages.finish")
+    assert [finish(link)["pages"] for link in links] == [(2 * MIB - 0x10000) // PAGE] * 2
+    b.call("pages.apply")
+    assert a.guests[0].view[0x10000:] == b.guests[0].view[0x10000:]

@@ -187,7 +187,7 @@ static int write_some(struct ob_operator *o, struct ob_err *err)
 		return at_the_end(o, err);
 	n = ob_flow_write(&o->state.flow, iov, count);
 	if (n < 0 && n != -EAGAIN)
-		return ob_fail(err, (int)-n, "writing: %s", strerror((int)-n));
+		return ob_flow_failed(&o->state.flow, (int)n, err);
 	if (n > 0)
 		o->state.bytes += (uint64_t)n;
 	r = ob_mig_save_pulled(o->dev, n > 0 ? (size_t)n : 0);
@@ -197,8 +197,8 @@ static int write_some(struct ob_operator *o, struct ob_err *err)
 static void write_ready(struct ob_flow *flow, bool gone)
 {
 	struct ob_operator *o = operator_of(flow);
-	struct ob_err err = { "writing: the reader has gone" };
-	int r = gone ? -EPIPE : write_some(o, &err);
+	struct ob_err err = { "" };
+	int r = gone ? ob_flow_failed(flow, -EPIPE, &err) : write_some(o, &err);
 
 	if (r != -EINPROGRESS)
 		ob_state_flow_end(o, r, &err);
@@ -289,7 +289,7 @@ static void read_ready(struct ob_flow *flow, bool gone)
 	if (n == 0 || n == -EAGAIN)
 		return;
 	if (n < 0) {
-		r = ob_fail(&err, (int)-n, "reading: %s", strerror((int)-n));
+		r = ob_flow_failed(flow, (int)n, &err);
 	} else {
 		o->state.bytes += (uint64_t)n;
 		r = ob_mig_load_push(o->dev, o->state.buf, (size_t)n, &err);

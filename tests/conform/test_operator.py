@@ -391,6 +391,10 @@ def test_a_passed_pipe_keeps_its_flags(serve):
 def test_a_reader_that_goes(serve):
     """In every phase of the stream."""
     server = serve("nvme,drive=mem:4M")
+    disk = nvme.Disk(server.clients[0], server.guests[0].view)
+    for block in range(0, 8192, 16):
+        disk.write_block(block, 0x100000, 16)
+        disk.completion()
     for live in (False, True):
         for taken in (0, 1, 5000):
             read, write = os.pipe()
@@ -423,7 +427,7 @@ def test_a_state_that_is_cut_short(serve):
         assert server.migration()["state"] == "STOP"
         assert not server.migration()["loaded"]
     assert client.read_int(0, edu.LIVENESS) == ~2 & 0xffffffff
-    with pytest.raises(Refused, match="END"):
+    with pytest.raises(Refused, match="behind the end"):
         feed(server.control, "device.load", stream + b"x", device="d0")
     feed(server.control, "device.load", stream, device="d0")
     assert client.read_int(0, edu.LIVENESS) == ~1 & 0xffffffff
@@ -434,7 +438,10 @@ def test_a_state_that_is_cut_short(serve):
 def test_a_state_that_is_changed(serve):
     server = serve("edu")
     stream, _ = collect(server.control, "device.save", device="d0")
+    minor = (10, 11)            # another one is no reason to refuse
     for at in [*range(0, 128), *range(128, len(stream), max(1, len(stream) // 150))]:
+        if at in minor:
+            continue
         wrong = bytearray(stream)
         wrong[at] ^= 0x10
         with pytest.raises(Refused):

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """An operator moves devices beside their clients, over the control socket."""
 
+import json
 import os
+import signal
 import socket
 import subprocess
 
@@ -774,3 +776,274 @@ def test_many_pages(serve):
     assert [finish(link)["pages"] for link in links] == [(2 * MIB - 0x10000) // PAGE] * 2
     b.call("pages.apply")
     assert a.guests[0].view[0x10000:] == b.guests[0].view[0x10000:]
+
+
+# -- a worker that is killed -----------------------------------------------
+
+def kill_worker(server):
+    """Another one serves; what hung on the dead one has gone with it."""
+    old = server.worker()
+    os.kill(old, signal.SIGKILL)
+
+    def again():
+        try:
+            return server.worker() != old
+        except (ConnectionError, TimeoutError):
+            return False
+
+    assert vfu.wait_until(again)
+
+
+def test_a_state_survives_the_worker_and_its_stream_does_not(owned):
+    kill_worker(owned)
+    if owned.stream:
+        with pytest.raises(ConnectionError):
+            finish(owned.stream)
+    assert owned.migration() == {**owned.migration(), "state": owned.state,
+                                 "owner": "operator", "stream": "none"}
+    assert vfu.STATES[owned.clients[0].state()] == owned.state
+    assert owned.clients[0].try_state(vfu.RUNNING).error == 16
+    stream, _ = collect(owned.control, "device.save", device="d0")
+    feed(owned.control, "device.load", stream, device="d0")
+    kill_worker(owned)
+    assert owned.migration()["loaded"]
+    owned.call("device.resume")
+    assert not owned.migration()["loaded"]
+    is_itself(owned)
+
+
+@pytest.mark.parametrize("method", ["device.resume", "device.quiesce"])
+def test_a_state_that_a_dead_one_left_leads_on(owned, method):
+    kill_worker(owned)
+    owned.call(method)
+    if method == "device.quiesce":
+        assert owned.clients[0].state() in (vfu.STOP, vfu.STOP_COPY, vfu.RESUMING)
+        owned.call("device.resume")
+    is_itself(owned)
+
+
+def test_a_stream_ends_with_its_worker(serve):
+    """... without END: its reader refuses it, and the second try is good."""
+    a, b = serve("nvme,drive=mem:16M"), serve("nvme,drive=mem:16M")
+    disk = nvme.Disk(a.clients[0], a.guests[0].view)
+    b.call("device.quiesce")
+    for block in range(0, 8192, 16):
+        disk.write_block(block, 0x100000, 16)
+        disk.completion()
+    links = pipe_between(a, b, "device.save", "device.load", live=True)
+    assert vfu.wait_until(lambda: a.migration()["bytes"])
+    kill_worker(a)
+    with pytest.raises(ConnectionError):
+        finish(links[0])
+    with pytest.raises(Refused):
+        finish(links[1])
+    assert a.migration()["state"] == "PRE_COPY"
+    disk.read_block(0, 0x180000)
+    disk.completion()
+    links = pipe_between(a, b, "device.save", "device.load", live=True)
+    assert vfu.wait_until(lambda: a.migration()["bytes"])
+    a.call("device.quiesce")
+    assert finish(links[0]) == finish(links[1])
+    kill_worker(b)
+    assert b.migration()["loaded"]
+
+
+def test_a_reader_that_is_killed(serve):
+    a, b = serve("edu"), serve("edu")
+    state = pipe_between(a, b, "device.save", "device.load", live=True)
+    a.call("device.log", on=True)
+    pages = pipe_between(a, b, "pages.out", "pages.in")
+    assert vfu.wait_until(lambda: b.migration()["bytes"])
+    kill_worker(b)
+    for link in state[1], pages[1]:
+        with pytest.raises(ConnectionError):
+            finish(link)
+    for link in state[0], pages[0]:
+        with pytest.raises(Refused, match="the reader has gone"):
+            finish(link)
+    assert b.migration()["state"] == "RESUMING" and b.migration()["pages"] == "none"
+    state = pipe_between(a, b, "device.save", "device.load")
+    assert finish(state[0]) == finish(state[1])
+    b.call("device.resume")
+    is_itself(b)
+
+
+def test_a_dead_ones_log_says_that_all_is_dirty(serve):
+    """Nobody knows what it had sent: the stream begins anew, with everything."""
+    server = serve("edu")
+    link, sink = still_with_pages(server, 0x8000)
+    assert vfu.wait_until(lambda: sent(server) == 1)
+    kill_worker(server)
+    with pytest.raises(ConnectionError):
+        finish(link)
+    sink.all()
+    assert server.migration() == {**server.migration(), "log": True, "pages": "none",
+                                  "pages left": 2 * MIB // PAGE}
+    sink = control.Sink()
+    link = start(server.control, "pages.out", sink.out, device="d0")
+    server.call("device.quiesce")
+    server.call("pages.finish")
+    assert finish(link)["pages"] == 2 * MIB // PAGE
+    records = control.parse_pages(sink.all())
+    data = b"".join(data for kind, _, _, data in records if kind == control.PAGES)
+    assert data == server.guests[0].view[:]
+
+
+def test_pages_kept_aside_go_with_the_worker(serve):
+    server = ready_for_pages(serve)
+    put(server, control.PageStream().pages(0x5000, bytes(PAGE)).end(1))
+    kill_worker(server)
+    refused(server, "no pages are kept", "pages.apply")
+    put(server, control.PageStream().pages(0x5000, b"y" * PAGE).end(1))
+    server.call("pages.apply")
+    assert server.guests[0].view[0x5000:0x6000] == b"y" * PAGE
+
+
+# -- drives ----------------------------------------------------------------
+
+def image(tmp_path):
+    path = tmp_path / "image"
+    with open(path, "wb") as out:
+        out.truncate(MIB)
+    return path
+
+
+def test_a_drive_is_handed_over(serve, tmp_path):
+    """One at a time has it, whoever is asked to run."""
+    path = image(tmp_path)
+    a = serve(f"nvme,drive=file:{path}")
+    b = serve(f"nvme,drive=file:{path},incoming=on")
+    disk = nvme.Disk(a.clients[0], a.guests[0].view)
+    a.guests[0].view[0x100000:0x100200] = b"z" * 512
+    disk.write_block(3, 0x100000)
+    disk.completion()
+    b.guests[0].view[:] = a.guests[0].view[:]
+    stream = pipe_between(a, b, "device.save", "device.load", live=True)
+    assert vfu.wait_until(lambda: b.migration()["bytes"])
+    a.call("device.quiesce")
+    assert finish(stream[0]) == finish(stream[1])
+    assert a.migration()["given"] and b.migration()["loaded"]
+    b.call("device.resume")
+    refused(a, "lock", "device.resume")
+    assert a.migration()["state"] == "STOP"
+    refused_stream(a, "lock", "device.save", False)
+    disk.memory = b.guests[0].view
+    disk.on(b.clients[0]).read_block(3, 0x110000)
+    disk.completion()
+    assert b.guests[0].view[0x110000:0x110200] == b"z" * 512
+    # And back again.
+    a.guests[0].view[:] = b.guests[0].view[:]
+    stream = pipe_between(b, a, "device.save", "device.load")
+    assert finish(stream[0]) == finish(stream[1])
+    a.call("device.resume")
+    refused(b, "lock", "device.resume")
+    disk.memory = a.guests[0].view
+    disk.on(a.clients[0]).read_block(3, 0x120000)
+    disk.completion()
+
+
+def test_the_source_takes_its_drive_back(serve, tmp_path):
+    path = image(tmp_path)
+    a = serve(f"nvme,drive=file:{path}")
+    b = serve(f"nvme,drive=file:{path},incoming=on")
+    stream = pipe_between(a, b, "device.save", "device.load")
+    assert finish(stream[0]) == finish(stream[1])
+    a.call("device.resume")
+    refused(b, "lock", "device.resume")
+    assert a.migration()["state"] == "RUNNING" and b.migration()["state"] == "STOP"
+
+
+def test_memory_that_changes_travels(serve):
+    """A drive's content, written again and again while it leaves."""
+    a, b = serve("nvme,drive=mem:8M"), serve("nvme,drive=mem:8M")
+    disk = nvme.Disk(a.clients[0], a.guests[0].view)
+    stream = pipe_between(a, b, "device.save", "device.load", live=True)
+    content = {}
+    for n in range(3):
+        for block in range(n, 16384, 512):
+            content[block] = os.urandom(512)
+            a.guests[0].view[0x100000:0x100200] = content[block]
+            disk.write_block(block, 0x100000)
+            disk.completion()
+        before = a.migration()["bytes"]
+        assert vfu.wait_until(lambda: a.migration()["bytes"] > before)
+    a.call("device.quiesce")
+    assert finish(stream[0]) == finish(stream[1])
+    b.guests[0].view[:] = a.guests[0].view[:]
+    b.call("device.resume")
+    disk.memory = b.guests[0].view
+    disk.on(b.clients[0])
+    for block, data in content.items():
+        disk.read_block(block, 0x100000)
+        disk.completion()
+        assert b.guests[0].view[0x100000:0x100200] == data
+
+
+# -- outboard ctl ----------------------------------------------------------
+
+@pytest.fixture
+def ctl(request):
+    """ctl(word, ...): what it prints, and what it complains of."""
+    def run(*words, code=0, **options):
+        options.setdefault("stdout", subprocess.PIPE)
+        made = subprocess.run([request.config.getoption("--outboard"), "ctl",
+                               *map(str, words)], stderr=subprocess.PIPE, timeout=60, **options)
+        assert made.returncode == code, made.stderr
+        return made.stdout, made.stderr.decode()
+    return run
+
+
+def test_ctl_calls_methods(serve, ctl):
+    server = serve("edu")
+    status = json.loads(ctl(server.control, "status")[0])
+    assert status["devices"][0]["migration"]["state"] == "RUNNING"
+    ctl(server.control, "device.log", "device=d0", "on=on")
+    assert server.migration()["log"]
+    config = json.loads(ctl(server.control, "device.config", "device=d0")[0])
+    assert config["config"].startswith("3412e811") and len(config["config"]) == 512
+    assert config["options"]["id"] == ["d0"] and config["model"] == "edu"
+    assert config["msix"] is None or config["msix"]["vectors"]
+    assert any(bar == {"bar": 0, "size": MIB, "64 bit": False, "io": False, "prefetch": False}
+               for bar in config["bars"])
+
+
+def test_ctl_moves_files(serve, ctl, tmp_path):
+    server = serve("edu")
+    path = tmp_path / "state"
+    with open(path, "wb") as out:
+        _, told = ctl(server.control, "device.save", "device=d0", stdout=out)
+    assert json.loads(told)["bytes"] == path.stat().st_size
+    with open(path, "rb") as stream:
+        told, _ = ctl(server.control, "device.load", "device=d0", stdin=stream)
+    assert json.loads(told)["bytes"] == path.stat().st_size
+    piped, _ = ctl(server.control, "device.save", "device=d0")
+    ctl(server.control, "device.load", "device=d0", input=piped)
+    with open("/dev/full", "wb") as full:
+        _, why = ctl(server.control, "device.save", "device=d0", stdout=full, code=1)
+    assert "standard output: No space" in why
+    _, why = ctl(server.control, "device.load", "device=d0", input=b"nonsense", code=1)
+    assert "outboard ctl: " in why
+    with open(path, "wb") as empty:
+        empty.truncate(0)
+    with open(path, "rb") as stream:
+        ctl(server.control, "device.load", "device=d0", stdin=stream, code=1)
+    ctl(server.control, "device.resume", "device=d0")
+    is_itself(server)
+
+
+def test_ctl_says_what_is_wrong(serve, ctl, tmp_path):
+    server = serve("null")
+    for words, code, word in (
+            ([], 2, "a CONTROL and a METHOD"), (["--no"], 2, "a CONTROL"),
+            ([server.control], 2, "a CONTROL and a METHOD"),
+            ([server.control, "status", "x"], 2, "'x' is not KEY=VALUE"),
+            ([server.control, "status", "=x"], 2, "'=x' is not KEY=VALUE"),
+            ([server.control, "status", "x=1"], 1, "no parameter x"),
+            ([server.control, "device.log", "device=d0", "on=maybe"], 1, "on is a boolean"),
+            ([server.control, "device.log", "device=1", "on=true"], 1, "no such device"),
+            ([server.control, "nothing", "x=1", "y=true", "z=text"], 1, "no such method"),
+            ([server.control, "upgrade", "ticket=-1"], 1, "a number of 31 bits"),
+            ([tmp_path / "nowhere", "status"], 1, "nowhere: No such file"),
+            ([tmp_path / ("x" * 110), "status"], 1, "too long a path")):
+        _, told = ctl(*words, code=code)
+        assert word in told

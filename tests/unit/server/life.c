@@ -438,17 +438,21 @@ void life_kill(struct life *life)
 	assert_int_equal(life->signal, SIGKILL);
 }
 
+bool life_is_dead(const struct life *life)
+{
+	siginfo_t info = { .si_pid = 0 };
+
+	return waitid(P_PID, (id_t)life->pid, &info,
+		      WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid;
+}
+
 bool life_is_up(struct life *life)
 {
 	struct pollfd p = { .fd = life->client, .events = POLLIN };
-	siginfo_t info;
 
-	while (poll(&p, 1, 1) == 0) {
-		info.si_pid = 0;
-		if (waitid(P_PID, (id_t)life->pid, &info,
-			   WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid)
+	while (poll(&p, 1, 1) == 0)
+		if (life_is_dead(life))
 			return false;
-	}
 	return true;
 }
 

@@ -18,6 +18,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/log.h"
+
 #define DEFAULT_DEPTH	256
 #define MAX_DEPTH	OB_RING_OPS
 
@@ -110,6 +112,9 @@ static int open_engine(struct ob_loop *loop, enum ob_loop_engine which,
 	r = which == OB_LOOP_POOL ? -ENOSYS : loop->engine->open(loop, err);
 	if (!r || which == OB_LOOP_URING)
 		return r;
+	if (which == OB_LOOP_AUTO)
+		ob_log(NULL, OB_LOG_WARN, "no io_uring, threads do its work: %s",
+		       err->msg);
 	loop->engine = &ob_engine_pool;
 	return loop->engine->open(loop, err);
 }

@@ -143,6 +143,7 @@ static void worker_time(struct ob_keeper *k, struct ob_worker *w, uint64_t now)
 		SAY(ERROR, "worker %d: %s for too long", (int)w->pid,
 		    w->stopped ? "stopped" :
 		    w->state == OB_WORKER_LOADS ? "loading" : "deaf");
+		w->hung = w->state == OB_WORKER_LOADS && !w->stopped;
 		ob_worker_signal(w, SIGKILL);
 	}
 	if (is_due(&w->push_at, now))

@@ -242,6 +242,24 @@ def test_r31_a_message_that_kills_three_workers(keep, request):
     assert server.end() == 0
 
 
+def test_r25_a_state_that_kills_its_takers(keep, request):
+    """Three in a row died of it: the device begins anew, its client is hung up
+    on, and the other one goes on."""
+    server, (victim, other) = keep("sample,socket={}", EDU, words=(
+        "--load", module_of(request, CRASHER)))
+    victim.ok(vfu.REGION_WRITE, vfu.access(0, 4, 4, b"\xad\xde\0\0"))
+    server.kill()
+    assert server.why().count("died: signal 6") == 3
+    assert "sample0: begins anew, without its client: 3 processes in a row" in server.why()
+    with pytest.raises((vfu.Closed, ConnectionError)):
+        victim.alive()
+    other.alive()
+    server.connect(victim.path).alive()
+    server.kill()
+    assert server.why().count("died: signal 6") == 3
+    assert server.end() == 0
+
+
 # Want
 
 @pytest.mark.parametrize("limit,low", [(resource.RLIMIT_NOFILE, 3), (resource.RLIMIT_AS, 1 << 20)])

@@ -111,6 +111,7 @@ static int time_left(const struct ob_keeper *k)
 	sooner(&at, k->standby_at);
 	sooner(&at, k->watch_at);
 	sooner(&at, k->alive_at);
+	sooner(&at, k->midwife_at);
 	sooner(&at, k->upgrade.until);
 	sooner(&at, k->stop_at);
 	for (unsigned i = 0; i < OB_WORKERS; i++) {
@@ -172,6 +173,8 @@ static void work_off_deadlines(struct ob_keeper *k)
 		ob_life_succeed(k);
 	if (is_due(&k->standby_at, now))
 		ob_life_standby(k);
+	if (is_due(&k->midwife_at, now))
+		ob_midwife_replace(k);
 	if (is_due(&k->stop_at, now) && k->active) {
 		SAY(ERROR, "worker %d does not end", (int)k->active->pid);
 		ob_worker_signal(k->active, SIGKILL);
@@ -209,7 +212,7 @@ static void dispatch(struct ob_keeper *k, const struct epoll_event *event)
 		ob_accept_ready(k, number);
 		break;
 	case OB_FROM_MIDWIFE:
-		ob_midwife_died(k);
+		ob_midwife_died(k, number);
 		break;
 	}
 }

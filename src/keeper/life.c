@@ -93,7 +93,7 @@ void ob_life_succeed(struct ob_keeper *k)
 		ob_life_start(k, w, k->why);
 		return;
 	}
-	if (k->midwife.pidfd < 0) {
+	if (ob_midwife_is_none(k)) {
 		finish(k, 1);
 		return;
 	}

@@ -73,8 +73,8 @@ class Kept:
             if not child["State"].startswith("Z"):
                 yield pid, child["Name"]
 
-    def midwife(self):
-        return next(pid for pid, name in self.children() if name == MIDWIFE)
+    def midwives(self):
+        return [pid for pid, name in self.children() if name == MIDWIFE]
 
     def worker(self):
         return [pid for pid, name in self.children() if name != MIDWIFE][-1]
@@ -139,7 +139,8 @@ def test_r34_filters_of_the_real_server(keep):
     if b"__asan_init" in pathlib.Path(f"/proc/{server.pid}/exe").read_bytes():
         pytest.skip("a sanitizer needs more")
     own = int(fields("self")["Seccomp_filters"])
-    for pid, filters in ((server.pid, 2), (server.midwife(), 1), (server.worker(), 1)):
+    for pid, filters in ((server.pid, 2), *((pid, 1) for pid in server.midwives()),
+                         (server.worker(), 1)):
         assert int(fields(pid)["Seccomp_filters"]) == own + filters
         assert fields(pid)["Seccomp"] == "2"
         assert fields(pid)["NoNewPrivs"] == "1"
@@ -289,6 +290,18 @@ def test_stopped_worker(keep):
     os.kill(server.worker(), signal.SIGSTOP)
     client.alive()
     assert "stopped for too long" in server.why()
+    assert server.end() == 0
+
+
+def test_midwives_that_die(keep):
+    """One after the other; there is always somebody who starts workers."""
+    server, (client,) = keep(EDU)
+    for turn in range(6):
+        first = server.midwives()
+        os.kill(first[turn % 2], signal.SIGKILL)
+        server.kill()
+        client.alive()
+        assert vfu.wait_until(lambda: len(set(server.midwives()) - {first[turn % 2]}) == 2)
     assert server.end() == 0
 
 

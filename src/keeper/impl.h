@@ -194,6 +194,8 @@ void ob_life_start(struct ob_keeper *k, struct ob_worker *w,
 void ob_life_succeed(struct ob_keeper *k);
 void ob_life_ready(struct ob_keeper *k, struct ob_worker *w, const char *text);
 void ob_life_standby(struct ob_keeper *k);
+/* Time is up: whoever has not ended is killed, and nobody follows. */
+void ob_life_end(struct ob_keeper *k);
 /* Kills one that nobody will miss; *w becomes NULL. */
 void ob_life_dismiss(struct ob_worker **w);
 

@@ -261,6 +261,33 @@ def test_r25_a_state_that_kills_its_takers(keep, request):
     assert server.end() == 0
 
 
+# The end, while a worker dies
+
+ENDS = 40
+
+
+def test_asked_to_end_while_a_worker_dies(keep, memory, tmp_path):
+    """At some moment after the death, with writes in flight: somebody ends in order,
+    and what a client was told is on the disk."""
+    chance = random.Random(5)
+    image = tmp_path / "image"
+    for turn in range(ENDS):
+        image.write_bytes(bytes(1 << 20))
+        server, (client,) = keep(f"nvme,socket={{}},drive=file:{image}")
+        guest = memory(4 << 20, turn)
+        client.ok(vfu.DMA_MAP, vfu.dma_map(0, 4 << 20), [guest.fd])
+        disk = nvme.Disk(client, guest.view)
+        for lba in range(4):
+            assert disk.completion_of(disk.write_block(lba, 0x100000 + lba * 512)) == 0
+        for lba in range(4, 8):
+            disk.write_block(lba, 0x100000 + lba * 512)
+        os.kill(server.worker(), signal.SIGKILL)
+        time.sleep(chance.random() * 0.008)
+        assert server.end() == 0, server.why()
+        assert image.read_bytes()[:2048] == guest.view[0x100000:0x100800]
+        assert not client.path.exists()
+
+
 # Want
 
 @pytest.mark.parametrize("limit,low", [(resource.RLIMIT_NOFILE, 3), (resource.RLIMIT_AS, 1 << 20)])

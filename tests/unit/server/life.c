@@ -267,6 +267,9 @@ static int life_check(struct ob_device *dev, const void *plain,
 	(void)dev;
 	(void)err;
 	note('c');
+	if (shared->poison_taking)
+		kill(getpid(), shared->poison_taking == TAKING_CRASHES ?
+		     SIGSEGV : SIGKILL);
 	return plain && hot ? 0 : -EINVAL;
 }
 
@@ -358,7 +361,8 @@ static _Noreturn void live(struct life *life)
 	struct ob_device *dev;
 	bool is_over[LIVES] = { false };
 	unsigned i, n = life->nr, left = n;
-	struct ob_past past = { .signal = life->signal, .generation = n + 1 };
+	struct ob_past past = { .signal = life->signal, .generation = n + 1,
+				.last_try = life->last_try };
 
 	for (i = 0; i < n; i++)
 		if (ob_old_rings_open(loop, &life->rings[i], over, &is_over[i],

@@ -413,6 +413,64 @@ static void test_fuse_spares_the_killed(void **unused)
 	life_end(life);
 }
 
+/* Each of them dies of what it finds; the third is the last. */
+static void takers_die(struct life *life, enum taking how, unsigned times)
+{
+	life->shared->poison_taking = how;
+	life_kill(life);
+	life_begin(life);
+	for (unsigned i = 0; i < times; i++) {
+		life_wait(life);
+		life->last_try = true;	/* the keeper has counted, too */
+		if (i == times - 1)
+			life->shared->poison_taking = TAKING_WELL;
+		life_begin(life);
+	}
+}
+
+static void test_state_that_kills_its_takers(void **unused)
+{
+	struct life *life = start();
+
+	(void)unused;
+	assert_int_equal(put(life, LIFE_ADD, 5), 0);
+	takers_die(life, TAKING_CRASHES, 3);
+	do
+		fake_keep_drain(&life->keep, life->told);
+	while (fake_keep_has(&life->keep, "dev/client"));
+	assert_false(rig_receive(&life->rig));
+	life_connect(life);
+	life_again(life);
+	assert_int_equal(rig_version(&life->rig, NULL), 0);
+	assert_int_equal(get(life, LIFE_ADD), 0);
+	life_end(life);
+}
+
+/* Two are too few, and who has served in between begins the count anew. */
+static void test_state_that_killed_twice(void **unused)
+{
+	struct life *life = start();
+
+	(void)unused;
+	assert_int_equal(put(life, LIFE_ADD, 5), 0);
+	for (unsigned i = 0; i < 3; i++) {
+		takers_die(life, TAKING_CRASHES, 2);
+		assert_int_equal(get(life, LIFE_ADD), 5);
+	}
+	life_end(life);
+}
+
+static void test_takers_that_were_killed(void **unused)
+{
+	struct life *life = start();
+
+	(void)unused;
+	assert_int_equal(put(life, LIFE_ADD, 5), 0);
+	takers_die(life, TAKING_IS_KILLED, 10);
+	assert_int_equal(get(life, LIFE_ADD), 5);
+	life_end(life);
+}
+
 /* Stands still until no request of the dead is in the kernel; answers. */
 static void test_old_rings(void **unused)
 {
@@ -935,6 +993,9 @@ int main(void)
 		cmocka_unit_test(test_work_once),
 		cmocka_unit_test(test_fuse_of_work),
 		cmocka_unit_test(test_fuse_spares_the_killed),
+		cmocka_unit_test(test_state_that_kills_its_takers),
+		cmocka_unit_test(test_state_that_killed_twice),
+		cmocka_unit_test(test_takers_that_were_killed),
 		cmocka_unit_test(test_old_rings),
 		cmocka_unit_test(test_broken_migration),
 		cmocka_unit_test(test_pre_copy_while_adopting),

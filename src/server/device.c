@@ -373,9 +373,11 @@ int ob_device_begin(struct ob_device **dev, struct ob_loop *loop,
 {
 	int r = begin(dev, loop, past, err);
 
-	if (r == 0)
-		ob_adopt_resume(*dev);
-	return r;
+	if (r)
+		return r;
+	ob_adopt_resume(*dev);
+	ob_fuse_taken(*dev, true);
+	return 0;
 }
 
 int ob_device_create_after(struct ob_loop *loop,

@@ -339,14 +339,26 @@ unsigned ob_old_rings_left(const struct ob_old_rings *old)
 }
 
 /* Also among what the dead worker had read: that memory is still there. */
+static bool find(const struct io_uring_cq *cq, uint64_t data, int *res)
+{
+	for (unsigned i = 0; i < cq->ring_entries; i++)
+		if (cq->cqes[i].user_data == data) {
+			*res = cq->cqes[i].res;
+			return true;
+		}
+	return false;
+}
+
 int ob_old_rings_sure(const struct ob_old_rings *old, uint64_t tag)
 {
-	const struct io_uring_cq *cq = &old->sure.cq;
+	int res;
 
 	if (!old->has_sure)
 		return -ENXIO;
-	for (unsigned i = 0; tag && i < cq->ring_entries; i++)
-		if (cq->cqes[i].user_data == tag)
-			return cq->cqes[i].res;
+	if (!tag)
+		return -ENOENT;
+	if (find(&old->sure.cq, tag, &res) ||
+	    (old->has_ring && find(&old->ring.cq, ob_along_data(tag), &res)))
+		return res;
 	return -ENOENT;
 }

@@ -6,7 +6,7 @@
  * what neither the keeper nor a worker needs and an intruder would like, such
  * as other processes' memory, the kernel's programs and modules, mounts, keys.
  * The second is the keeper's alone and names the few calls that it makes once
- * the midwife is there, who starts workers in its place.  It opens no file,
+ * the midwives are there, who start workers in its place.  It opens no file,
  * makes no socket and no process, maps no memory.
  *
  * What is refused fails with EPERM and is told to the audit log.  It does not

@@ -4,7 +4,7 @@
  * everything is in this structure, so that nothing is allocated later.
  *
  *	keeper.c	the process: signals, deadlines, what is waited for
- *	midwife.c	the other process, which forks
+ *	midwife.c	the other processes, which fork
  *	spawn.c		a worker is born: its place, its rings
  *	worker.c	what workers say, and what is given to them
  *	accept.c	sockets at which the keeper accepts
@@ -58,10 +58,12 @@ struct ob_worker {
 	uint64_t ready_at;
 };
 
-/* midwife.c: she and the keeper share all descriptors. */
+/* midwife.c: they and the keeper share all descriptors. */
+#define OB_MIDWIVES 2u
 struct ob_midwife {
-	int orders, end;	/* the keeper's, hers */
+	int orders, end;	/* the keeper's, hers; for good, whoever she is */
 	int pidfd;		/* -1: she died */
+	bool dying;		/* killed */
 };
 
 struct ob_birth {
@@ -94,7 +96,7 @@ struct ob_keeper {
 	sigset_t mask;			/* as it was found, for workers */
 	pid_t pid;
 	int binary, epoll, signals, spare;
-	struct ob_midwife midwife;
+	struct ob_midwife midwives[OB_MIDWIVES];
 	int other;		/* taken back, until the old one serves; -1 */
 
 	struct ob_held held;
@@ -113,7 +115,7 @@ struct ob_keeper {
 	int last_signal, last_pid;
 	enum ob_start_why why;		/* of the next START */
 	uint64_t died_us;		/* 0: no gap is being measured */
-	uint64_t retry_at, standby_at, watch_at, alive_at;
+	uint64_t retry_at, standby_at, watch_at, alive_at, midwife_at;
 	uint64_t seen_turn, seen_at;	/* watchdog */
 	struct ob_keeper_status status;
 
@@ -145,7 +147,11 @@ int ob_midwife_bear(struct ob_keeper *k, int binary, const struct ob_worker *w,
 		    struct ob_birth *birth);
 /* The binary at the path, or -errno. */
 int ob_midwife_open(struct ob_keeper *k);
-void ob_midwife_died(struct ob_keeper *k);
+void ob_midwife_died(struct ob_keeper *k, unsigned place);
+/* Those who are missing, by those who are left. */
+void ob_midwife_replace(struct ob_keeper *k);
+/* Nobody is left who could start anybody. */
+bool ob_midwife_is_none(const struct ob_keeper *k);
 extern const struct ob_birth ob_birth_none;
 
 /* spawn.c: a worker that waits; NULL: logged. */
@@ -188,6 +194,8 @@ void ob_life_start(struct ob_keeper *k, struct ob_worker *w,
 void ob_life_succeed(struct ob_keeper *k);
 void ob_life_ready(struct ob_keeper *k, struct ob_worker *w, const char *text);
 void ob_life_standby(struct ob_keeper *k);
+/* Time is up: whoever has not ended is killed, and nobody follows. */
+void ob_life_end(struct ob_keeper *k);
 /* Kills one that nobody will miss; *w becomes NULL. */
 void ob_life_dismiss(struct ob_worker **w);
 

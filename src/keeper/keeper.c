@@ -57,25 +57,30 @@ int ob_keeper_watch(struct ob_keeper *k, int op, int fd, uint32_t events,
 
 /* Ending */
 
-/* The second time means now. */
+static void begin_to_stop(struct ob_keeper *k, const char *why)
+{
+	SAY(INFO, "stopping: %s", why);
+	ob_keeper_tell(k, OB_KEEPER_IS_STOPPING, "");
+	k->stopping = true;
+	k->stop_at = ob_keeper_ms() + STOP_MS;
+	ob_upgrade_stop(k);
+	ob_life_dismiss(&k->standby);
+}
+
+/*
+ * Only who serves can end in order, and is told as soon as somebody does.  The
+ * second time means now.
+ */
 void ob_keeper_stop(struct ob_keeper *k, const char *why)
 {
 	bool again = k->stopping;
 
-	if (!again) {
-		SAY(INFO, "stopping: %s", why);
-		ob_keeper_tell(k, OB_KEEPER_IS_STOPPING, "");
-	}
-	k->stopping = true;
-	ob_upgrade_stop(k);
-	ob_life_dismiss(&k->standby);
-	if (!k->active) {
-		k->done = true;
-		return;
-	}
 	if (!again)
-		k->stop_at = ob_keeper_ms() + STOP_MS;
-	ob_worker_tell(k->active, OB_KEEPER_STOP, again, NULL, -1);
+		begin_to_stop(k, why);
+	if (k->active && k->active->state == OB_WORKER_SERVES)
+		ob_worker_tell(k->active, OB_KEEPER_STOP, again, NULL, -1);
+	else if (again || !k->was_ready)
+		k->stop_at = ob_keeper_ms();
 }
 
 static void signal_came(struct ob_keeper *k)
@@ -111,6 +116,7 @@ static int time_left(const struct ob_keeper *k)
 	sooner(&at, k->standby_at);
 	sooner(&at, k->watch_at);
 	sooner(&at, k->alive_at);
+	sooner(&at, k->midwife_at);
 	sooner(&at, k->upgrade.until);
 	sooner(&at, k->stop_at);
 	for (unsigned i = 0; i < OB_WORKERS; i++) {
@@ -143,6 +149,7 @@ static void worker_time(struct ob_keeper *k, struct ob_worker *w, uint64_t now)
 		SAY(ERROR, "worker %d: %s for too long", (int)w->pid,
 		    w->stopped ? "stopped" :
 		    w->state == OB_WORKER_LOADS ? "loading" : "deaf");
+		w->hung = w->state == OB_WORKER_LOADS && !w->stopped;
 		ob_worker_signal(w, SIGKILL);
 	}
 	if (is_due(&w->push_at, now))
@@ -171,10 +178,10 @@ static void work_off_deadlines(struct ob_keeper *k)
 		ob_life_succeed(k);
 	if (is_due(&k->standby_at, now))
 		ob_life_standby(k);
-	if (is_due(&k->stop_at, now) && k->active) {
-		SAY(ERROR, "worker %d does not end", (int)k->active->pid);
-		ob_worker_signal(k->active, SIGKILL);
-	}
+	if (is_due(&k->midwife_at, now))
+		ob_midwife_replace(k);
+	if (is_due(&k->stop_at, now))
+		ob_life_end(k);
 }
 
 /* The loop */
@@ -208,7 +215,7 @@ static void dispatch(struct ob_keeper *k, const struct epoll_event *event)
 		ob_accept_ready(k, number);
 		break;
 	case OB_FROM_MIDWIFE:
-		ob_midwife_died(k);
+		ob_midwife_died(k, number);
 		break;
 	}
 }

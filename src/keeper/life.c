@@ -93,7 +93,7 @@ void ob_life_succeed(struct ob_keeper *k)
 		ob_life_start(k, w, k->why);
 		return;
 	}
-	if (k->midwife.pidfd < 0) {
+	if (ob_midwife_is_none(k)) {
 		finish(k, 1);
 		return;
 	}
@@ -147,6 +147,8 @@ void ob_life_ready(struct ob_keeper *k, struct ob_worker *w, const char *text)
 		ob_keeper_stop(k, "nobody can be told");
 	}
 	k->was_ready = true;
+	if (k->stopping)
+		ob_worker_tell(w, OB_KEEPER_STOP, 0, NULL, -1);
 	ob_upgrade_ready(k);
 	ob_watchdog_start(k);
 	standby_later(k);
@@ -204,12 +206,23 @@ static bool is_the_end(struct ob_keeper *k, const siginfo_t *info)
 
 	if (k->ended)
 		finish(k, k->exit_status);
-	else if (k->stopping)
-		finish(k, status);
+	else if (k->stopping && !k->stop_at)
+		finish(k, 1);
 	else if (!k->was_ready && (info->si_code == CLD_EXITED ||
 				   k->deaths >= FREE_TRIES))
 		finish(k, status ? status : 1);
 	return k->done;
+}
+
+/* Nobody ended in order in the time for that. */
+void ob_life_end(struct ob_keeper *k)
+{
+	if (!k->active) {
+		finish(k, k->was_ready);
+		return;
+	}
+	SAY(ERROR, "worker %d does not end", (int)k->active->pid);
+	ob_worker_signal(k->active, SIGKILL);
 }
 
 static void follow(struct ob_keeper *k, bool at_once)

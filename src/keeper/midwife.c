@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
- * The midwife: who starts workers.
+ * The midwives: who starts workers.
  *
  * A filter lasts through fork and exec, so the keeper, which is under a strict
- * one, cannot start a worker that is not.  The midwife was forked before the
+ * one, cannot start a worker that is not.  A midwife was forked before the
  * filter.  It hears nobody but the keeper, and an order is a few numbers; it
- * sleeps until one comes.
+ * sleeps until one comes.  There are two, so that one can start another if the
+ * other one dies.
  *
  * It shares the keeper's table of descriptors (CLONE_FILES), so that nothing
  * has to be sent to and fro, rings least of all, which cannot be sent; but
@@ -30,11 +31,13 @@
 #include "base/fd.h"
 #include "keeper/impl.h"
 
+#define REPLACE_AGAIN_MS 1000
 #define PATIENCE_MS 10000	/* a fork under memory pressure takes its time */
 
 struct order {
-	int binary;		/* -1: open the one at the path, no birth */
-	int pulse;
+	enum { BEAR, OPEN, REPLACE } what;	/* OPEN: the binary at the path */
+	unsigned place;		/* REPLACE: whose */
+	int binary, pulse;	/* BEAR, as what follows */
 	uint64_t generation;
 	struct ob_rings old[OB_RINGS_HELD];	/* inherited */
 	unsigned nr_old;
@@ -132,7 +135,7 @@ static void work_off(struct ob_keeper *k, const struct order *order,
 		     struct ob_birth *birth)
 {
 	*birth = ob_birth_none;
-	if (order->binary >= 0) {
+	if (order->what == BEAR) {
 		birth->error = bear(k, order, birth);
 	} else {
 		birth->fd = open(k->opts->path, O_PATH | O_CLOEXEC);
@@ -144,20 +147,44 @@ static void work_off(struct ob_keeper *k, const struct order *order,
 	}
 }
 
-__attribute__((noreturn))
-static void be_midwife(struct ob_keeper *k)
+/* Returns in both. */
+static void replace(const struct order *order, unsigned *place,
+		    struct ob_birth *birth)
 {
-	struct ob_birth birth;
-	struct order order;
+	*birth = ob_birth_none;
+	birth->pid = clone_raw(CLONE_FILES | CLONE_PARENT, &birth->fd);
+	birth->error = birth->pid < 0 ? -errno : 0;
+	if (birth->pid == 0)
+		*place = order->place;
+}
 
+static void be_born(const struct ob_keeper *k)
+{
 	prctl(PR_SET_NAME, "outboard-births", 0, 0, 0);
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != k->pid)
 		_exit(0);
-	while (recv(k->midwife.end, &order, sizeof(order), 0) == sizeof(order)) {
-		work_off(k, &order, &birth);
+}
+
+__attribute__((noreturn))
+static void be_midwife(struct ob_keeper *k, unsigned place)
+{
+	struct ob_birth birth;
+	struct order order;
+
+	be_born(k);
+	while (recv(k->midwives[place].end, &order, sizeof(order), 0) ==
+	       sizeof(order)) {
+		if (order.what == REPLACE)
+			replace(&order, &place, &birth);
+		else
+			work_off(k, &order, &birth);
+		if (order.what == REPLACE && birth.pid == 0) {
+			be_born(k);
+			continue;
+		}
 		/* Without an answer she would be taken for dead. */
-		while (send(k->midwife.end, &birth, sizeof(birth), 0) < 0)
+		while (send(k->midwives[place].end, &birth, sizeof(birth), 0) < 0)
 			poll(NULL, 0, 1);
 	}
 	_exit(1);
@@ -169,23 +196,43 @@ const struct ob_birth ob_birth_none = {
 	.fd = -1, .channel = -1, .rings = { -1, -1, -1, 0 },
 };
 
-int ob_midwife_start(struct ob_keeper *k)
+static void kill_by(int pidfd)
 {
-	struct ob_midwife *m = &k->midwife;
-	int pair[2];
-	pid_t pid;
+	syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);
+}
 
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
-		return -errno;
-	m->orders = pair[0];
-	m->end = pair[1];
-	pid = clone_raw(CLONE_FILES, &m->pidfd);
+static int watch(struct ob_keeper *k, unsigned place)
+{
+	return ob_keeper_watch(k, EPOLL_CTL_ADD, k->midwives[place].pidfd,
+			       EPOLLIN, OB_FROM_MIDWIFE, place);
+}
+
+static int start_one(struct ob_keeper *k, unsigned place)
+{
+	struct ob_midwife *m = &k->midwives[place];
+	pid_t pid = clone_raw(CLONE_FILES, &m->pidfd);
+
 	if (pid < 0)
 		return -errno;
 	if (pid == 0)
-		be_midwife(k);
-	return ob_keeper_watch(k, EPOLL_CTL_ADD, m->pidfd, EPOLLIN,
-			       OB_FROM_MIDWIFE, 0);
+		be_midwife(k, place);
+	return watch(k, place);
+}
+
+int ob_midwife_start(struct ob_keeper *k)
+{
+	int pair[2], r = 0;
+
+	/* Both ends before the first, so that each has all. */
+	for (unsigned i = 0; i < OB_MIDWIVES; i++) {
+		if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
+			return -errno;
+		k->midwives[i].orders = pair[0];
+		k->midwives[i].end = pair[1];
+	}
+	for (unsigned i = 0; i < OB_MIDWIVES && !r; i++)
+		r = start_one(k, i);
+	return r;
 }
 
 /* Both have both ends: the death of one closes nothing. */
@@ -204,28 +251,35 @@ static bool has_answered(const struct ob_midwife *m)
 }
 
 /* What answers too late would answer another question: it is killed. */
+static bool ask_one(struct ob_midwife *m, const struct order *order,
+		    struct ob_birth *birth)
+{
+	if (m->pidfd < 0 || m->dying)
+		return false;
+	if (send(m->orders, order, sizeof(*order), MSG_DONTWAIT) < 0)
+		return false;
+	if (has_answered(m) &&
+	    recv(m->orders, birth, sizeof(*birth), MSG_DONTWAIT) > 0)
+		return true;
+	kill_by(m->pidfd);
+	m->dying = true;
+	return false;
+}
+
 static int ask(struct ob_keeper *k, const struct order *order,
 	       struct ob_birth *birth)
 {
-	struct ob_midwife *m = &k->midwife;
-
-	if (m->pidfd < 0)
-		return -ESRCH;
-	if (send(m->orders, order, sizeof(*order), MSG_DONTWAIT) < 0)
-		return -errno;
-	if (!has_answered(m) ||
-	    recv(m->orders, birth, sizeof(*birth), MSG_DONTWAIT) < 0) {
-		syscall(SYS_pidfd_send_signal, m->pidfd, SIGKILL, NULL, 0);
-		ob_midwife_died(k);
-		return -ESRCH;
-	}
-	return birth->error;
+	for (unsigned i = 0; i < OB_MIDWIVES; i++)
+		if (ask_one(&k->midwives[i], order, birth))
+			return birth->error;
+	return -ESRCH;
 }
 
 int ob_midwife_bear(struct ob_keeper *k, int binary, const struct ob_worker *w,
 		    struct ob_birth *birth)
 {
-	struct order order = { .binary = binary, .pulse = w->pulse_fd,
+	struct order order = { .what = BEAR, .binary = binary,
+			       .pulse = w->pulse_fd,
 			       .generation = w->generation,
 			       .nr_old = k->nr_rings };
 
@@ -235,22 +289,84 @@ int ob_midwife_bear(struct ob_keeper *k, int binary, const struct ob_worker *w,
 
 int ob_midwife_open(struct ob_keeper *k)
 {
-	const struct order order = { .binary = -1 };
+	const struct order order = { .what = OPEN };
 	struct ob_birth birth;
 	int r = ask(k, &order, &birth);
 
 	return r ? r : birth.fd;
 }
 
-/* Nobody can make another.  The worker that serves goes on. */
-void ob_midwife_died(struct ob_keeper *k)
-{
-	siginfo_t info;
+/* Dying */
 
-	if (k->midwife.pidfd < 0)
+bool ob_midwife_is_none(const struct ob_keeper *k)
+{
+	for (unsigned i = 0; i < OB_MIDWIVES; i++)
+		if (k->midwives[i].pidfd >= 0 && !k->midwives[i].dying)
+			return false;
+	return true;
+}
+
+/* Its sockets go on: what is in them is nobody's any more. */
+static void bury(struct ob_keeper *k, struct ob_midwife *m)
+{
+	struct ob_birth birth;
+	struct order order;
+
+	while (recv(m->end, &order, sizeof(order), MSG_DONTWAIT) > 0)
+		;
+	while (recv(m->orders, &birth, sizeof(birth), MSG_DONTWAIT) > 0) {
+		if (birth.pid > 0)
+			kill_by(birth.fd);
+		ob_fd_close(&birth.fd);
+		ob_fd_close(&birth.channel);
+		ob_rings_close(&birth.rings);
+	}
+	ob_keeper_watch(k, EPOLL_CTL_DEL, m->pidfd, 0, OB_FROM_MIDWIFE, 0);
+	ob_fd_close(&m->pidfd);
+	m->dying = false;
+}
+
+static int replace_one(struct ob_keeper *k, unsigned place)
+{
+	const struct order order = { .what = REPLACE, .place = place };
+	struct ob_midwife *m = &k->midwives[place];
+	struct ob_birth birth;
+	int r = ask(k, &order, &birth);
+
+	if (r)
+		return r;
+	m->pidfd = birth.fd;
+	r = watch(k, place);
+	if (r) {
+		kill_by(m->pidfd);
+		ob_fd_close(&m->pidfd);
+	}
+	return r;
+}
+
+void ob_midwife_replace(struct ob_keeper *k)
+{
+	for (unsigned i = 0; i < OB_MIDWIVES && !ob_midwife_is_none(k); i++)
+		if (k->midwives[i].pidfd < 0 && replace_one(k, i))
+			k->midwife_at = ob_keeper_ms() + REPLACE_AGAIN_MS;
+}
+
+void ob_midwife_died(struct ob_keeper *k, unsigned place)
+{
+	struct ob_midwife *m = &k->midwives[place];
+	siginfo_t info = { 0 };
+
+	/* ECHILD: ob_life_reap was first. */
+	if (m->pidfd < 0 ||
+	    (!waitid(P_PIDFD, (id_t)m->pidfd, &info, WEXITED | WNOHANG) &&
+	     !info.si_pid))
 		return;
-	SAY(ERROR, "the process that starts workers has died: when the "
-	    "present worker dies, all ends");
-	waitid(P_PIDFD, (id_t)k->midwife.pidfd, &info, WEXITED);
-	ob_fd_close(&k->midwife.pidfd);
+	bury(k, m);
+	if (ob_midwife_is_none(k))
+		SAY(ERROR, "the processes that start workers have died: when the "
+		    "present worker dies, all ends");
+	else
+		SAY(WARN, "a process that starts workers has died, another one "
+		    "takes its place");
+	ob_midwife_replace(k);
 }

@@ -36,6 +36,7 @@ int ob_adopt_begin(struct ob_device *dev, struct ob_err *err)
 {
 	const char *name = dev->rehearsal ? "copy" : "state";
 	OB_CLEANUP_FD int fd = -1;
+	int r;
 
 	if (dev->practice)
 		return 0;
@@ -47,7 +48,8 @@ int ob_adopt_begin(struct ob_device *dev, struct ob_err *err)
 			.state_bytes = written(fd),
 		};
 	dev->found = true;
-	return ob_adopt_open(dev, fd, err);
+	r = dev->rehearsal ? 0 : ob_fuse_taking(dev, fd, err);
+	return r ? r : ob_adopt_open(dev, fd, err);
 }
 
 int ob_adopt_open(struct ob_device *dev, int fd, struct ob_err *err)
@@ -242,10 +244,10 @@ static void adopt_client(struct ob_device *dev)
 static int hand_over(struct ob_device *dev, struct ob_err *err)
 {
 	struct ob_state_header *hdr = ob_state_header(&dev->mem);
-
 	int r;
 
 	hdr->generation = ob_old_state_header(dev->old)->generation + 1;
+	ob_fuse_taken(dev, false);
 	r = ob_dev_keep(dev, dev->mem.fd, "state");
 	return r ? ob_fail(err, -r, "the keeper does not take the state: %s",
 			   strerror(-r)) : 0;

@@ -126,6 +126,14 @@ bool ob_flow_is_open(const struct ob_flow *flow)
 	return flow->watch.fd >= 0;
 }
 
+int ob_flow_failed(const struct ob_flow *flow, int r, struct ob_err *err)
+{
+	if (flow->is_out && (r == -EPIPE || r == -ECONNRESET))
+		return ob_fail(err, -r, "writing: the reader has gone");
+	return ob_fail(err, -r, "%s: %s", flow->is_out ? "writing" : "reading",
+		       strerror(-r));
+}
+
 ssize_t ob_flow_write(struct ob_flow *flow, const struct iovec *iov,
 		      unsigned count)
 {

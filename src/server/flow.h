@@ -34,7 +34,9 @@ void ob_flow_close(struct ob_flow *flow);
 bool ob_flow_is_open(const struct ob_flow *flow);
 /* Off: ready is only called when the other side has gone. */
 int ob_flow_want(struct ob_flow *flow, bool on);
-/* Bytes, -EAGAIN, or another error: -EPIPE, the reader has gone. */
+/* An error of the two below, or -EPIPE for who has gone, in words; returns it. */
+int ob_flow_failed(const struct ob_flow *flow, int r, struct ob_err *err);
+/* Bytes, -EAGAIN, or another error. */
 ssize_t ob_flow_write(struct ob_flow *flow, const struct iovec *iov,
 		      unsigned count);
 /* Bytes, 0: the end, -EAGAIN, or another error. */

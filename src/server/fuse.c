@@ -2,18 +2,24 @@
 /*
  * What kills again (docs/crash-safety.md).
  *
- * A successor that finds a step open in the place in which the one before it
- * died, too, counts.  The place of a message is its position in the stream.
- * Other steps have none, so there it is their kind, and it counts only if the
- * life ended by a fault of its own, a turn that does not end included: whoever
- * is killed from outside is hit in some step or other all the time.
+ * Of a device that served: a successor that finds a step open in the place in
+ * which the one before it died, too, counts.  The place of a message is its
+ * position in the stream.  Other steps have none, so there it is their kind, and
+ * it counts only if the life ended by a fault of its own, a turn that does not end
+ * included: whoever is killed from outside is hit in some step or other all the
+ * time.
  *
  * The third death is the last: the message is answered with EIO, and the device
  * goes to its failed state.  The others of the process go on.
+ *
+ * Of state that is taken over: whoever takes it writes so into it, and counts the
+ * faults of those before.  After the third the state is refused, and the device
+ * begins anew (device.c).
  */
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "server/device_impl.h"
 #include "state/old.h"
@@ -27,16 +33,18 @@ static uint64_t place_of(const struct ob_device *dev,
 		~(uint64_t)old->step_kind;
 }
 
-static bool counts(const struct ob_device *dev,
-		   const struct ob_state_header *old)
+static bool was_fault(const struct ob_device *dev)
 {
 	int signal = dev->past ? dev->past->signal : 0;
 
-	if (!(old->step & 1))
-		return false;
-	if (old->step_kind == OB_STEP_MESSAGE)
-		return true;
 	return signal && signal != SIGKILL;
+}
+
+static bool counts(const struct ob_device *dev,
+		   const struct ob_state_header *old)
+{
+	return old->step & 1 &&
+	       (old->step_kind == OB_STEP_MESSAGE || was_fault(dev));
 }
 
 static void tell(struct ob_device *dev, const struct ob_state_header *old)
@@ -94,4 +102,40 @@ void ob_fuse_fail(struct ob_device *dev)
 	dev->failed = true;
 	dev->mig.halted = true;
 	ob_poll_update(dev);
+}
+
+/* A step that was open after the hand-over is judged as any other. */
+static bool died_of_taking(const struct ob_device *dev,
+			   const struct ob_state_header *old)
+{
+	return was_fault(dev) &&
+	       (old->taking == OB_TAKING ||
+		(old->taking == OB_TAKEN && !(old->step & 1)));
+}
+
+int ob_fuse_taking(struct ob_device *dev, int fd, struct ob_err *err)
+{
+	const off_t at = offsetof(struct ob_state_header, taking);
+	struct ob_state_header old = { 0 };
+	uint32_t words[2] = { OB_TAKING };
+
+	if (pread(fd, &old, sizeof(old), 0) != sizeof(old))
+		return 0;	/* refused for that, later */
+	words[1] = old.takers + died_of_taking(dev, &old);
+	if (pwrite(fd, words, sizeof(words), at) != sizeof(words))
+		ob_log(&dev->log, OB_LOG_WARN, "the state that is kept cannot be"
+		       " written: %s", strerror(errno));
+	if (words[1] < DEATHS || !dev->past || !dev->past->last_try)
+		return 0;
+	return ob_fail(err, ENOTRECOVERABLE, "%u processes in a row died (%s) of"
+		       " taking over the state that is kept", words[1],
+		       strsignal(dev->past->signal));
+}
+
+void ob_fuse_taken(struct ob_device *dev, bool serves)
+{
+	struct ob_state_header *hdr = ob_state_header(&dev->mem);
+
+	hdr->taking = serves ? OB_TAKING_NOT : OB_TAKEN;
+	hdr->takers = serves ? 0 : ob_old_state_header(dev->old)->takers;
 }

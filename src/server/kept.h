@@ -99,6 +99,10 @@ int ob_adopt_dma_check(const struct ob_device *dev,
 /* fuse.c */
 /* Deaths in a row in the same place; what that means for this life. */
 void ob_fuse_judge(struct ob_device *dev);
+/* Whoever dies before it serves died of the state in fd; 0, or too many did. */
+int ob_fuse_taking(struct ob_device *dev, int fd, struct ob_err *err);
+/* Ours is the truth from now on, and still on trial until it serves. */
+void ob_fuse_taken(struct ob_device *dev, bool serves);
 /* The message in hand killed too often: log it, fail the device; -EIO. */
 int ob_fuse_message(struct ob_device *dev, const struct ob_hdr *hdr);
 /* The device's failed state. */

@@ -21,8 +21,8 @@ typedef void (*ob_operator_next)(struct ob_operator *o, int r);
 
 /* A stream of the device's state, out or in. */
 struct ob_state_flow {
-	struct ob_operation *op;	/* who waits for it; NULL: there is none */
-	bool out;
+	bool under_way, out;
+	struct ob_operation *op;	/* who waits for it; NULL: nobody now */
 	struct ob_flow flow;
 	struct ob_timer look;		/* for changes, for drives */
 	uint64_t bytes;			/* of this one, or the last one */

@@ -22,15 +22,16 @@ void ob_operator_status(struct ob_device *dev, struct ob_operator_status *out)
 		.log = dev->dma.op_log,
 		.loaded = dev->ss->operator & OB_OPERATOR_LOADED,
 		.given = dev->mig.given,
+		.alarm = dev->arrival.alarm,
 	};
 	if (dev->dma.op_log)
 		out->pages_left = ob_dirty_count(dev->dma.op_log);
 	if (!o)
 		return;
 	out->bytes = o->state.bytes;
-	if (o->state.op)
+	if (o->state.under_way)
 		out->stream = o->state.out ? "out" : "in";
-	if (o->state.op && o->state.out)
+	if (o->state.under_way && o->state.out)
 		out->left = ob_mig_save_size(dev);
 	ob_pages_out_status(o, out);
 	ob_pages_in_status(o, out);

@@ -45,8 +45,9 @@ void ob_state_flow_end(struct ob_operator *o, int r, const struct ob_err *err)
 {
 	struct ob_state_flow *s = &o->state;
 
-	if (!s->op)
+	if (!s->under_way)
 		return;
+	s->under_way = false;
 	ob_flow_close(&s->flow);
 	ob_timer_cancel(o->dev->loop, &s->look);
 	free(s->buf);
@@ -54,7 +55,8 @@ void ob_state_flow_end(struct ob_operator *o, int r, const struct ob_err *err)
 	/* What is being judged is dropped at the end of that. */
 	if (s->out || (r && !o->next))
 		drop_session(o->dev);
-	s->op->bytes = s->bytes;
+	if (s->op)
+		s->op->bytes = s->bytes;
 	ob_operation_end(&s->op, r, err);
 }
 
@@ -79,7 +81,7 @@ static int begin(struct ob_device *dev, struct ob_operation *op, int fd,
 
 	if (!r && !o)
 		r = ob_fail(&op->err, ENOMEM, "out of memory");
-	if (!r && (o->state.op || o->next))
+	if (!r && (o->state.under_way || o->next))
 		r = busy(op);
 	if (r) {
 		if (fd >= 0)
@@ -89,6 +91,7 @@ static int begin(struct ob_device *dev, struct ob_operation *op, int fd,
 	r = ob_flow_open(&o->state.flow, dev->loop, fd, out, ready, &op->err);
 	if (r)
 		return r;
+	o->state.under_way = true;
 	o->state.out = out;
 	o->state.bytes = 0;
 	o->state.op = op;
@@ -106,6 +109,7 @@ static int refuse(struct ob_operator *o, int r)
 	free(o->state.buf);
 	o->state.buf = NULL;
 	o->state.op = NULL;
+	o->state.under_way = false;
 	op->dev = NULL;
 	op->err = o->err;
 	return r;
@@ -114,7 +118,7 @@ static int refuse(struct ob_operator *o, int r)
 /* The device has come to where the stream begins. */
 static void start(struct ob_operator *o, int r)
 {
-	if (!o->state.op) {
+	if (!o->state.under_way) {
 		drop_session(o->dev);	/* nobody waits for it any more */
 		return;
 	}
@@ -183,7 +187,7 @@ static int write_some(struct ob_operator *o, struct ob_err *err)
 		return at_the_end(o, err);
 	n = ob_flow_write(&o->state.flow, iov, count);
 	if (n < 0 && n != -EAGAIN)
-		return ob_fail(err, (int)-n, "writing: %s", strerror((int)-n));
+		return ob_flow_failed(&o->state.flow, (int)n, err);
 	if (n > 0)
 		o->state.bytes += (uint64_t)n;
 	r = ob_mig_save_pulled(o->dev, n > 0 ? (size_t)n : 0);
@@ -193,8 +197,8 @@ static int write_some(struct ob_operator *o, struct ob_err *err)
 static void write_ready(struct ob_flow *flow, bool gone)
 {
 	struct ob_operator *o = operator_of(flow);
-	struct ob_err err = { "writing: the reader has gone" };
-	int r = gone ? -EPIPE : write_some(o, &err);
+	struct ob_err err = { "" };
+	int r = gone ? ob_flow_failed(flow, -EPIPE, &err) : write_some(o, &err);
 
 	if (r != -EINPROGRESS)
 		ob_state_flow_end(o, r, &err);
@@ -210,7 +214,7 @@ static void look_again(struct ob_timer *timer)
 
 void ob_state_flow_go_on(struct ob_operator *o)
 {
-	if (!o->state.op || !o->state.out)
+	if (!o->state.under_way || !o->state.out)
 		return;
 	ob_timer_cancel(o->dev->loop, &o->state.look);
 	ob_flow_want(&o->state.flow, true);
@@ -257,7 +261,7 @@ static void judged(struct ob_operator *o, int r)
 {
 	if (r == 0)
 		was_loaded(o->dev);
-	else if (!o->state.op)
+	else if (!o->state.under_way)
 		ob_state_flow_tidy(o);
 	ob_state_flow_end(o, r, &o->err);
 }
@@ -285,7 +289,7 @@ static void read_ready(struct ob_flow *flow, bool gone)
 	if (n == 0 || n == -EAGAIN)
 		return;
 	if (n < 0) {
-		r = ob_fail(&err, (int)-n, "reading: %s", strerror((int)-n));
+		r = ob_flow_failed(flow, (int)n, &err);
 	} else {
 		o->state.bytes += (uint64_t)n;
 		r = ob_mig_load_push(o->dev, o->state.buf, (size_t)n, &err);

@@ -253,7 +253,6 @@ static int take_record(struct ob_pages_in *p, struct ob_err *err)
 	p->has_head = false;
 	p->got = 0;
 	p->need = OB_PAGES_HEAD;
-	p->nr_records++;
 	if (p->head.kind == OB_PAGES_DATA)
 		return keep_data(p, err);
 	if (p->head.kind == OB_PAGES_DROP)
@@ -269,6 +268,8 @@ static int take(struct ob_pages_in *p, struct ob_err *err)
 
 	if (r)
 		ob_err_prefix(err, "record %llu", (unsigned long long)p->nr_records + 1);
+	else if (!p->has_head)
+		p->nr_records++;
 	return r;
 }
 
@@ -292,7 +293,7 @@ static int read_some(struct ob_pages_in *p, struct ob_err *err)
 	if (n == -EAGAIN)
 		return -EINPROGRESS;
 	if (n < 0)
-		return ob_fail(err, (int)-n, "reading: %s", strerror((int)-n));
+		return ob_flow_failed(&p->flow, (int)n, err);
 	if (n == 0)
 		return finish(p, err);
 	p->got += (size_t)n;

@@ -363,7 +363,7 @@ static int write_some(struct ob_pages_out *p, struct ob_err *err)
 	if (n == -EAGAIN)
 		return -EINPROGRESS;
 	if (n < 0)
-		return ob_fail(err, (int)-n, "writing: %s", strerror((int)-n));
+		return ob_flow_failed(&p->flow, (int)n, err);
 	p->at += (size_t)n;
 	p->bytes += (size_t)n;
 	return -EINPROGRESS;
@@ -372,8 +372,8 @@ static int write_some(struct ob_pages_out *p, struct ob_err *err)
 static void write_ready(struct ob_flow *flow, bool gone)
 {
 	struct ob_pages_out *p = container_of(flow, struct ob_pages_out, flow);
-	struct ob_err err = { "writing: the reader has gone" };
-	int r = gone ? -EPIPE : write_some(p, &err);
+	struct ob_err err = { "" };
+	int r = gone ? ob_flow_failed(flow, -EPIPE, &err) : write_some(p, &err);
 
 	if (r != -EINPROGRESS)
 		ob_pages_out_end(p->o, r, &err);

@@ -37,6 +37,8 @@ static const struct ob_field header_rows[] = {
 	OB_BYTES(7, struct ob_state_header, model, "0.1"),
 	OB_STRUCTS(8, struct ob_state_header, sections, struct ob_state_extent,
 		   &extent_table, "0.1"),
+	OB_U32(12, struct ob_state_header, taking, "0.3"),
+	OB_U32(13, struct ob_state_header, takers, "0.3"),
 	OB_END
 };
 

@@ -65,7 +65,15 @@ struct ob_state_header {
 	uint8_t release[32];	/* whose tables describe the sections */
 	uint8_t model[32];
 	struct ob_state_extent sections[OB_NR_SECTIONS];
+	/* The only words that a successor writes here while this is the truth:
+	 * that it takes it over, and how many in a row died of that. */
+	uint32_t taking;	/* enum ob_taking */
+	uint32_t takers;
 };
+
+/* TAKING: up to the hand-over, in the old memory; TAKEN: in the new one, until
+ * the device serves. */
+enum ob_taking { OB_TAKING_NOT, OB_TAKING, OB_TAKEN };
 
 extern const struct ob_table ob_state_header_table;
 

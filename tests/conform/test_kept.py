@@ -11,7 +11,6 @@ import re
 import resource
 import shutil
 import signal
-import socket
 import subprocess
 import time
 
@@ -73,8 +72,8 @@ class Kept:
             if not child["State"].startswith("Z"):
                 yield pid, child["Name"]
 
-    def midwife(self):
-        return next(pid for pid, name in self.children() if name == MIDWIFE)
+    def midwives(self):
+        return [pid for pid, name in self.children() if name == MIDWIFE]
 
     def worker(self):
         return [pid for pid, name in self.children() if name != MIDWIFE][-1]
@@ -139,7 +138,8 @@ def test_r34_filters_of_the_real_server(keep):
     if b"__asan_init" in pathlib.Path(f"/proc/{server.pid}/exe").read_bytes():
         pytest.skip("a sanitizer needs more")
     own = int(fields("self")["Seccomp_filters"])
-    for pid, filters in ((server.pid, 2), (server.midwife(), 1), (server.worker(), 1)):
+    for pid, filters in ((server.pid, 2), *((pid, 1) for pid in server.midwives()),
+                         (server.worker(), 1)):
         assert int(fields(pid)["Seccomp_filters"]) == own + filters
         assert fields(pid)["Seccomp"] == "2"
         assert fields(pid)["NoNewPrivs"] == "1"
@@ -242,6 +242,51 @@ def test_r31_a_message_that_kills_three_workers(keep, request):
     assert server.end() == 0
 
 
+def test_r25_a_state_that_kills_its_takers(keep, request):
+    """Three in a row died of it: the device begins anew, its client is hung up
+    on, and the other one goes on."""
+    server, (victim, other) = keep("sample,socket={}", EDU, words=(
+        "--load", module_of(request, CRASHER)))
+    victim.ok(vfu.REGION_WRITE, vfu.access(0, 4, 4, b"\xad\xde\0\0"))
+    server.kill()
+    assert server.why().count("died: signal 6") == 3
+    assert "sample0: begins anew, without its client: 3 processes in a row" in server.why()
+    with pytest.raises((vfu.Closed, ConnectionError)):
+        victim.alive()
+    other.alive()
+    server.connect(victim.path).alive()
+    server.kill()
+    assert server.why().count("died: signal 6") == 3
+    assert server.end() == 0
+
+
+# The end, while a worker dies
+
+ENDS = 40
+
+
+def test_asked_to_end_while_a_worker_dies(keep, memory, tmp_path):
+    """At some moment after the death, with writes in flight: somebody ends in order,
+    and what a client was told is on the disk."""
+    chance = random.Random(5)
+    image = tmp_path / "image"
+    for turn in range(ENDS):
+        image.write_bytes(bytes(1 << 20))
+        server, (client,) = keep(f"nvme,socket={{}},drive=file:{image}")
+        guest = memory(4 << 20, turn)
+        client.ok(vfu.DMA_MAP, vfu.dma_map(0, 4 << 20), [guest.fd])
+        disk = nvme.Disk(client, guest.view)
+        for lba in range(4):
+            assert disk.completion_of(disk.write_block(lba, 0x100000 + lba * 512)) == 0
+        for lba in range(4, 8):
+            disk.write_block(lba, 0x100000 + lba * 512)
+        os.kill(server.worker(), signal.SIGKILL)
+        time.sleep(chance.random() * 0.008)
+        assert server.end() == 0, server.why()
+        assert image.read_bytes()[:2048] == guest.view[0x100000:0x100800]
+        assert not client.path.exists()
+
+
 # Want
 
 @pytest.mark.parametrize("limit,low", [(resource.RLIMIT_NOFILE, 3), (resource.RLIMIT_AS, 1 << 20)])
@@ -274,6 +319,18 @@ def test_stopped_worker(keep):
     assert server.end() == 0
 
 
+def test_midwives_that_die(keep):
+    """One after the other; there is always somebody who starts workers."""
+    server, (client,) = keep(EDU)
+    for turn in range(6):
+        first = server.midwives()
+        os.kill(first[turn % 2], signal.SIGKILL)
+        server.kill()
+        client.alive()
+        assert vfu.wait_until(lambda: len(set(server.midwives()) - {first[turn % 2]}) == 2)
+    assert server.end() == 0
+
+
 def test_full_disk(keep):
     """The log cannot be written; what it would say happens all the same."""
     server, (client,) = keep(EDU, log="/dev/full")
@@ -284,27 +341,6 @@ def test_full_disk(keep):
 
 
 # The service manager
-
-class Manager:
-    """A socket where notifications come in."""
-
-    def __init__(self, path):
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.sock.bind(str(path))
-        self.sock.settimeout(vfu.PATIENCE)
-        self.environment = {"NOTIFY_SOCKET": str(path)}
-
-    def hears(self):
-        """One notification, as a dictionary."""
-        return dict(line.split("=", 1) for line in self.sock.recv(4096).decode().split("\n"))
-
-
-@pytest.fixture
-def manager(tmp_path):
-    made = Manager(tmp_path / "notify")
-    yield made
-    made.sock.close()
-
 
 def now_us():
     return time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000

@@ -2,7 +2,8 @@
 /*
  * A model in a shared object, as somebody outside of the tree writes it.  It
  * is also built with an interface number, a size or a name that is wrong, and
- * as one whose operations never end, and one that a certain write kills.
+ * as one whose operations never end, and one that a certain write kills, or, in
+ * each life that takes it over, a register's value.
  */
 #include <outboard/device.h>
 
@@ -27,11 +28,40 @@ static void sample_write(struct ob_device *dev, unsigned bar, uint64_t offset,
 	(void)buf;
 	(void)len;
 #ifdef SAMPLE_CRASHES
-	if (len == 4 && !memcmp(buf, "\xad\xde\0\0", 4))
+	if (len == 4 && offset == 0 && !memcmp(buf, "\xad\xde\0\0", 4))
 		abort();
+	if (len == 4 && offset == 4)
+		memcpy(ob_dev_state(dev), buf, len);
 #endif
 	ob_irq_raise(dev, 0);
 }
+
+#ifdef SAMPLE_CRASHES
+struct sample {
+	uint32_t value;
+};
+
+static const struct ob_field sample_rows[] = {
+	OB_U32(1, struct sample, value, "0.1"),
+	OB_END
+};
+
+static const struct ob_table sample_table = {
+	"sample", sizeof(struct sample), sample_rows
+};
+
+/* Not gracefully, whatever it says. */
+static int sample_check(struct ob_device *dev, const void *plain,
+			const void *hot, struct ob_err *err)
+{
+	(void)dev;
+	(void)hot;
+	(void)err;
+	if (((const struct sample *)plain)->value == 0xdead)
+		abort();
+	return 0;
+}
+#endif
 
 #ifdef SAMPLE_HANGS
 static unsigned sample_in_flight(struct ob_device *dev)
@@ -65,4 +95,8 @@ const struct ob_device_class outboard_device_class = {
 	.pci = &sample_pci,
 	.region_write = sample_write,
 	.in_flight = sample_in_flight,
+#ifdef SAMPLE_CRASHES
+	.state = &sample_table,
+	.check = sample_check,
+#endif
 };

@@ -48,10 +48,12 @@ struct board {
 	bool refuse_upgraded;
 	bool refuse_back;	/* as the old binary, after a rollback */
 	unsigned slow_upgraded_ms;	/* so long before its READY */
+	bool uncounted;		/* some may die between birth and counting */
+	unsigned die_stop;	/* that many die when asked to end */
 	unsigned die_client;	/* that many die when told of a client */
 	bool hoard;		/* clients stay with the keeper until ACT_TAKE */
 	/* what was seen */
-	unsigned births, rehearsals, warm, copies, clients, acts;
+	unsigned births, rehearsals, warm, copies, clients, acts, stops;
 	unsigned greeted;	/* clients that were kept for who came next */
 	bool wrong;		/* something was not as kept */
 	char what[120];

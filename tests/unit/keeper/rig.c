@@ -27,7 +27,7 @@ pid_t keeper;
 
 static size_t memory_at_ready;
 
-/* What the keeper and the midwife ask of the kernel in their lives. */
+/* What the keeper and the midwives ask of the kernel in their lives. */
 static const int calls[] = {
 	SYS_clone, SYS_socketpair, SYS_memfd_create, SYS_ftruncate,
 	SYS_pwrite64, SYS_io_uring_setup, SYS_epoll_ctl, SYS_sendmsg,

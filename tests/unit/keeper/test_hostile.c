@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
- * A hostile world: a kernel that refuses, a full disk, workers gone mad, a
- * midwife who is killed; and what the service manager hears.  Argument: the toy.
+ * A hostile world: a kernel that refuses, a full disk, workers gone mad,
+ * midwives who are killed; and what the service manager hears.  Argument: the toy.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -151,38 +151,120 @@ static void a_log_that_nobody_reads_is_survived(void **state)
 	with_log_in_pipe(false);
 }
 
-/* -- the midwife -- */
+/* -- the midwives -- */
 
-static pid_t midwife(void)
+static bool is_named(pid_t pid, const char *wanted)
 {
 	char path[64], name[20] = "";
-	pid_t pid = 0;
-	FILE *f, *comm;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/comm", (int)pid);
+	f = fopen(path, "re");
+	if (f && !fgets(name, sizeof(name), f))
+		name[0] = '\0';
+	if (f)
+		fclose(f);
+	return !strncmp(name, wanted, strlen(wanted)) &&
+	       name[strlen(wanted)] == '\n';
+}
+
+/* How many there are, the oldest first. */
+static unsigned midwives(pid_t pids[OB_MIDWIVES])
+{
+	unsigned n = 0;
+	char path[64];
+	pid_t pid;
+	FILE *f;
 
 	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)keeper,
 		 (int)keeper);
 	f = fopen(path, "re");
 	assert_non_null(f);
-	while (strcmp(name, "outboard-births\n") && fscanf(f, "%d", &pid) == 1) {
-		snprintf(path, sizeof(path), "/proc/%d/comm", (int)pid);
-		comm = fopen(path, "re");
-		if (!comm || !fgets(name, sizeof(name), comm))
-			name[0] = '\0';
-		if (comm)
-			fclose(comm);
-	}
+	while (n < OB_MIDWIVES && fscanf(f, "%d", &pid) == 1)
+		if (is_named(pid, "outboard-births"))
+			pids[n++] = pid;
 	fclose(f);
-	assert_string_equal(name, "outboard-births\n");
-	return pid;
+	return n;
 }
 
-/* Who serves goes on; nobody can follow. */
-static void without_midwife_the_last_worker_serves_on(void **state)
+static void kill_midwife(unsigned which)
+{
+	pid_t pids[OB_MIDWIVES] = { 0 };
+
+	UNTIL(midwives(pids) == OB_MIDWIVES);
+	kill(pids[which], SIGKILL);
+	/* Reaped: or she would be counted with the next one. */
+	UNTIL(kill(pids[which], 0) && errno == ESRCH);
+}
+
+/* Stopped first, or one would be replaced before the other is dead. */
+static void kill_both(void)
+{
+	pid_t pids[OB_MIDWIVES] = { 0 };
+
+	assert_int_equal(midwives(pids), OB_MIDWIVES);
+	for (unsigned i = 0; i < OB_MIDWIVES; i++)
+		kill(pids[i], SIGSTOP);
+	for (unsigned i = 0; i < OB_MIDWIVES; i++)
+		kill(pids[i], SIGKILL);
+}
+
+static void a_midwife_is_replaced(void **state)
+{
+	pid_t pids[OB_MIDWIVES];
+
+	(void)state;
+	KEEP(.standby = true);
+	UNTIL(lives(1));
+	for (unsigned i = 0; i < 20; i++) {
+		kill_midwife(i % 3 == 0);
+		ring(ACT_DIE);
+		UNTIL(lives(i + 2));
+	}
+	UNTIL(midwives(pids) == OB_MIDWIVES);
+	assert_int_equal(stop(), 0);
+}
+
+/* The other one does what was asked of the one that is dead. */
+static void a_midwife_dies_when_she_is_needed(void **state)
 {
 	(void)state;
 	KEEP(0);
 	UNTIL(lives(1));
-	kill(midwife(), SIGKILL);
+	for (unsigned i = 0; i < 50; i++) {
+		ring(ACT_DIE);
+		usleep(i * 37 % 800);
+		kill_midwife(i % 2);
+		UNTIL(lives(i + 2));
+	}
+	assert_int_equal(stop(), 0);
+}
+
+static void a_midwife_who_cannot_be_replaced_at_once(void **state)
+{
+	pid_t pids[OB_MIDWIVES];
+
+	(void)state;
+	KEEP(.faulty = true);
+	UNTIL(lives(1));
+	plan(SYS_clone, EAGAIN, 0, 2);
+	kill_midwife(0);
+	UNTIL(failed() == 2);
+	UNTIL(midwives(pids) == OB_MIDWIVES);
+	plan(SYS_epoll_ctl, ENOMEM, 0, 1);
+	kill_midwife(1);
+	UNTIL(failed() == 3);
+	UNTIL(midwives(pids) == OB_MIDWIVES);
+	assert_int_equal(stop(), 0);
+}
+
+/* Who serves goes on; nobody can follow. */
+static void without_midwives_the_last_worker_serves_on(void **state)
+{
+	(void)state;
+	KEEP(0);
+	UNTIL(lives(1));
+	kill_both();
 	ring(ACT_GET);
 	UNTIL(*(volatile unsigned *)&board->acts == 1);
 	assert_int_equal(knock(), 0);
@@ -193,12 +275,12 @@ static void without_midwife_the_last_worker_serves_on(void **state)
 	assert_int_equal(board->births, 1);
 }
 
-static void without_midwife_it_ends_in_order(void **state)
+static void without_midwives_it_ends_in_order(void **state)
 {
 	(void)state;
 	KEEP(.standby = true);
 	UNTIL(lives(1));
-	kill(midwife(), SIGKILL);
+	kill_both();
 	assert_int_equal(stop(), 0);
 }
 
@@ -222,6 +304,7 @@ static unsigned field_of(pid_t pid, const char *name)
 static void filters_are_in_force(void **state)
 {
 	unsigned own = field_of(getpid(), "Seccomp_filters");
+	pid_t pids[OB_MIDWIVES];
 
 	(void)state;
 	if (OB_SANITIZED)
@@ -230,7 +313,9 @@ static void filters_are_in_force(void **state)
 	UNTIL(lives(1));
 	assert_int_equal(field_of(keeper, "Seccomp"), 2);
 	assert_int_equal(field_of(keeper, "Seccomp_filters"), own + 2);
-	assert_int_equal(field_of(midwife(), "Seccomp_filters"), own + 1);
+	assert_int_equal(midwives(pids), OB_MIDWIVES);
+	for (unsigned i = 0; i < OB_MIDWIVES; i++)
+		assert_int_equal(field_of(pids[i], "Seccomp_filters"), own + 1);
 	assert_int_equal(field_of(life(1)->pid, "Seccomp_filters"), own + 1);
 	assert_int_equal(field_of(life(1)->pid, "NoNewPrivs"), 1);
 	assert_int_equal(stop(), 0);
@@ -354,8 +439,11 @@ int main(int argc, char **argv)
 		TEST(a_full_disk_is_survived),
 		TEST(a_closed_log_is_survived),
 		TEST(a_log_that_nobody_reads_is_survived),
-		TEST(without_midwife_the_last_worker_serves_on),
-		TEST(without_midwife_it_ends_in_order),
+		TEST(a_midwife_is_replaced),
+		TEST(a_midwife_dies_when_she_is_needed),
+		TEST(a_midwife_who_cannot_be_replaced_at_once),
+		TEST(without_midwives_the_last_worker_serves_on),
+		TEST(without_midwives_it_ends_in_order),
 		TEST(filters_are_in_force),
 		TEST(one_that_floods_is_killed),
 		TEST(one_without_descriptors_is_succeeded),

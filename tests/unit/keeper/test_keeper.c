@@ -14,6 +14,7 @@
 #include "../open_fds.h"
 #include "base/fd.h"
 #include "base/keep.h"
+#include "keeper/impl.h"
 
 static void a_life_in_order(void **state)
 {
@@ -82,8 +83,8 @@ static void orphans_are_reaped(void **state)
 		ring(ACT_DIE);
 	}
 	UNTIL(lives(21));
-	/* The worker and the midwife. */
-	UNTIL(count_children_of(keeper) == 2);
+	/* The worker and the midwives. */
+	UNTIL(count_children_of(keeper) == 1 + OB_MIDWIVES);
 	assert_int_equal(stop(), 0);
 }
 
@@ -563,6 +564,78 @@ static void a_switch_is_told_before_the_grace_ends(void **state)
 	assert_int_equal(stop(), 0);
 }
 
+/* -- the end, in the middle of a death -- */
+
+#define ENDS 200u
+
+/* Some moment later, of the first few milliseconds; somebody ends in order. */
+static void end_after(unsigned i)
+{
+	usleep(i * 7919 % 6000);
+	assert_int_equal(stop(), 0);
+	assert_int_equal(board->stops, 1);
+}
+
+static void asked_to_end_while_a_worker_dies(void **state)
+{
+	for (unsigned i = 0; i < ENDS; i++) {
+		rig_clear(state);
+		KEEP(.standby = i % 2);
+		UNTIL(lives(1));
+		ring(ACT_DIE);
+		end_after(i);
+	}
+}
+
+/* Nobody is there for a while, or somebody who will not get ready. */
+static void asked_to_end_while_nobody_gets_ready(void **state)
+{
+	for (unsigned i = 0; i < ENDS / 4; i++) {
+		rig_clear(state);
+		KEEP(0);
+		UNTIL(lives(1));
+		board->die_early = 5;
+		board->early = i % 2 ? ANSWER_CRASH : ANSWER_EXIT;
+		ring(ACT_DIE);
+		end_after(i * 11);
+	}
+}
+
+static void asked_to_end_in_an_upgrade(void **state)
+{
+	for (unsigned i = 0; i < ENDS / 4; i++) {
+		rig_clear(state);
+		board->uncounted = true;
+		KEEP(0);
+		UNTIL(lives(1));
+		kill(keeper, SIGHUP);
+		end_after(i * 3);
+	}
+}
+
+static void those_who_die_of_the_end_are_followed(void **state)
+{
+	(void)state;
+	KEEP(0);
+	UNTIL(lives(1));
+	board->die_stop = 3;
+	assert_int_equal(stop(), 0);
+	assert_int_equal(board->births, 4);
+}
+
+static void asked_twice_nobody_is_waited_for(void **state)
+{
+	(void)state;
+	KEEP(0);
+	UNTIL(lives(1));
+	board->die_early = 1000000;
+	ring(ACT_DIE);
+	UNTIL(*(volatile unsigned *)&board->births >= 3);
+	kill(keeper, SIGTERM);
+	UNTIL(*(volatile unsigned *)&board->told[OB_KEEPER_IS_STOPPING] == 1);
+	assert_int_equal(stop(), 1);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -597,6 +670,11 @@ int main(int argc, char **argv)
 		TEST(a_dry_run_ends_with_the_rehearsal),
 		TEST(a_ticket_is_good_for_one_upgrade),
 		TEST(a_switch_is_told_before_the_grace_ends),
+		TEST(asked_to_end_while_a_worker_dies),
+		TEST(asked_to_end_while_nobody_gets_ready),
+		TEST(asked_to_end_in_an_upgrade),
+		TEST(those_who_die_of_the_end_are_followed),
+		TEST(asked_twice_nobody_is_waited_for),
 	};
 
 	if (rig_arguments(argc, argv))

@@ -20,6 +20,9 @@ enum die {
 	DIE_IN_MEMORY_CHANGED, DIE_IN_HALT, DIE_IN_RESET, DIE_IN_WORK,
 };
 
+/* Where the model's every process dies that takes the device over. */
+enum taking { TAKING_WELL, TAKING_CRASHES, TAKING_IS_KILLED };
+
 /* BAR0 of the model. */
 enum {
 	LIFE_ADD = 0x00,	/* adds; reads as the sum */
@@ -44,6 +47,7 @@ struct life_hot {
 struct life_shared {
 	enum die die;
 	bool poison, poison_work;
+	enum taking poison_taking;
 	unsigned die_at_call;		/* of the keeper; 0: never */
 	bool copy;			/* asks the life for ob_device_copy */
 	unsigned runs, halts, sent, send_rc;
@@ -61,6 +65,7 @@ struct life {
 	struct ob_rings rings[LIVES];
 	struct life_shared *shared;
 	const struct ob_device_class *cls;
+	bool last_try;			/* see struct ob_past */
 	const char *options;		/* ",KEY=VALUE,...", or NULL */
 	char dir[64], path[96];
 	bool hold_rings;		/* the old rings are never over */
@@ -76,6 +81,8 @@ void life_comes(struct life *life, unsigned place, int fd);
 /* A new client, in place of one that is gone. */
 void life_connect(struct life *life);
 void life_kill(struct life *life);
+/* It died, and nobody has waited for it yet. */
+bool life_is_dead(const struct life *life);
 /* Until it answers the message that waits; false: it died before. */
 bool life_is_up(struct life *life);
 /* Waits for the child to die by itself. */

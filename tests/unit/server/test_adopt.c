@@ -69,6 +69,14 @@ static int guest_memory(uint8_t **at)
 	return fd;
 }
 
+/* The device writes as soon as nothing of the dead is under way. */
+static void await(const uint8_t *at, const char *bytes, size_t len)
+{
+	for (unsigned ms = 0; ms < 10000 && memcmp(at, bytes, len); ms++)
+		poll(NULL, 0, 1);
+	assert_memory_equal(at, bytes, len);
+}
+
 static bool rung(int fd)
 {
 	struct pollfd p = { .fd = fd, .events = POLLIN };
@@ -168,7 +176,7 @@ static void test_memory(void **unused)
 	assert_true(fake_keep_has(&life->keep, "dev/dma/1"));
 	life_again(life);
 	assert_int_equal(put(life, LIFE_SEND, 0x40010), 0);
-	assert_memory_equal(guest + 0x20010, "written!", 8);
+	await(guest + 0x20010, "written!", 8);
 	assert_int_equal(rig_unmap(&life->rig, 0x10000, 0x10000, 0), ENOENT);
 	assert_int_equal(rig_map(&life->rig, 0x40000, 0x2000, 0, 3, fd), EEXIST);
 	assert_int_equal(rig_unmap(&life->rig, 0x40000, 0x1000, 0), 0);
@@ -402,6 +410,64 @@ static void test_fuse_spares_the_killed(void **unused)
 	for (unsigned i = 0; i < 1000 && get(life, LIFE_ADD) != 11; i++)
 		rig_settle(&life->rig);
 	assert_int_equal(get(life, LIFE_ADD), 11);
+	life_end(life);
+}
+
+/* Each of them dies of what it finds; the third is the last. */
+static void takers_die(struct life *life, enum taking how, unsigned times)
+{
+	life->shared->poison_taking = how;
+	life_kill(life);
+	life_begin(life);
+	for (unsigned i = 0; i < times; i++) {
+		life_wait(life);
+		life->last_try = true;	/* the keeper has counted, too */
+		if (i == times - 1)
+			life->shared->poison_taking = TAKING_WELL;
+		life_begin(life);
+	}
+}
+
+static void test_state_that_kills_its_takers(void **unused)
+{
+	struct life *life = start();
+
+	(void)unused;
+	assert_int_equal(put(life, LIFE_ADD, 5), 0);
+	takers_die(life, TAKING_CRASHES, 3);
+	do
+		fake_keep_drain(&life->keep, life->told);
+	while (fake_keep_has(&life->keep, "dev/client"));
+	assert_false(rig_receive(&life->rig));
+	life_connect(life);
+	life_again(life);
+	assert_int_equal(rig_version(&life->rig, NULL), 0);
+	assert_int_equal(get(life, LIFE_ADD), 0);
+	life_end(life);
+}
+
+/* Two are too few, and who has served in between begins the count anew. */
+static void test_state_that_killed_twice(void **unused)
+{
+	struct life *life = start();
+
+	(void)unused;
+	assert_int_equal(put(life, LIFE_ADD, 5), 0);
+	for (unsigned i = 0; i < 3; i++) {
+		takers_die(life, TAKING_CRASHES, 2);
+		assert_int_equal(get(life, LIFE_ADD), 5);
+	}
+	life_end(life);
+}
+
+static void test_takers_that_were_killed(void **unused)
+{
+	struct life *life = start();
+
+	(void)unused;
+	assert_int_equal(put(life, LIFE_ADD, 5), 0);
+	takers_die(life, TAKING_IS_KILLED, 10);
+	assert_int_equal(get(life, LIFE_ADD), 5);
 	life_end(life);
 }
 
@@ -696,6 +762,22 @@ static void new_client(struct life *life, unsigned place, int *fd)
 }
 
 /*
+ * Dies at a word of its own, or is killed some time after the client was sent
+ * away: how many words that takes depends on who is seen first.
+ */
+static void die_or_be_killed(struct life *life, int fd)
+{
+	struct pollfd p = { .fd = fd, .events = POLLRDHUP };
+
+	for (unsigned idle = 0; idle < 50 && !life_is_dead(life);) {
+		idle += poll(&p, 1, 0) > 0;
+		poll(NULL, 0, 1);
+	}
+	life_kill(life);
+	life->shared->die_at_call = 0;
+}
+
+/*
  * Two come at once, and their worker dies at its nth word with the keeper, if it
  * has that many: the first is served all the same, and the other one is told that
  * it is not.  How many words there were.
@@ -715,7 +797,7 @@ static unsigned two_come(unsigned n)
 	life->shared->die_at_call = n;
 	life_begin(life);
 	if (n != NEVER) {
-		life_wait(life);
+		die_or_be_killed(life, fd[1]);
 		life_begin(life);
 	}
 	assert_int_equal(answer_to(fd[0], &over[0]), 0);
@@ -725,7 +807,11 @@ static unsigned two_come(unsigned n)
 	life->rig.fd = fd[0];
 	assert_int_equal(get(life, LIFE_ADD), 5);
 	n = life->shared->die_at_call;
-	fake_keep_drain(&life->keep, life->told);
+	for (unsigned ms = 0; ms < 10000 &&
+	     fake_keep_has(&life->keep, "dev/listen/new/1"); ms++) {
+		fake_keep_drain(&life->keep, life->told);
+		poll(NULL, 0, 1);
+	}
 	assert_true(fake_keep_has(&life->keep, "dev/client"));
 	assert_false(fake_keep_has(&life->keep, "dev/listen/new/0"));
 	assert_false(fake_keep_has(&life->keep, "dev/listen/new/1"));
@@ -907,6 +993,9 @@ int main(void)
 		cmocka_unit_test(test_work_once),
 		cmocka_unit_test(test_fuse_of_work),
 		cmocka_unit_test(test_fuse_spares_the_killed),
+		cmocka_unit_test(test_state_that_kills_its_takers),
+		cmocka_unit_test(test_state_that_killed_twice),
+		cmocka_unit_test(test_takers_that_were_killed),
 		cmocka_unit_test(test_old_rings),
 		cmocka_unit_test(test_broken_migration),
 		cmocka_unit_test(test_pre_copy_while_adopting),

@@ -15,7 +15,7 @@ from test_options import interrupts
 MOVES = 20 if os.environ.get("OUTBOARD_SOAK") else 3
 
 # Writes, reads back, and stops at the first wrong byte; on a file system.
-FIO = ("fio --name=v --directory={folder} --direct=1 --ioengine=libaio --rw=randrw --bs=4k "
+FIO = ("fio --thread --name=v --directory={folder} --direct=1 --ioengine=libaio --rw=randrw --bs=4k "
        "--iodepth=8 --size=12M --verify=crc32c --verify_fatal=1 --verify_backlog=32 "
        "--time_based --runtime=3600 > {log} 2>&1 &")
 FIO_ENDS = ("kill -INT $(pidof fio); i=0; while pidof fio > /dev/null && [ $i -lt 600 ]; "

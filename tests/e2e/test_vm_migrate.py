@@ -15,9 +15,9 @@ from test_options import interrupts
 MOVES = 20 if os.environ.get("OUTBOARD_SOAK") else 3
 
 # Writes, reads back, and stops at the first wrong byte; on a file system.
-FIO = ("fio --thread --name=v --directory={folder} --direct=1 --ioengine=libaio --rw=randrw --bs=4k "
-       "--iodepth=8 --size=12M --verify=crc32c --verify_fatal=1 --verify_backlog=32 "
-       "--time_based --runtime=3600 > {log} 2>&1 &")
+FIO = ("fio --thread --name=v --directory={folder} --direct=1 --ioengine=libaio --rw=randrw "
+       "--bs=4k --iodepth=8 --size=12M --verify=crc32c --verify_fatal=1 --verify_backlog=32 "
+       "--time_based --runtime=3600")
 FIO_ENDS = ("kill -INT $(pidof fio); i=0; while pidof fio > /dev/null && [ $i -lt 600 ]; "
             "do i=$((i + 1)); sleep 0.1; done; ! pidof fio")
 
@@ -30,7 +30,11 @@ def mount(guest, count):
 
 def start_io(guest, count):
     for n in range(count):
-        guest.sh(FIO.format(folder=f"/mnt/{n}", log=f"/tmp/fio{n}.log"))
+        fio = FIO.format(folder=f"/mnt/{n}")
+        guest.sh(f"{fio} --create_only=1 > /dev/null; {fio} > /tmp/fio{n}.log 2>&1 &")
+    for n in range(count):
+        guest.sh(f"until [ $(awk '{{ print $1 }}' /sys/block/nvme{n}n1/stat) -gt 200 ]; do "
+                 "sleep 0.1; done")
 
 
 def check_io(guest, count):

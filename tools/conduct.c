@@ -164,8 +164,8 @@ static int ask_again(const struct conduct_end *end, struct conduct_call *call,
 }
 
 /* Takes the answer of one that may have come. */
-static int look_at_call(const struct conduct_end *end,
-			struct conduct_call *call, struct ob_err *err)
+static int look_at_call(struct conduct_end *end, struct conduct_call *call,
+			struct ob_err *err)
 {
 	int r = call->link ? control_receive(call->link, 0, &call->result, err)
 			   : -ECONNRESET;
@@ -254,22 +254,49 @@ static int see_events(struct conductor *c, enum conduct_side side,
 
 /* -- waiting ----------------------------------------------------------- */
 
-typedef int (*call_fn)(const struct conduct_end *end, struct conduct_call *call,
-		       struct ob_err *err);
+/*
+ * A stream that breaks fails at both ends, and who hears of it first may not be
+ * who knows why: the other end has a moment to say what it knows.
+ */
+static void ask_other_end(struct conduct_end *end, enum conduct_slot slot,
+			  struct ob_err *err)
+{
+	struct conduct_call *call = &end->calls[slot];
+	struct ob_err why = { 0 };
+	struct pollfd p = { .events = POLLIN };
 
-static int each_due(struct conductor *c, call_fn fn, struct ob_err *err)
+	if (slot == CONDUCT_STEP || !call->due || !call->link)
+		return;
+	p.fd = control_fd(call->link);
+	if (poll(&p, 1, LOOK_MS) == 1 && look_at_call(end, call, &why)) {
+		struct ob_err first = *err;
+
+		ob_fail(err, EIO, "%.120s; %.120s", first.msg, why.msg);
+	}
+}
+
+static int look_at_device(struct conduct_device *d, struct ob_err *err)
 {
 	int r = 0;
 
-	for (unsigned i = 0; i < c->nr_devices; i++)
-		for (unsigned side = 0; side < 2; side++)
-			for (unsigned n = 0; n < CONDUCT_SLOTS && !r; n++) {
-				struct conduct_end *end =
-					&c->devices[i].ends[side];
+	for (unsigned k = 0; k < 2 * CONDUCT_SLOTS && !r; k++) {
+		unsigned side = k / CONDUCT_SLOTS, slot = k % CONDUCT_SLOTS;
+		struct conduct_end *end = &d->ends[side];
 
-				if (end->calls[n].due)
-					r = fn(end, &end->calls[n], err);
-			}
+		if (end->calls[slot].due)
+			r = look_at_call(end, &end->calls[slot], err);
+		if (r)
+			ask_other_end(&d->ends[!side], slot, err);
+	}
+	return r;
+}
+
+static int look_at_calls(struct conductor *c, struct ob_err *err)
+{
+	int r = 0;
+
+	for (unsigned i = 0; i < c->nr_devices && !r; i++)
+		r = look_at_device(&c->devices[i], err);
 	return r;
 }
 
@@ -314,7 +341,7 @@ int conduct_turn(struct conductor *c, int timeout_ms, struct ob_err *err)
 		poll(fds, gather(c, fds), timeout_ms);
 	for (unsigned side = 0; side < 2 && !r; side++)
 		r = see_events(c, side, err);
-	return r ? r : each_due(c, look_at_call, err);
+	return r ? r : look_at_calls(c, err);
 }
 
 static bool is_due(struct conductor *c, enum conduct_side side,

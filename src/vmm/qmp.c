@@ -395,5 +395,6 @@ int ob_qmp_fd(const struct ob_qmp *qmp)
 
 bool ob_qmp_has_event(const struct ob_qmp *qmp)
 {
-	return json_array_size(qmp->events) > 0;
+	return json_array_size(qmp->events) ||
+	       (qmp->got && memchr(qmp->text, '\n', qmp->got));
 }

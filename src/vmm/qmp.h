@@ -30,7 +30,7 @@ void ob_qmp_close(struct ob_qmp *qmp);
 const char *ob_qmp_version(const struct ob_qmp *qmp);
 /* Of each call from now on. */
 void ob_qmp_set_timeout(struct ob_qmp *qmp, int timeout_ms);
-/* Readable: ob_qmp_event may have something; it has, when has_event says so. */
+/* Readable: ob_qmp_event may have something; has_event: it has read it already. */
 int ob_qmp_fd(const struct ob_qmp *qmp);
 bool ob_qmp_has_event(const struct ob_qmp *qmp);
 

@@ -24,7 +24,7 @@
 #include "state/stream.h"
 #include "state/wire.h"
 
-#define APPLY_PAGES 4096u		/* of one turn */
+#define APPLY_PAGES 4096u		/* of one turn: 16 MiB */
 #define SLACK_PAGES 256u		/* of memory that is mapped at times */
 #define GIB_SHIFT 30u
 

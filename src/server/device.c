@@ -24,6 +24,7 @@
 #include "base/fd.h"
 #include "base/guard.h"
 #include "server/device_impl.h"
+#include "server/operator_impl.h"
 #include "server/server.h"
 #include "server/session.h"
 
@@ -437,6 +438,7 @@ static void leave_loop(struct ob_device *dev)
 	else if (dev->session)
 		ob_session_destroy(dev->session, "was dropped");
 	ob_defer_cancel(dev->loop, &dev->dma_queue.run);
+	ob_operator_finish(dev);
 	ob_mig_finish(dev);
 	if (dev->inited && dev->cls->finish)
 		dev->cls->finish(dev);

@@ -24,6 +24,7 @@
 #define container_of(ptr, type, member) \
 	((type *)((char *)(ptr) - offsetof(type, member)))
 
+struct ob_operator;
 struct ob_session;
 
 #define OB_REFUSALS 8
@@ -99,6 +100,7 @@ struct ob_device {
 	struct ob_dma dma;
 	struct ob_dma_queue dma_queue;
 	struct ob_mig mig;
+	struct ob_operator *operator;	/* NULL: there has been none */
 
 	struct ob_listener listener;
 	struct ob_session *session;	/* the client, or NULL */

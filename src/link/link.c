@@ -317,3 +317,8 @@ int ob_link_ask_status(struct ob_link *link)
 {
 	return ob_link_say(link, OB_KEEPER_STATUS, 0, NULL, -1);
 }
+
+int ob_link_has_to_say(struct ob_link *link, const char *text)
+{
+	return say_text(link, OB_KEEPER_SAYS, 0, text);
+}

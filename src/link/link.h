@@ -73,5 +73,7 @@ int ob_link_rings_over(struct ob_link *link, uint64_t generation);
 int ob_link_upgrade(struct ob_link *link, int binary, unsigned flags,
 		    int32_t ticket);
 int ob_link_ask_status(struct ob_link *link);
+/* A line for the service manager. */
+int ob_link_has_to_say(struct ob_link *link, const char *text);
 
 #endif

@@ -12,6 +12,7 @@
 
 #include "base/log.h"
 #include "proto/proto.h"
+#include "server/arrival.h"
 #include "server/core.h"
 #include "server/dma_impl.h"
 #include "server/irq.h"
@@ -101,6 +102,7 @@ struct ob_device {
 	struct ob_dma_queue dma_queue;
 	struct ob_mig mig;
 	struct ob_operator *operator;	/* NULL: there has been none */
+	struct ob_arrival arrival;
 
 	struct ob_listener listener;
 	struct ob_session *session;	/* the client, or NULL */

@@ -186,6 +186,7 @@ static int do_reset(struct ob_session *s, const struct ob_request *req,
 	(void)req;
 	(void)msg;
 	ob_device_reset(s->dev, OB_RESET_DEVICE);
+	ob_arrival_reset(s->dev);
 	if (ob_mig_owner(s->dev) == OB_MIG_OPERATOR)
 		ob_operator_was_reset(s->dev);
 	else

@@ -284,6 +284,7 @@ int ob_dma_map(struct ob_device *dev, const struct ob_dma_map *req, int *fd,
 	r = map_range(dev, &range, req->size);
 	if (r == 0) {
 		changed(dev);
+		ob_arrival_mapped(dev);
 		return 0;
 	}
 	ob_dma_detach(dev, &range);

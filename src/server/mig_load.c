@@ -279,6 +279,7 @@ int ob_mig_load_commit(struct ob_device *dev, struct ob_err *err)
 	if ((r = judge(dev, load, err)) || (r = commit_drives(dev, err)))
 		return r;
 	commit(dev, load);
+	ob_arrival_over(dev, true);
 	return 0;
 }
 

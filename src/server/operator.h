@@ -67,6 +67,13 @@ struct ob_operator_status {
 };
 void ob_operator_status(struct ob_device *dev, struct ob_operator_status *out);
 
+/*
+ * tell is called when the alarm of the status changes; NULL: it is over.
+ */
+void ob_operator_on_alarm(struct ob_device *dev,
+			  void (*tell)(void *arg, struct ob_device *dev,
+				       const char *alarm), void *arg);
+
 /* What whoever restores a VMM's view has to know. */
 #define OB_OPERATOR_CONFIG 256u
 struct ob_operator_config {

@@ -22,6 +22,7 @@ void ob_operator_status(struct ob_device *dev, struct ob_operator_status *out)
 		.log = dev->dma.op_log,
 		.loaded = dev->ss->operator & OB_OPERATOR_LOADED,
 		.given = dev->mig.given,
+		.alarm = dev->arrival.alarm,
 	};
 	if (dev->dma.op_log)
 		out->pages_left = ob_dirty_count(dev->dma.op_log);

@@ -213,6 +213,7 @@ static void forget_client(struct ob_device *dev)
 	dev->ss->has_twin = 0;
 	ob_dev_step_end(dev);
 	ob_operator_client_gone(dev);
+	ob_arrival_over(dev, false);
 	ob_dev_unkeep_client(dev);
 }
 

@@ -64,7 +64,9 @@ void tool_save_help(FILE *out);
 int tool_load(int argc, char **argv);
 void tool_load_help(FILE *out);
 
-/* upgrade.c: for a server's operator; torture.c: the proof that it is safe */
+/* ctl.c, upgrade.c: for a server's operator; torture.c: the proof that it is safe */
+int tool_ctl(int argc, char **argv);
+void tool_ctl_help(FILE *out);
 int tool_upgrade(int argc, char **argv);
 void tool_upgrade_help(FILE *out);
 int tool_torture(int argc, char **argv);

@@ -18,6 +18,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/log.h"
+
 #define DEFAULT_DEPTH	256
 #define MAX_DEPTH	OB_RING_OPS
 
@@ -110,6 +112,9 @@ static int open_engine(struct ob_loop *loop, enum ob_loop_engine which,
 	r = which == OB_LOOP_POOL ? -ENOSYS : loop->engine->open(loop, err);
 	if (!r || which == OB_LOOP_URING)
 		return r;
+	if (which == OB_LOOP_AUTO)
+		ob_log(NULL, OB_LOG_WARN, "no io_uring, threads do its work: %s",
+		       err->msg);
 	loop->engine = &ob_engine_pool;
 	return loop->engine->open(loop, err);
 }
@@ -122,7 +127,7 @@ static int open_parts(struct ob_loop *loop, enum ob_loop_engine which,
 
 	if (r)
 		return r;
-	r = ob_sure_create(&loop->given, &loop->sure);
+	r = ob_sure_create(loop, &loop->given, &loop->sure);
 	if (r) {
 		loop->engine->close(loop);
 		return ob_fail(err, -r, "sure ring: %s", strerror(-r));
@@ -290,7 +295,7 @@ static bool spin(struct ob_loop *loop, uint64_t start)
 
 	if (!window)
 		return false;
-	loop->engine->flush(loop);
+	loop->engine->flush(loop, false);
 	do {
 		if (run_ready(loop)) {
 			ob_spin_hit(&loop->spin);
@@ -319,7 +324,7 @@ static int idle(struct ob_loop *loop)
 	if (must_not_sleep(loop))
 		return 0;
 	if (ob_loop_is_busy(loop)) {
-		loop->engine->flush(loop);
+		loop->engine->flush(loop, false);
 		return 0;
 	}
 	if (!loop->pollers)
@@ -341,11 +346,11 @@ int ob_loop_run(struct ob_loop *loop)
 		}
 		/* The next turn may sleep, and take the requests along. */
 		if (worked || loop->pollers)
-			loop->engine->flush(loop);
+			loop->engine->flush(loop, false);
 		worked = true;
 	}
 	loop->stop = false;
-	loop->engine->flush(loop);
+	loop->engine->flush(loop, true);
 	return r;
 }
 
@@ -360,6 +365,6 @@ int ob_loop_turn(struct ob_loop *loop, bool wait)
 			run_ready(loop);
 	}
 	loop->stop = false;
-	loop->engine->flush(loop);
+	loop->engine->flush(loop, true);
 	return r;
 }

@@ -227,8 +227,9 @@ static bool pool_reap(struct ob_loop *loop)
 	return any;
 }
 
-static void pool_flush(struct ob_loop *loop)
+static void pool_flush(struct ob_loop *loop, bool all)
 {
+	(void)all;
 	(void)loop;		/* nothing is ever held back */
 }
 

@@ -38,8 +38,9 @@ struct engine {
 	void (*close)(struct ob_loop *loop);
 	/* Dispatches what is ready; true if there was anything. */
 	bool (*reap)(struct ob_loop *loop);
-	/* Hands queued requests to the kernel. */
-	void (*flush)(struct ob_loop *loop);
+	/* Hands queued requests to the kernel.  all: also if there is nothing but
+	 * what may go along with others. */
+	void (*flush)(struct ob_loop *loop, bool all);
 	/* Flushes and sleeps; timeout_ns < 0 is for ever.  0, -errno. */
 	int (*wait)(struct ob_loop *loop, int64_t timeout_ns);
 	/* -EAGAIN: no room, to be tried again. */
@@ -51,6 +52,11 @@ struct engine {
 	/* Optional.  Prepares a message to a bell's ring; -EAGAIN: no room. */
 	bool (*can_ring)(const struct ob_loop *loop);
 	int (*ring)(struct ob_loop *loop, int bell);
+	/* Optional.  Prepares a sure call that goes along; -EAGAIN: no room. */
+	int (*recv)(struct ob_loop *loop, uint64_t tag, int fd, void *buf,
+		    size_t len);
+	/* Hands it over; its result goes to ob_sure_came. */
+	void (*recv_now)(struct ob_loop *loop, uint64_t tag);
 };
 
 struct spin {
@@ -115,8 +121,19 @@ void ob_watch_retry(struct ob_loop *loop);
 int ob_loop_wait(struct ob_loop *loop, int64_t timeout_ns);
 
 /* sure.c.  Takes the ring unless it fails; without one calls are plain. */
-int ob_sure_create(struct ob_rings *rings, struct ob_sure **out);
+int ob_sure_create(struct ob_loop *loop, struct ob_rings *rings,
+		   struct ob_sure **out);
 void ob_sure_destroy(struct ob_sure *sure);
+#define OB_SURE_FLAGS	(MSG_DONTWAIT | MSG_NOSIGNAL)
+/* The user_data of one that goes along: even, and no address. */
+#define OB_ALONG	(UINT64_C(1) << 63)
+static inline uint64_t ob_along_data(uint64_t tag)
+{
+	return OB_ALONG | tag << 1;
+}
+/* How many go along whose results have not come. */
+unsigned ob_sure_along(const struct ob_sure *sure);
+void ob_sure_came(struct ob_sure *sure, uint64_t data, int res);
 
 /* loop_op.c */
 void ob_op_list_init(struct op_list *list);

@@ -59,7 +59,7 @@ void ob_signals_send(struct ob_loop *loop)
 		signal->raised = false;
 	}
 	ob_aio_send(loop);
-	loop->engine->flush(loop);
+	loop->engine->flush(loop, true);
 }
 
 void ob_signals_close(struct ob_loop *loop)
@@ -95,7 +95,7 @@ void ob_signal_close(struct ob_loop *loop, struct ob_signal *signal)
 	ob_signal_withdraw(loop, signal);
 	if (signal->bell && signal->bell != BY_AIO && signal->bell != NOBODY) {
 		/* What the ring could not take yet names it by its number. */
-		loop->engine->flush(loop);
+		loop->engine->flush(loop, true);
 		ob_bell_close(signal->bell);
 	}
 	signal->bell = NULL;

@@ -8,7 +8,8 @@
  * there is one way.
  *
  * user_data says whose completion it is: 0 is nobody's, an odd number is a
- * watch's key shifted up, anything else the address of an operation.
+ * watch's key shifted up, one with the highest bit a sure call's that goes
+ * along, anything else the address of an operation.
  */
 #include <liburing.h>
 
@@ -25,12 +26,15 @@
 #define REAP_BATCH	64
 #define OPS_A_TURN	8	/* then pollers find what these set off */
 #define SUBMIT_BATCH	4	/* the device starts on these meanwhile */
+#define TRIES		100	/* of a kernel without memory */
+#define PASSES		16	/* without a call that others could go along with */
 
 struct uring {
 	struct io_uring ring;
 	struct ob_ring_journal *journal;
 	bool is_given;			/* the journal */
 	bool can_ring;
+	unsigned along, passed;		/* entries that wait for others; how often */
 	unsigned nr_free;
 	uint16_t free[OB_RING_OPS];	/* entries of the journal, a stack */
 };
@@ -155,6 +159,33 @@ static void journal_drop(struct uring *uring, const struct ob_op *op)
 	uring->free[uring->nr_free++] = (uint16_t)op->entry;
 }
 
+static void submit(struct ob_loop *loop)
+{
+	struct uring *uring = loop->io;
+
+	io_uring_submit(&uring->ring);
+	uring->along = uring->passed = 0;
+}
+
+static void submit_and_look(struct ob_loop *loop)
+{
+	struct uring *uring = loop->io;
+
+	io_uring_submit_and_get_events(&uring->ring);
+	uring->along = uring->passed = 0;
+}
+
+/* What may go along waits for others, but not for ever. */
+static void uring_flush(struct ob_loop *loop, bool all)
+{
+	struct uring *uring = loop->io;
+	unsigned ready = io_uring_sq_ready(&uring->ring);
+
+	if (ready > uring->along ||
+	    (ready && (all || ++uring->passed == PASSES)))
+		submit(loop);
+}
+
 /* NULL only when the kernel takes nothing before completions are reaped. */
 static struct io_uring_sqe *get_sqe(struct ob_loop *loop)
 {
@@ -163,7 +194,7 @@ static struct io_uring_sqe *get_sqe(struct ob_loop *loop)
 
 	if (sqe)
 		return sqe;
-	io_uring_submit(ring);
+	submit(loop);
 	return io_uring_get_sqe(ring);
 }
 
@@ -232,7 +263,7 @@ static int uring_op_start(struct ob_loop *loop, struct ob_op *op)
 	 * then reach its device only when the last entry has been prepared.
 	 */
 	if (io_uring_sq_ready(ring_of(loop)) >= SUBMIT_BATCH)
-		io_uring_submit(ring_of(loop));
+		submit(loop);
 	return 0;
 }
 
@@ -276,17 +307,84 @@ static int uring_ring(struct ob_loop *loop, int bell)
 	return 0;
 }
 
+/* -- sure calls ----------------------------------------------------------- */
+
+static int uring_recv(struct ob_loop *loop, uint64_t tag, int fd, void *buf,
+		      size_t len)
+{
+	struct io_uring_sqe *sqe = get_sqe(loop);
+
+	if (!sqe)
+		return -EAGAIN;
+	io_uring_prep_recv(sqe, fd, buf, len, OB_SURE_FLAGS);
+	io_uring_sqe_set_data64(sqe, ob_along_data(tag));
+	((struct uring *)loop->io)->along++;
+	return 0;
+}
+
+/* Is it among those that the kernel has not taken? */
+static struct io_uring_sqe *find_waiting(struct io_uring *ring, uint64_t data)
+{
+	const struct io_uring_sq *sq = &ring->sq;
+
+	for (unsigned at = *sq->khead; at != sq->sqe_tail; at++) {
+		struct io_uring_sqe *sqe =
+			&sq->sqes[at & (sq->ring_entries - 1)];
+
+		if (sqe->user_data == data)
+			return sqe;
+	}
+	return NULL;
+}
+
+/* Leaves the queue as it is: what comes to it there has been told already. */
+static void tell_of(struct ob_loop *loop, uint64_t data)
+{
+	const struct io_uring_cq *cq = &ring_of(loop)->cq;
+	unsigned tail = __atomic_load_n(cq->ktail, __ATOMIC_ACQUIRE);
+
+	for (unsigned at = *cq->khead; at != tail; at++) {
+		const struct io_uring_cqe *cqe =
+			&cq->cqes[at & (cq->ring_entries - 1)];
+
+		if (cqe->user_data == data)
+			ob_sure_came(loop->sure, data, cqe->res);
+	}
+}
+
+/* It is over once the kernel has it; who finds no room for it never had it. */
+static void uring_recv_now(struct ob_loop *loop, uint64_t tag)
+{
+	struct io_uring *ring = ring_of(loop);
+	uint64_t data = ob_along_data(tag);
+	struct io_uring_sqe *sqe = NULL;
+
+	for (int i = 0; i < TRIES && (sqe = find_waiting(ring, data)); i++)
+		submit(loop);
+	tell_of(loop, data);
+	if (!sqe || !(sqe = find_waiting(ring, data)))
+		return;
+	io_uring_prep_nop(sqe);
+	io_uring_sqe_set_data64(sqe, 0);
+	ob_sure_came(loop->sure, data, -EAGAIN);
+}
+
+/* -- completions ---------------------------------------------------------- */
+
+static bool is_op(uint64_t tag)
+{
+	return tag && !(tag & 1) && !(tag & OB_ALONG);
+}
+
 static void dispatch(struct ob_loop *loop, const struct io_uring_cqe *cqe)
 {
 	uint64_t tag = cqe->user_data;
 	uint32_t events = cqe->res < 0 ? POLLERR : (uint32_t)cqe->res;
 
-	if (!tag)
-		return;
 	if (tag & 1)
 		ob_watch_dispatch(loop, tag >> 1, events,
 				  cqe->flags & IORING_CQE_F_MORE);
-	else
+	else if (is_op(tag))
 		ob_op_complete((struct ob_op *)(uintptr_t)tag, cqe->res);
 }
 
@@ -300,10 +398,12 @@ static bool needs_enter(const struct io_uring *ring)
 /*
  * Takes up to REAP_BATCH entries, few of them operations: these are work, and
  * come in bursts, while a watch's event says little and others wait behind it.
- * The journal forgets an operation while its completion is in the queue.
+ * The journal forgets an operation while its completion is in the queue.  What a
+ * sure call came to is told before any callback runs, which may await it.
  */
-static unsigned take(struct uring *uring, struct io_uring_cqe *copies)
+static unsigned take(struct ob_loop *loop, struct io_uring_cqe *copies)
 {
+	struct uring *uring = loop->io;
 	struct io_uring_cqe *cqes[REAP_BATCH];
 	unsigned count = io_uring_peek_batch_cqe(&uring->ring, cqes,
 						 REAP_BATCH);
@@ -313,9 +413,11 @@ static unsigned take(struct uring *uring, struct io_uring_cqe *copies)
 		uint64_t tag = cqes[n]->user_data;
 
 		copies[n] = *cqes[n];
-		ops += !(tag & 1);
-		if (tag && !(tag & 1))
+		ops += is_op(tag);
+		if (is_op(tag))
 			journal_drop(uring, (struct ob_op *)(uintptr_t)tag);
+		else if (tag & OB_ALONG && !(tag & 1))
+			ob_sure_came(loop->sure, tag, cqes[n]->res);
 	}
 	io_uring_cq_advance(&uring->ring, n);
 	return n;
@@ -329,28 +431,27 @@ static bool uring_reap(struct ob_loop *loop)
 {
 	struct io_uring *ring = ring_of(loop);
 	struct io_uring_cqe copies[REAP_BATCH];
-	unsigned count;
+	unsigned count, along = ob_sure_along(loop->sure);
 
 	if (needs_enter(ring))
-		io_uring_submit_and_get_events(ring);
+		submit_and_look(loop);
 	else if (io_uring_cq_ready(ring))
-		io_uring_submit(ring);
-	count = take(loop->io, copies);
+		uring_flush(loop, false);
+	count = take(loop, copies);
 	for (unsigned i = 0; i < count; i++)
 		dispatch(loop, &copies[i]);
 	ob_watch_retry(loop);
 	if (count)
 		ob_op_advance(loop);
-	return count;
+	/* Calls that go along set nothing off. */
+	return count > along - ob_sure_along(loop->sure);
 }
 
-static void uring_flush(struct ob_loop *loop)
-{
-	if (io_uring_sq_ready(ring_of(loop)))
-		io_uring_submit(ring_of(loop));
-}
-
-static int wait_until(struct io_uring *ring, int64_t timeout_ns)
+/*
+ * Calls that go along have their completions in the queue by the time that the
+ * kernel waits, and are no reason to wake.
+ */
+static int wait_until(struct io_uring *ring, unsigned count, int64_t timeout_ns)
 {
 	struct io_uring_cqe *cqe;
 	struct __kernel_timespec ts = {
@@ -359,13 +460,17 @@ static int wait_until(struct io_uring *ring, int64_t timeout_ns)
 	};
 
 	if (timeout_ns < 0)
-		return io_uring_submit_and_wait(ring, 1);
-	return io_uring_submit_and_wait_timeout(ring, &cqe, 1, &ts, NULL);
+		return io_uring_submit_and_wait(ring, count);
+	return io_uring_submit_and_wait_timeout(ring, &cqe, count, &ts, NULL);
 }
 
 static int uring_wait(struct ob_loop *loop, int64_t timeout_ns)
 {
-	int r = wait_until(ring_of(loop), timeout_ns);
+	struct uring *uring = loop->io;
+	int r = wait_until(&uring->ring, 1 + ob_sure_along(loop->sure),
+			   timeout_ns);
+
+	uring->along = uring->passed = 0;
 
 	switch (r) {
 	case -ETIME:
@@ -391,4 +496,6 @@ const struct engine ob_engine_uring = {
 	.cancel_all = uring_cancel_all,
 	.can_ring = uring_can_ring,
 	.ring = uring_ring,
+	.recv = uring_recv,
+	.recv_now = uring_recv_now,
 };

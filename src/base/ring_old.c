@@ -63,9 +63,26 @@ static void drop(struct ob_ring_op *entry)
 	__atomic_store_n(&entry->op, 0, __ATOMIC_RELEASE);
 }
 
+/*
+ * Pages of the journal that were never written are not looked at: that would
+ * make them.
+ */
+static unsigned written_entries(int fd)
+{
+	const off_t head = offsetof(struct ob_ring_journal, ops);
+	off_t data, end = 0;
+
+	while ((data = lseek(fd, end, SEEK_DATA)) >= 0)
+		end = lseek(fd, data, SEEK_HOLE);
+	if (end <= head)
+		return 0;
+	end = (end - head - 1) / (off_t)sizeof(struct ob_ring_op) + 1;
+	return end < OB_RING_OPS ? (unsigned)end : OB_RING_OPS;
+}
+
 static void count_entries(struct ob_old_rings *old)
 {
-	unsigned n = OB_RING_OPS;
+	unsigned n = old->nr_entries;
 
 	while (n && !old->journal->ops[n - 1].op)
 		n--;
@@ -230,6 +247,7 @@ static int map_journal(struct ob_old_rings *old, const struct ob_rings *rings,
 	if (old->journal->generation != rings->generation)
 		return ob_fail(err, EINVAL, "journal: of generation %llu",
 			       (unsigned long long)old->journal->generation);
+	old->nr_entries = written_entries(rings->journal);
 	return 0;
 }
 
@@ -339,14 +357,26 @@ unsigned ob_old_rings_left(const struct ob_old_rings *old)
 }
 
 /* Also among what the dead worker had read: that memory is still there. */
+static bool find(const struct io_uring_cq *cq, uint64_t data, int *res)
+{
+	for (unsigned i = 0; i < cq->ring_entries; i++)
+		if (cq->cqes[i].user_data == data) {
+			*res = cq->cqes[i].res;
+			return true;
+		}
+	return false;
+}
+
 int ob_old_rings_sure(const struct ob_old_rings *old, uint64_t tag)
 {
-	const struct io_uring_cq *cq = &old->sure.cq;
+	int res;
 
 	if (!old->has_sure)
 		return -ENXIO;
-	for (unsigned i = 0; tag && i < cq->ring_entries; i++)
-		if (cq->cqes[i].user_data == tag)
-			return cq->cqes[i].res;
+	if (!tag)
+		return -ENOENT;
+	if (find(&old->sure.cq, tag, &res) ||
+	    (old->has_ring && find(&old->ring.cq, ob_along_data(tag), &res)))
+		return res;
 	return -ENOENT;
 }

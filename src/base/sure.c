@@ -8,6 +8,8 @@
  * dead process's queue holds the results of all that happened, and nothing of
  * what did not.  Results that were read stay in the queue's memory until it has
  * gone round once; only the last few are ever asked for.
+ *
+ * The same holds for one that goes along, in the loop's ring.
  */
 #include <liburing.h>
 
@@ -20,7 +22,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define FLAGS		(MSG_DONTWAIT | MSG_NOSIGNAL)
 #define GENERATION_SHIFT 44	/* years of calls, a million generations */
 #define TRIES		100	/* of a kernel without memory */
 
@@ -33,11 +34,14 @@ struct queued {
 };
 
 struct ob_sure {
+	struct ob_loop *loop;
 	bool has_ring;
 	struct io_uring ring;
 	uint64_t next_tag;
 	unsigned count;
 	struct queued queue[OB_SURE_CALLS];
+	struct ob_sure_call *along;
+	unsigned nr_along;
 };
 
 struct ob_sure *ob_loop_sure(struct ob_loop *loop)
@@ -82,8 +86,10 @@ static int call_plainly(const struct queued *queued)
 	ssize_t n;
 
 	do
-		n = queued->msg ? sendmsg(queued->fd, queued->msg, FLAGS) :
-			recv(queued->fd, queued->buf, queued->len, FLAGS);
+		n = queued->msg ?
+			sendmsg(queued->fd, queued->msg, OB_SURE_FLAGS) :
+			recv(queued->fd, queued->buf, queued->len,
+			     OB_SURE_FLAGS);
 	while (n < 0 && errno == EINTR);
 	return n < 0 ? -errno : (int)n;
 }
@@ -94,10 +100,11 @@ static void prepare(struct ob_sure *sure, const struct queued *queued)
 	struct io_uring_sqe *sqe = io_uring_get_sqe(&sure->ring);
 
 	if (queued->msg)
-		io_uring_prep_sendmsg(sqe, queued->fd, queued->msg, FLAGS);
+		io_uring_prep_sendmsg(sqe, queued->fd, queued->msg,
+				      OB_SURE_FLAGS);
 	else
 		io_uring_prep_recv(sqe, queued->fd, queued->buf, queued->len,
-				   FLAGS);
+				   OB_SURE_FLAGS);
 	io_uring_sqe_set_data64(sqe, queued->call->tag);
 }
 
@@ -171,7 +178,52 @@ static int open_ring(struct ob_sure *sure, struct ob_rings *rings)
 	return 0;
 }
 
-int ob_sure_create(struct ob_rings *rings, struct ob_sure **out)
+/* -- calls that go along ------------------------------------------------ */
+
+void ob_sure_recv_along(struct ob_sure *sure, struct ob_sure_call *call, int fd,
+			void *buf, size_t len)
+{
+	const struct engine *engine = sure->loop->engine;
+
+	if (!sure->has_ring || !engine->recv ||
+	    engine->recv(sure->loop, call->tag, fd, buf, len)) {
+		ob_sure_recv(sure, call, fd, buf, len);
+		ob_sure_go(sure);
+		return;
+	}
+	call->res = -EINPROGRESS;
+	call->next = sure->along;
+	sure->along = call;
+	sure->nr_along++;
+}
+
+unsigned ob_sure_along(const struct ob_sure *sure)
+{
+	return sure->nr_along;
+}
+
+/* The queue may hold one that has been awaited. */
+void ob_sure_came(struct ob_sure *sure, uint64_t data, int res)
+{
+	struct ob_sure_call **at = &sure->along;
+
+	while (*at && ob_along_data((*at)->tag) != data)
+		at = &(*at)->next;
+	if (!*at)
+		return;
+	(*at)->res = res;
+	*at = (*at)->next;
+	sure->nr_along--;
+}
+
+void ob_sure_await(struct ob_sure *sure, struct ob_sure_call *call)
+{
+	if (call->res == -EINPROGRESS)
+		sure->loop->engine->recv_now(sure->loop, call->tag);
+}
+
+int ob_sure_create(struct ob_loop *loop, struct ob_rings *rings,
+		   struct ob_sure **out)
 {
 	struct ob_sure *sure = calloc(1, sizeof(*sure));
 	int r = sure ? 0 : -ENOMEM;
@@ -182,6 +234,7 @@ int ob_sure_create(struct ob_rings *rings, struct ob_sure **out)
 		free(sure);
 		return r;
 	}
+	sure->loop = loop;
 	sure->next_tag = (rings->generation << GENERATION_SHIFT) + 1;
 	*out = sure;
 	return 0;

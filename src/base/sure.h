@@ -8,8 +8,10 @@
  * The caller writes the tag where its successor looks before the call.
  *
  * Calls that are queued and started together run in their order and cost one
- * system call.  Without io_uring they are made one by one, plainly; then a
- * death between a call and the note of its result is in doubt (docs/crash-safety.md).
+ * system call.  One that goes along costs none: it is in the loop's ring and
+ * leaves with whatever the loop hands to the kernel next.  Without io_uring all
+ * are made one by one, plainly; then a death between a call and the note of its
+ * result is in doubt (docs/crash-safety.md).
  */
 #ifndef OB_BASE_SURE_H
 #define OB_BASE_SURE_H
@@ -24,6 +26,7 @@
 struct ob_sure_call {
 	uint64_t tag;		/* of ob_sure_tag */
 	int res;		/* bytes or -errno, after ob_sure_go */
+	struct ob_sure_call *next;	/* ours, of those that go along */
 };
 
 struct ob_sure;
@@ -40,5 +43,15 @@ void ob_sure_sendmsg(struct ob_sure *sure, struct ob_sure_call *call, int fd,
 void ob_sure_recv(struct ob_sure *sure, struct ob_sure_call *call, int fd,
 		  void *buf, size_t len);
 void ob_sure_go(struct ob_sure *sure);
+
+/*
+ * As ob_sure_recv, but it leaves with the loop's next system call, at the
+ * latest with the one that sleeps.  res is -EINPROGRESS until it is known; call,
+ * buf and fd stay until ob_sure_await has returned.
+ */
+void ob_sure_recv_along(struct ob_sure *sure, struct ob_sure_call *call, int fd,
+			void *buf, size_t len);
+/* Now, if it has not left: the result is known when this returns. */
+void ob_sure_await(struct ob_sure *sure, struct ob_sure_call *call);
 
 #endif

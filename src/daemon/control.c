@@ -24,6 +24,7 @@
 #include "daemon/control_priv.h"
 
 #define BACKLOG 8
+#define CONTROL_FDS 4u		/* of one read; more are closed by the kernel */
 
 #define container_of(ptr, type, member) \
 	((type *)((char *)(ptr) - offsetof(type, member)))
@@ -35,7 +36,10 @@ static void drop(struct control_client *c)
 	if (!c->control)
 		return;
 	ob_watch_remove(c->control->loop, &c->watch);
+	if (c->op.dev)
+		ob_operation_cancel(&c->op);
 	close(c->watch.fd);
+	ob_fd_close(&c->fd);
 	free(c->out);
 	json_decref(c->waits);
 	memset(c, 0, sizeof(*c));
@@ -80,6 +84,7 @@ void control_answer(struct control_client *c, json_t *answer)
 	json_decref(answer);
 	json_decref(c->waits);
 	c->waits = NULL;
+	c->asks_keeper = false;
 	/* There is room for one: it asked nothing while that was due. */
 	if (!text || c->out) {
 		free(text);
@@ -101,8 +106,13 @@ static void take_lines(struct control_client *c)
 	while (!c->dead && !c->out && !c->waits &&
 	       (end = memchr(c->line, '\n', c->got))) {
 		size_t len = (size_t)(end - c->line) + 1;
+		bool has_fd = c->fd >= 0 && c->fd_at == 0;
+		bool too_many = c->too_many && c->fd_at == 0;
 
-		control_request(c, c->line, len - 1);
+		c->fd_at -= c->fd_at ? len : 0;
+		c->too_many &= !too_many;
+		control_request(c, c->line, len - 1,
+				has_fd ? ob_fd_take(&c->fd) : -1, too_many);
 		c->got -= len;
 		memmove(c->line, c->line + len, c->got);
 	}
@@ -112,15 +122,60 @@ static void take_lines(struct control_client *c)
 	}
 }
 
+/*
+ * Where the last line of what is there begins.  The kernel ends a read behind
+ * what a descriptor came with, so that it belongs to that line.
+ */
+static size_t last_line(const struct control_client *c)
+{
+	size_t at = c->got;
+
+	while (at && !(at < c->got && c->line[at - 1] == '\n'))
+		at--;
+	return at;
+}
+
+/* The first is kept for its line; others are one too many for it. */
+static void take_fds(struct control_client *c, struct msghdr *msg)
+{
+	int fds[CONTROL_FDS];
+	size_t n = 0;
+	struct cmsghdr *h = CMSG_FIRSTHDR(msg);
+
+	if (h && h->cmsg_level == SOL_SOCKET && h->cmsg_type == SCM_RIGHTS) {
+		n = (h->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+		memcpy(fds, CMSG_DATA(h), n * sizeof(int));
+	}
+	if (n == 0)
+		return;
+	c->too_many = n > 1 || c->fd >= 0 || (msg->msg_flags & MSG_CTRUNC);
+	ob_fd_close(&c->fd);
+	c->fd_at = last_line(c);
+	if (!c->too_many)
+		c->fd = ob_fd_take(&fds[0]);
+	ob_fds_close(fds, n);
+}
+
 static void receive(struct control_client *c)
 {
-	ssize_t n = recv(c->watch.fd, c->line + c->got,
-			 sizeof(c->line) - c->got, MSG_DONTWAIT);
+	union {
+		struct cmsghdr align;
+		char room[CMSG_SPACE(sizeof(int) * CONTROL_FDS)];
+	} control;
+	struct iovec iov = { c->line + c->got, sizeof(c->line) - c->got };
+	struct msghdr msg = {
+		.msg_iov = &iov, .msg_iovlen = 1,
+		.msg_control = control.room,
+		.msg_controllen = sizeof(control.room),
+	};
+	ssize_t n = recvmsg(c->watch.fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 
-	if (n > 0)
+	if (n > 0) {
 		c->got += (size_t)n;
-	else if (n == 0 || (errno != EAGAIN && errno != EINTR))
+		take_fds(c, &msg);
+	} else if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
 		c->dead = true;
+	}
 }
 
 static void client_ready(struct ob_watch *watch, uint32_t events)
@@ -134,12 +189,7 @@ static void client_ready(struct ob_watch *watch, uint32_t events)
 		receive(c);
 	else if (events & (POLLERR | POLLHUP))
 		c->dead = true;
-	if (!c->dead)
-		take_lines(c);
-	if (!c->dead)
-		watch_again(c);
-	if (c->dead)
-		drop(c);
+	control_go_on(c);
 }
 
 static bool is_trusted(int fd)
@@ -178,6 +228,7 @@ void ob_control_client(struct ob_control *control, unsigned place, int fd)
 		return;
 	}
 	c->control = control;
+	c->fd = -1;
 	c->watch = (struct ob_watch){
 		.ready = client_ready, .fd = fd, .events = POLLIN,
 	};
@@ -187,21 +238,26 @@ void ob_control_client(struct ob_control *control, unsigned place, int fd)
 	}
 }
 
+void control_go_on(struct control_client *c)
+{
+	if (!c->dead)
+		take_lines(c);
+	if (!c->dead)
+		watch_again(c);
+	if (c->dead)
+		drop(c);
+}
+
 void ob_control_status(struct ob_control *control,
 		       const struct ob_keeper_status *status)
 {
 	for (unsigned i = 0; i < CONTROL_CLIENTS; i++) {
 		struct control_client *c = &control->clients[i];
 
-		if (!c->control || !c->waits)
+		if (!c->control || !c->asks_keeper)
 			continue;
 		control_tell_status(c, status);
-		if (!c->dead)
-			take_lines(c);
-		if (!c->dead)
-			watch_again(c);
-		if (c->dead)
-			drop(c);
+		control_go_on(c);
 	}
 }
 

@@ -8,6 +8,7 @@
 #ifndef OB_DAEMON_CONTROL_H
 #define OB_DAEMON_CONTROL_H
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -42,6 +43,17 @@ int ob_control_create(struct ob_loop *loop, const char *path,
 		      struct ob_control **out, struct ob_err *err);
 /* Accepts NULL.  last: the server ends, so its socket's name goes too. */
 void ob_control_destroy(struct ob_control *control, bool last);
+
+/* What there is to ask, as an OpenRPC document, to be released. */
+json_t *ob_control_schema(void);
+/*
+ * A parameter's value from a command line, to be released; NULL: it is no text.
+ * One that is not known here is a boolean or a number if it looks like it.
+ */
+json_t *ob_control_value(const char *method, const char *name,
+			 const char *text);
+/* 1: the method reads a descriptor, 2: it writes one; 0; -1: it is unknown. */
+int ob_control_takes(const char *method);
 
 /* A client that the keeper accepted, and has in that place; takes fd. */
 void ob_control_client(struct ob_control *control, unsigned place, int fd);

@@ -59,6 +59,14 @@ static void notify_reloading(void)
 	notify(text);
 }
 
+static void notify_status(const char *text)
+{
+	int rc = ob_notify_status(text);
+
+	if (rc)
+		ob_log(NULL, OB_LOG_WARN, "NOTIFY_SOCKET: %s", strerror(-rc));
+}
+
 static int tell(enum ob_keeper_event event, const char *text)
 {
 	int r = 0;
@@ -83,6 +91,9 @@ static int tell(enum ob_keeper_event event, const char *text)
 		break;
 	case OB_KEEPER_IS_ALIVE:
 		notify("WATCHDOG=1");
+		break;
+	case OB_KEEPER_HAS_TO_SAY:
+		notify_status(text);
 		break;
 	}
 	return r;

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -57,6 +58,17 @@ int ob_notify(const char *state)
 		   (struct sockaddr *)&addr, len) < 0)
 		return -errno;
 	return 0;
+}
+
+int ob_notify_status(const char *text)
+{
+	char state[512];
+	int len = snprintf(state, sizeof(state), "STATUS=%s", text);
+
+	for (char *at = state; len > 0 && *at; at++)
+		if ((unsigned char)*at < ' ')
+			*at = '?';
+	return ob_notify(state);
 }
 
 unsigned ob_notify_alive_ms(void)

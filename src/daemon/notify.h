@@ -8,6 +8,9 @@
  */
 int ob_notify(const char *state);
 
+/* STATUS=, in one line whatever the text. */
+int ob_notify_status(const char *text);
+
 /* Its socket, for who may not make one later. */
 int ob_notify_open(void);
 

@@ -202,7 +202,10 @@ static int start(struct serve *s, struct ob_err *err)
 	rc = ob_signals_start(s->loop, &s->signals, err);
 	if (rc)
 		return rc;
-	if ((rc = begin_devices(s, err)) || (rc = listen_all(s, err)) ||
+	if ((rc = begin_devices(s, err)))
+		return rc;
+	ob_serve_watch_alarms(s);
+	if ((rc = listen_all(s, err)) ||
 	    (rc = ob_serve_control_open(s, err)))
 		return rc;
 	if (s->link && (rc = ob_worker_listen(s, err)))

@@ -46,7 +46,8 @@ struct serve {
 void ob_serve_stop(struct serve *s);
 void ob_serve_give_up(struct serve *s);
 
-/* operate.c: the control socket */
+/* operate.c: the control socket, and what an operator has to know */
+void ob_serve_watch_alarms(struct serve *s);
 int ob_serve_control_open(struct serve *s, struct ob_err *err);
 void ob_serve_control_close(struct serve *s);
 

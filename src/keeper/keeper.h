@@ -14,6 +14,7 @@ enum ob_keeper_event {
 	OB_KEEPER_IS_RELOADED,	/* it has ended, one way or the other */
 	OB_KEEPER_IS_STOPPING,
 	OB_KEEPER_IS_ALIVE,	/* every alive_ms */
+	OB_KEEPER_HAS_TO_SAY,	/* text: the worker's, a line */
 };
 
 struct ob_keeper_options {

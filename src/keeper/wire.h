@@ -44,6 +44,7 @@ enum ob_keeper_op {
 	OB_KEEPER_STATUS,	/* asks for STATUS */
 	OB_KEEPER_AWAKE,	/* it was idle: watch it again */
 	OB_KEEPER_GET,		/* name: asks for a GIVE, without fd if unknown */
+	OB_KEEPER_SAYS,		/* text: a line for the service manager */
 	/* keeper to worker */
 	OB_KEEPER_GIVE = 64,	/* name, fd; all that is kept, then START */
 	OB_KEEPER_RINGS,	/* value: generation; number[]: loop, sure, journal

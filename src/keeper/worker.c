@@ -232,6 +232,9 @@ static void handle(struct ob_keeper *k, struct ob_worker *w,
 	case OB_KEEPER_AWAKE:
 		ob_watchdog_start(k);
 		break;
+	case OB_KEEPER_SAYS:
+		ob_keeper_tell(k, OB_KEEPER_HAS_TO_SAY, msg->text);
+		break;
 	}
 }
 

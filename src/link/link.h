@@ -21,7 +21,8 @@ void ob_link_close(struct ob_link *link);
  * Waits for START (or REHEARSE, or WARM): what is kept has been given by then.
  * A warm successor waits here, everything slow behind it.  After a rehearsal,
  * say READY or REFUSED and wait again; after WARM, having tried on nothing
- * whatever will have to be quick, just wait again.  Rings come with START only.
+ * whatever will have to be quick, just wait again.  Its own rings come with the
+ * first of these, those of the dead with START.
  * -EPIPE: the keeper has gone.
  */
 struct ob_link_start {
@@ -72,5 +73,7 @@ int ob_link_rings_over(struct ob_link *link, uint64_t generation);
 int ob_link_upgrade(struct ob_link *link, int binary, unsigned flags,
 		    int32_t ticket);
 int ob_link_ask_status(struct ob_link *link);
+/* A line for the service manager. */
+int ob_link_has_to_say(struct ob_link *link, const char *text);
 
 #endif

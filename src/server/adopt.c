@@ -196,7 +196,10 @@ static int adopt_memory(struct ob_device *dev, struct ob_err *err)
 		r = adopt_bar(dev, i, err);
 	if (r || (r = ob_adopt_dma(dev, err)) || (r = ob_irqs_adopt(dev, err)))
 		return r;
-	return dev->ss->log_on ? ob_dma_log_adopt(dev, err) : 0;
+	if (dev->ss->log_on && (r = ob_dma_log_adopt(dev, &dev->dma.log, err)))
+		return r;
+	return dev->ss->operator & OB_OPERATOR_LOG ?
+		ob_dma_log_adopt(dev, &dev->dma.op_log, err) : 0;
 }
 
 static int adopt_recorder(struct ob_device *dev, struct ob_err *err)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /* The tables of the library's own state; see core.h. */
 #include "server/core.h"
+#include "server/mig_state.h"
 
 static const struct ob_field msix_rows[] = {
 	OB_U64(1, struct ob_msix_entry, address, "0.1"),
@@ -69,7 +70,10 @@ static const struct ob_field session_rows[] = {
 	OB_U32(12, struct ob_session_state, max_data_xfer_size, "0.3"),
 	OB_U32(13, struct ob_session_state, max_dma_maps, "0.3"),
 	OB_U16(14, struct ob_session_state, next_dma_id, "0.3"),
-	OB_RESERVED(struct ob_session_state, reserved),
+	OB_U8(23, struct ob_session_state, mig_owner, "0.3",
+	      .max = OB_MIG_OPERATOR, .optional = true),
+	OB_U8(24, struct ob_session_state, operator, "0.3", .max = 3,
+	      .optional = true),
 	OB_U32(16, struct ob_session_state, wire, "0.3"),
 	OB_U64(17, struct ob_session_state, pgsizes, "0.3"),
 	OB_U64(18, struct ob_session_state, socket_dev, "0.3"),

@@ -65,6 +65,12 @@ enum ob_trigger_bit {
 	OB_TRIGGER_REQ, OB_TRIGGER_UNMASK, OB_NR_TRIGGERS
 };
 
+/* What an operator beside the client has begun (operator.h). */
+enum ob_operator_bits {
+	OB_OPERATOR_LOG = 1,	/* its log of written pages is on */
+	OB_OPERATOR_LOADED = 2,	/* loaded a state, which has not run */
+};
+
 /*
  * Of the client and its connection what outlives the process.  Without a keeper
  * it is written all the same, and nobody reads it.
@@ -82,7 +88,8 @@ struct ob_session_state {
 	uint32_t pid, peer_fds;
 	uint32_t max_msg_fds, max_data_xfer_size, max_dma_maps;
 	uint16_t next_dma_id;
-	uint8_t reserved[2];
+	uint8_t mig_owner;	/* enum ob_mig_party */
+	uint8_t operator;	/* enum ob_operator_bits */
 	/* How ID/wire is divided: inbox, outbox, those of the twin. */
 	uint32_t wire[4];
 	uint64_t pgsizes;

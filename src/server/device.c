@@ -24,6 +24,7 @@
 #include "base/fd.h"
 #include "base/guard.h"
 #include "server/device_impl.h"
+#include "server/operator_impl.h"
 #include "server/server.h"
 #include "server/session.h"
 
@@ -245,6 +246,7 @@ static int setup(struct ob_device *dev, struct ob_err *err)
 	if (r || (r = init_model(dev, err)) || (r = build(dev, err)) ||
 	    (r = ob_mig_init(dev, err)))
 		return r;
+	ob_arrival_init(dev);
 	ob_step_begin(&dev->mem, OB_STEP_WORK);
 	ob_device_reset(dev, OB_RESET_INIT);
 	ob_dev_step_end(dev);
@@ -437,6 +439,8 @@ static void leave_loop(struct ob_device *dev)
 	else if (dev->session)
 		ob_session_destroy(dev->session, "was dropped");
 	ob_defer_cancel(dev->loop, &dev->dma_queue.run);
+	ob_operator_finish(dev);
+	ob_arrival_finish(dev);
 	ob_mig_finish(dev);
 	if (dev->inited && dev->cls->finish)
 		dev->cls->finish(dev);

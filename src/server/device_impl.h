@@ -12,6 +12,7 @@
 
 #include "base/log.h"
 #include "proto/proto.h"
+#include "server/arrival.h"
 #include "server/core.h"
 #include "server/dma_impl.h"
 #include "server/irq.h"
@@ -24,6 +25,7 @@
 #define container_of(ptr, type, member) \
 	((type *)((char *)(ptr) - offsetof(type, member)))
 
+struct ob_operator;
 struct ob_session;
 
 #define OB_REFUSALS 8
@@ -99,6 +101,8 @@ struct ob_device {
 	struct ob_dma dma;
 	struct ob_dma_queue dma_queue;
 	struct ob_mig mig;
+	struct ob_operator *operator;	/* NULL: there has been none */
+	struct ob_arrival arrival;
 
 	struct ob_listener listener;
 	struct ob_session *session;	/* the client, or NULL */

@@ -337,3 +337,23 @@ void ob_dirty_mark(struct ob_dirty *log, uint64_t addr, uint64_t len)
 			  bits((unsigned)(page % 64), (unsigned)(end % 64)));
 	}
 }
+
+static uint64_t count_chunk(const struct ob_dirty_chunk *c)
+{
+	uint64_t n = 0;
+
+	for (uint32_t s = 0; s < SUMMARY_WORDS; s++)
+		for (uint64_t set = c->summary[s]; set; set &= set - 1)
+			n += (unsigned)__builtin_popcountll(
+				c->words[s * 64 + (uint32_t)__builtin_ctzll(set)]);
+	return n;
+}
+
+uint64_t ob_dirty_count(const struct ob_dirty *log)
+{
+	uint64_t n = 0;
+
+	for (uint32_t i = 0; i < log->nr; i++)
+		n += count_chunk(&log->chunks[i]);
+	return n;
+}

@@ -88,6 +88,8 @@ uint32_t ob_dirty_chunk_from(const struct ob_dirty *log, uint64_t index);
 
 /* Were written; addr + len does not wrap, as whoever wrote there knows. */
 void ob_dirty_mark(struct ob_dirty *log, uint64_t addr, uint64_t len);
+/* How many pages it has. */
+uint64_t ob_dirty_count(const struct ob_dirty *log);
 
 /* dirty_take.c */
 

@@ -19,6 +19,7 @@
  */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "server/device_impl.h"
 #include "server/dirty.h"
@@ -30,10 +31,16 @@ bool ob_dma_is_logged(const struct ob_range *range)
 	return range->file && (range->flags & OB_DMA_WRITE);
 }
 
+void ob_dma_log_changed(struct ob_device *dev)
+{
+	dev->dma.logging = dev->dma.log || dev->dma.op_log;
+}
+
 void ob_dma_log_end(struct ob_device *dev)
 {
 	ob_dirty_destroy(dev->dma.log);
 	dev->dma.log = NULL;
+	ob_dma_log_changed(dev);
 	dev->ss->log_on = 0;
 }
 
@@ -122,9 +129,10 @@ static int parse_start(struct ob_session *s, struct ob_reader *rd,
 }
 
 /* Room for everything that is mapped now. */
-static int cover_maps(struct ob_session *s, struct ob_dirty *log)
+static int cover_maps(struct ob_device *dev, struct ob_dirty *log,
+		      struct ob_err *err)
 {
-	const struct ob_dma *dma = &s->dev->dma;
+	const struct ob_dma *dma = &dev->dma;
 	int r = 0;
 
 	for (uint32_t i = 0; i < dma->nr && !r; i++) {
@@ -134,7 +142,7 @@ static int cover_maps(struct ob_session *s, struct ob_dirty *log)
 			continue;
 		r = ob_dirty_cover(log, range->first, range->last);
 		if (r)
-			ob_fail(&s->err, -r, "%#llx..%#llx: %s",
+			ob_fail(err, -r, "%#llx..%#llx: %s",
 				(unsigned long long)range->first,
 				(unsigned long long)range->last,
 				ob_dirty_why(r));
@@ -142,31 +150,42 @@ static int cover_maps(struct ob_session *s, struct ob_dirty *log)
 	return r;
 }
 
-static int start_log(struct ob_session *s, const struct start *start)
+int ob_dma_log_start(struct ob_device *dev, const struct ob_dirty_range *ranges,
+		     uint32_t count, struct ob_dirty **log, struct ob_err *err)
 {
-	struct ob_dirty *log;
+	struct ob_dirty *fresh;
 	int r;
 
-	if (s->dev->dma.log)
-		return ob_fail(&s->err, EINVAL, "there is a log already");
-	r = ob_dirty_create(start->ranges, start->fixed.nr_ranges, &log);
+	if (*log)
+		return ob_fail(err, EINVAL, "there is a log already");
+	r = ob_dirty_create(ranges, count, &fresh);
 	if (r)
-		return r;
-	r = cover_maps(s, log);
+		return ob_fail(err, -r, "%s", strerror(-r));
+	r = cover_maps(dev, fresh, err);
 	if (r) {
-		ob_dirty_destroy(log);
+		ob_dirty_destroy(fresh);
 		return r;
 	}
-	s->dev->dma.log = log;
-	s->dev->ss->log_on = 1;
+	*log = fresh;
+	ob_dma_log_changed(dev);
 	return 0;
 }
 
-/* Nobody knows what was written before: all of it, once. */
-int ob_dma_log_adopt(struct ob_device *dev, struct ob_err *err)
+static int start_log(struct ob_session *s, const struct start *start)
 {
-	struct ob_dirty *log;
-	int r = ob_dirty_create(NULL, 0, &log);
+	int r = ob_dma_log_start(s->dev, start->ranges, start->fixed.nr_ranges,
+				 &s->dev->dma.log, &s->err);
+
+	if (r == 0)
+		s->dev->ss->log_on = 1;
+	return r;
+}
+
+/* Nobody knows what was written before: all of it, once. */
+int ob_dma_log_adopt(struct ob_device *dev, struct ob_dirty **log,
+		     struct ob_err *err)
+{
+	int r = ob_dirty_create(NULL, 0, log);
 
 	if (r)
 		return ob_fail(err, -r, "out of memory");
@@ -175,13 +194,13 @@ int ob_dma_log_adopt(struct ob_device *dev, struct ob_err *err)
 
 		if (!ob_dma_is_logged(range))
 			continue;
-		if (ob_dirty_cover(log, range->first, range->last))
-			ob_dirty_blind(log, range->first, range->last);
+		if (ob_dirty_cover(*log, range->first, range->last))
+			ob_dirty_blind(*log, range->first, range->last);
 		else
-			ob_dirty_mark(log, range->first,
+			ob_dirty_mark(*log, range->first,
 				      range->last - range->first + 1);
 	}
-	dev->dma.log = log;
+	ob_dma_log_changed(dev);
 	return 0;
 }
 

@@ -16,6 +16,7 @@
 
 #include "base/fd.h"
 #include "server/device_impl.h"
+#include "server/operator_impl.h"
 #include "server/kept.h"
 #include "server/session.h"
 
@@ -185,7 +186,11 @@ static int do_reset(struct ob_session *s, const struct ob_request *req,
 	(void)req;
 	(void)msg;
 	ob_device_reset(s->dev, OB_RESET_DEVICE);
-	ob_mig_reset(s->dev);
+	ob_arrival_reset(s->dev);
+	if (ob_mig_owner(s->dev) == OB_MIG_OPERATOR)
+		ob_operator_was_reset(s->dev);
+	else
+		ob_mig_reset(s->dev);
 	return 0;
 }
 

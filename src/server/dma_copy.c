@@ -81,10 +81,19 @@ static int file_io(const struct walk *w, const struct ob_range *range,
 	return -EIO;
 }
 
+static __attribute__((noinline)) void log_write(struct ob_device *dev,
+						uint64_t addr, uint64_t len)
+{
+	if (dev->dma.log)
+		ob_dirty_mark(dev->dma.log, addr, len);
+	if (dev->dma.op_log)
+		ob_dirty_mark(dev->dma.op_log, addr, len);
+}
+
 void ob_dma_wrote(struct ob_device *dev, uint64_t addr, uint64_t len)
 {
-	if (__builtin_expect(dev->dma.log != NULL, 0))
-		ob_dirty_mark(dev->dma.log, addr, len);
+	if (__builtin_expect(dev->dma.logging, 0))
+		log_write(dev, addr, len);
 }
 
 /* Not only what went well: of a copy that failed a part may be there. */

@@ -19,6 +19,7 @@
 
 struct ob_device;
 struct ob_dirty;
+struct ob_dirty_range;
 struct ob_session;
 
 /* One file of the client, however often it was sent. */
@@ -64,7 +65,9 @@ struct ob_dma {
 	struct ob_dma_file *files;
 	struct ob_dma_file *over;	/* unused, but the keeper has them yet */
 	uint64_t pgsize;		/* smallest page, for alignment */
-	struct ob_dirty *log;		/* NULL: nobody asked for one */
+	bool logging;			/* into at least one of these: */
+	struct ob_dirty *log;		/* the client's, or NULL */
+	struct ob_dirty *op_log;	/* the operator's, or NULL */
 	uint64_t slots[OB_BITMAP_WORDS(OB_DMA_MAPS_MAX)];
 };
 
@@ -86,10 +89,17 @@ void ob_dma_finish(struct ob_device *dev);
  * fd the client writes every byte itself, and knows.
  */
 bool ob_dma_is_logged(const struct ob_range *range);
-/* Ends the log, if there is one. */
+/* Ends the client's log, if there is one. */
 void ob_dma_log_end(struct ob_device *dev);
+/* Another one, with room for everything that is mapped. */
+int ob_dma_log_start(struct ob_device *dev, const struct ob_dirty_range *ranges,
+		     uint32_t count, struct ob_dirty **log,
+		     struct ob_err *err);
 /* A dead process had one: another, in which all that is mapped is dirty. */
-int ob_dma_log_adopt(struct ob_device *dev, struct ob_err *err);
+int ob_dma_log_adopt(struct ob_device *dev, struct ob_dirty **log,
+		     struct ob_err *err);
+/* One of them has been set, or taken away. */
+void ob_dma_log_changed(struct ob_device *dev);
 
 /* dma_file.c */
 int ob_dma_file_get(struct ob_device *dev, int *fd, struct ob_dma_file **out);

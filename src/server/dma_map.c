@@ -215,9 +215,9 @@ static int find_place(const struct ob_dma *dma, const struct ob_range *range,
 }
 
 /* The guest needs its memory more than the log its precision. */
-static void log_range(struct ob_device *dev, const struct ob_range *range)
+static void log_range(struct ob_device *dev, struct ob_dirty *log,
+		      const struct ob_range *range)
 {
-	struct ob_dirty *log = dev->dma.log;
 	int r;
 
 	if (!log || !ob_dma_is_logged(range))
@@ -242,7 +242,8 @@ static int map_range(struct ob_device *dev, struct ob_range *range,
 	if ((r = make_room(&dev->dma)) || (r = ob_dma_attach(range, size)))
 		return r;
 	insert(dev, at, range);
-	log_range(dev, range);
+	log_range(dev, dev->dma.log, range);
+	log_range(dev, dev->dma.op_log, range);
 	return 0;
 }
 
@@ -283,6 +284,7 @@ int ob_dma_map(struct ob_device *dev, const struct ob_dma_map *req, int *fd,
 	r = map_range(dev, &range, req->size);
 	if (r == 0) {
 		changed(dev);
+		ob_arrival_mapped(dev);
 		return 0;
 	}
 	ob_dma_detach(dev, &range);
@@ -367,5 +369,6 @@ void ob_dma_finish(struct ob_device *dev)
 		ob_dma_detach(dev, &dma->ranges[--dma->nr]);
 	free(dma->ranges);
 	ob_dirty_destroy(dma->log);
+	ob_dirty_destroy(dma->op_log);
 	ob_dma_files_free(dma);
 }

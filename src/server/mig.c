@@ -9,9 +9,10 @@
  * although the guest's bytes are what they were.
  *
  * Time.  Some deeds wait: for commands to end, for a lock.  None of them
- * blocks the loop: the client's request is held (session.h), the deed is
- * tried again by a timer or when the model calls, and its patience ends well
- * within the second that a client may wait for any answer (R8).
+ * blocks the loop: the request is held (of a client: session.h; of the
+ * operator: operator.c), the deed is tried again by a timer or when the model
+ * calls, and its patience ends well within the second that a client may wait for
+ * any answer (R8).
  *
  * The model's view is one line: run (stop (halt) run)*.  Whatever ends a
  * standstill, an arc, a reset or a client that goes, ends in go_on below.
@@ -21,6 +22,7 @@
 
 #include "server/device_impl.h"
 #include "server/kept.h"
+#include "server/operator_impl.h"
 #include "server/session.h"
 
 #define NS_PER_MS 1000000u
@@ -37,6 +39,18 @@ static void set_state(struct ob_device *dev, enum ob_mig_state state)
 	       ob_mig_state_name(mig->state), ob_mig_state_name(state));
 	mig->state = state;
 	dev->ss->mig_state = (uint8_t)state;
+	if (state == OB_MIG_RUNNING)
+		dev->ss->operator &= (uint8_t)~OB_OPERATOR_LOADED;
+}
+
+enum ob_mig_party ob_mig_owner(const struct ob_device *dev)
+{
+	return dev->ss->mig_owner;
+}
+
+static void set_owner(struct ob_device *dev, enum ob_mig_party owner)
+{
+	dev->ss->mig_owner = (uint8_t)owner;
 }
 
 void ob_mig_set_given(struct ob_device *dev, bool given)
@@ -57,8 +71,7 @@ bool ob_mig_is_late(struct ob_device *dev, unsigned ms)
 	return false;
 }
 
-/* Does the device stand still in that state? */
-static bool is_still(enum ob_mig_state state)
+bool ob_mig_is_still(enum ob_mig_state state)
 {
 	return state == OB_MIG_STOP || state == OB_MIG_STOPPED_COPY ||
 	       state == OB_MIG_RESUMING || state == OB_MIG_ERROR;
@@ -87,9 +100,10 @@ static void go_on(struct ob_device *dev)
 
 /* Deeds: 0, -EINPROGRESS, or an error that leaves all as it was. */
 
-static int do_nothing(struct ob_session *s)
+static int do_nothing(struct ob_device *dev, struct ob_err *err)
 {
-	(void)s;
+	(void)dev;
+	(void)err;
 	return 0;
 }
 
@@ -108,14 +122,13 @@ static void begin_stop(struct ob_device *dev)
 		mig->stopped = true;
 }
 
-static int do_halt(struct ob_session *s)
+static int do_halt(struct ob_device *dev, struct ob_err *err)
 {
-	struct ob_device *dev = s->dev;
 	struct ob_mig *mig = &dev->mig;
 
 	if (dev->adopting)
 		return ob_mig_is_late(dev, OLD_LIFE_EVERY_MS) ?
-			ob_fail(&s->err, EBUSY, "operations from before a "
+			ob_fail(err, EBUSY, "operations from before a "
 				"restart have not ended") : -EINPROGRESS;
 	begin_stop(dev);
 	if (!mig->stopped && !ob_mig_is_late(dev, OB_MIG_DRAIN_MAX_MS))
@@ -131,22 +144,22 @@ static int do_halt(struct ob_session *s)
 }
 
 /* To name who has a drive takes a search of all processes: once, at the end. */
-static int acquire(struct ob_session *s)
+static int acquire(struct ob_device *dev, struct ob_err *err)
 {
-	int r = ob_dev_acquire_drives(s->dev, NULL);
+	int r = ob_dev_acquire_drives(dev, NULL);
 
-	if (r == -EBUSY && !ob_mig_is_late(s->dev, ACQUIRE_EVERY_MS))
+	if (r == -EBUSY && !ob_mig_is_late(dev, ACQUIRE_EVERY_MS))
 		return -EINPROGRESS;
-	return r ? ob_dev_acquire_drives(s->dev, &s->err) : 0;
+	return r ? ob_dev_acquire_drives(dev, err) : 0;
 }
 
 /* While a predecessor's requests are in the kernel it only may run (still_over). */
-static int do_run(struct ob_session *s)
+static int do_run(struct ob_device *dev, struct ob_err *err)
 {
-	int r = acquire(s);
+	int r = acquire(dev, err);
 
 	if (r == 0)
-		go_on(s->dev);
+		go_on(dev);
 	return r;
 }
 
@@ -155,35 +168,35 @@ static int do_run(struct ob_session *s)
  * still for a predecessor's sake only is not stopped: it will run again, with
  * its drives.
  */
-static int do_save(struct ob_session *s)
+static int do_save(struct ob_device *dev, struct ob_err *err)
 {
-	int r = acquire(s);
+	int r = acquire(dev, err);
 
-	if (r || (r = ob_mig_save_begin(s->dev, &s->err)))
+	if (r || (r = ob_mig_save_begin(dev, err)))
 		return r;
-	if (is_still(s->dev->mig.state))
-		ob_mig_save_stopped(s->dev);
+	if (ob_mig_is_still(dev->mig.state))
+		ob_mig_save_stopped(dev);
 	else
-		ob_mig_drives_flush(s->dev);
+		ob_mig_drives_flush(dev);
 	return 0;
 }
 
-static int do_saved(struct ob_session *s)
+static int do_saved(struct ob_device *dev, struct ob_err *err)
 {
-	ob_mig_save_end(s->dev);
-	s->dev->mig.broken = false;
+	(void)err;
+	ob_mig_save_end(dev);
+	dev->mig.broken = false;
 	return 0;
 }
 
-static int do_load(struct ob_session *s)
+static int do_load(struct ob_device *dev, struct ob_err *err)
 {
-	return ob_mig_load_begin(s->dev, &s->err);
+	return ob_mig_load_begin(dev, err);
 }
 
 /* A request in the kernel still reads and writes what it was given. */
-static int old_life(struct ob_session *s)
+static int old_life(struct ob_device *dev, struct ob_err *err)
 {
-	struct ob_device *dev = s->dev;
 	unsigned n = dev->cls->in_flight ? dev->cls->in_flight(dev) : 0;
 
 	n += ob_mig_drives_in_flight(dev);
@@ -191,24 +204,24 @@ static int old_life(struct ob_session *s)
 		return 0;
 	if (!ob_mig_is_late(dev, OLD_LIFE_EVERY_MS))
 		return -EINPROGRESS;
-	return ob_fail(&s->err, EBUSY, "%u operations from before the load have not ended",
+	return ob_fail(err, EBUSY, "%u operations from before the load have not ended",
 		       n);
 }
 
-static int do_commit(struct ob_session *s)
+static int do_commit(struct ob_device *dev, struct ob_err *err)
 {
-	int r = old_life(s);
+	int r = old_life(dev, err);
 
 	if (r)
 		return r;
-	r = s->dev->mig.load ? ob_mig_load_commit(s->dev, &s->err) :
-	    ob_fail(&s->err, EIO, "the process that was loading has died");
-	ob_mig_load_end(s->dev);
-	s->dev->mig.broken = false;
+	r = dev->mig.load ? ob_mig_load_commit(dev, err) :
+	    ob_fail(err, EIO, "the process that was loading has died");
+	ob_mig_load_end(dev);
+	dev->mig.broken = false;
 	if (r)
-		set_state(s->dev, OB_MIG_ERROR);
+		set_state(dev, OB_MIG_ERROR);
 	else
-		ob_mig_set_given(s->dev, false);
+		ob_mig_set_given(dev, false);
 	return r;
 }
 
@@ -243,78 +256,101 @@ static void begin_arc(struct ob_device *dev, const struct ob_mig_arc *arc)
 }
 
 /* The arc in hand, to its end. */
-static int run_arc(struct ob_session *s)
+static int run_arc(struct ob_device *dev, struct ob_err *err)
 {
-	struct ob_mig *mig = &s->dev->mig;
+	struct ob_mig *mig = &dev->mig;
 	const struct ob_mig_arc *arc = mig->arc;
-	int r = deeds[arc->deed].run(s);
+	int r = deeds[arc->deed].run(dev, err);
 
 	if (r == -EINPROGRESS)
 		return r;
 	mig->arc = NULL;
 	if (r == 0)
-		set_state(s->dev, arc->to);
+		set_state(dev, arc->to);
 	else
-		ob_err_prefix(&s->err, "%s to %s", ob_mig_state_name(arc->from),
+		ob_err_prefix(err, "%s to %s", ob_mig_state_name(arc->from),
 			      ob_mig_state_name(arc->to));
 	return r;
 }
 
-static int run_arcs(struct ob_session *s)
+static int run_arcs(struct ob_device *dev, struct ob_err *err)
 {
-	struct ob_mig *mig = &s->dev->mig;
+	struct ob_mig *mig = &dev->mig;
 	int r = 0;
 
 	while (r == 0 && mig->state != mig->target) {
 		if (!mig->arc)
-			begin_arc(s->dev, ob_mig_next(mig->state, mig->target));
-		r = run_arc(s);
+			begin_arc(dev, ob_mig_next(mig->state, mig->target));
+		r = run_arc(dev, err);
 	}
+	if (r != -EINPROGRESS && mig->state == OB_MIG_RUNNING)
+		set_owner(dev, OB_MIG_NOBODY);
 	return r;
 }
 
-int ob_mig_request(struct ob_session *s, uint32_t state)
+int ob_mig_claim(const struct ob_device *dev, enum ob_mig_party who,
+		 struct ob_err *err)
 {
-	struct ob_mig *mig = &s->dev->mig;
+	enum ob_mig_party owner = ob_mig_owner(dev);
 
-	if (state == mig->state && state != OB_MIG_ERROR)
+	if (owner == OB_MIG_NOBODY || owner == who)
 		return 0;
+	return ob_fail(err, EBUSY, "in %s, where the %s has brought it",
+		       ob_mig_state_name(dev->mig.state),
+		       owner == OB_MIG_CLIENT ? "client" : "operator");
+}
+
+int ob_mig_request(struct ob_device *dev, enum ob_mig_party who,
+		   uint32_t state, struct ob_err *err)
+{
+	struct ob_mig *mig = &dev->mig;
+	int r = ob_mig_claim(dev, who, err);
+
+	if (r || (state == mig->state && state != OB_MIG_ERROR))
+		return r;
 	if (!ob_mig_next(mig->state, state))
-		return ob_fail(&s->err, EINVAL, "no way leads from %s to %s (%u)",
+		return ob_fail(err, EINVAL, "no way leads from %s to %s (%u)",
 			       ob_mig_state_name(mig->state),
 			       ob_mig_state_name(state), state);
 	mig->target = state;
-	return ob_mig_hold(s, run_arcs, 0);
+	set_owner(dev, who);
+	return ob_mig_hold(dev, who, run_arcs, 0, err);
 }
 
 /* What takes time */
 
-static int attempt(struct ob_session *s)
+static int attempt(struct ob_device *dev)
 {
-	struct ob_mig *mig = &s->dev->mig;
-	int r = mig->held(s);
+	struct ob_mig *mig = &dev->mig;
+	int r = mig->held(dev, mig->err);
 
 	if (r == -EINPROGRESS)
-		ob_timer_arm(s->dev->loop, &mig->timer, mig->wait_ns);
+		ob_timer_arm(dev->loop, &mig->timer, mig->wait_ns);
 	else
 		mig->held = NULL;
 	return r;
 }
 
+/* The client is answered within the step, and its session may end after it. */
 static void again(struct ob_device *dev)
 {
+	bool is_client = dev->mig.holder == OB_MIG_CLIENT;
 	int r, sent = 0;
 
 	ob_timer_cancel(dev->loop, &dev->mig.timer);
 	ob_defer_cancel(dev->loop, &dev->mig.wake);
 	ob_step_begin(&dev->mem, OB_STEP_TIMER);
 	ob_step_protect(dev);
-	r = attempt(dev->session);
-	if (r != -EINPROGRESS)
+	r = attempt(dev);
+	if (r != -EINPROGRESS && is_client)
 		sent = ob_session_answer(dev->session, r);
 	ob_dev_step_end(dev);
-	if (r != -EINPROGRESS)
+	if (r == -EINPROGRESS)
+		return;
+	if (is_client)
 		ob_session_answered(dev->session, sent);
+	else
+		ob_operator_moved(dev, r);
 }
 
 static void timer_fired(struct ob_timer *timer)
@@ -327,13 +363,18 @@ static void woken(struct ob_deferred *deferred)
 	again(container_of(deferred, struct ob_device, mig.wake));
 }
 
-int ob_mig_hold(struct ob_session *s, ob_mig_try what, uint64_t patience_ms)
+int ob_mig_hold(struct ob_device *dev, enum ob_mig_party holder,
+		ob_mig_try what, uint64_t patience_ms, struct ob_err *err)
 {
-	s->dev->mig.held = what;
-	s->dev->mig.latest = ob_loop_now(s->dev->loop) +
-			     (uint64_t)OB_MIG_ALL_MS * NS_PER_MS;
-	be_patient(s->dev, patience_ms);
-	return attempt(s);
+	struct ob_mig *mig = &dev->mig;
+
+	mig->held = what;
+	mig->holder = holder;
+	mig->err = err;
+	mig->latest = ob_loop_now(dev->loop) +
+		      (uint64_t)OB_MIG_ALL_MS * NS_PER_MS;
+	be_patient(dev, patience_ms);
+	return attempt(dev);
 }
 
 /* Nobody waits yet inside of the first try: it sees for itself. */
@@ -377,7 +418,19 @@ void ob_mig_reset(struct ob_device *dev)
 {
 	end_sessions(dev);
 	set_state(dev, OB_MIG_RUNNING);
+	set_owner(dev, OB_MIG_NOBODY);
 	go_on(dev);
+}
+
+/* To have no session in a state that implies one is to be `broken`. */
+void ob_mig_give_up(struct ob_device *dev)
+{
+	struct ob_mig *mig = &dev->mig;
+
+	end_sessions(dev);
+	if (mig->state == OB_MIG_RESUMING || mig->state == OB_MIG_ERROR)
+		set_state(dev, OB_MIG_STOP);
+	mig->broken = ob_mig_is_saving(mig->state);
 }
 
 void ob_mig_interrupt(struct ob_device *dev)
@@ -416,6 +469,8 @@ void ob_mig_adopt(struct ob_device *dev)
 
 	mig->state = mig->target = dev->ss->mig_state;
 	mig->given = dev->ss->given;
+	if (mig->state != OB_MIG_RUNNING && !dev->ss->mig_owner)
+		dev->ss->mig_owner = OB_MIG_CLIENT;	/* of an older release */
 	mig->broken = ob_mig_is_saving(mig->state) ||
 		      mig->state == OB_MIG_RESUMING;
 	mig->halted = true;
@@ -423,7 +478,7 @@ void ob_mig_adopt(struct ob_device *dev)
 
 void ob_mig_still_over(struct ob_device *dev)
 {
-	if (dev->adopting || dev->failed || is_still(dev->mig.state))
+	if (dev->adopting || dev->failed || ob_mig_is_still(dev->mig.state))
 		return;
 	go_on(dev);
 }
@@ -439,6 +494,7 @@ int ob_mig_init(struct ob_device *dev, struct ob_err *err)
 
 	mig->state = mig->target = OB_MIG_RUNNING;
 	dev->ss->mig_state = OB_MIG_RUNNING;
+	dev->ss->mig_owner = OB_MIG_NOBODY;
 	mig->timer.fire = timer_fired;
 	mig->wake.run = woken;
 	return ob_mig_drives_init(dev, err);

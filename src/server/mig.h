@@ -6,6 +6,8 @@
 #ifndef OB_SERVER_MIG_H
 #define OB_SERVER_MIG_H
 
+#include <sys/uio.h>
+
 #include <outboard/device.h>
 
 #include "server/mig_state.h"
@@ -30,7 +32,7 @@ struct ob_mig_load;
  * Something that takes time and is tried again and again: 0, an error, or
  * -EINPROGRESS with the time to the next try in wait_ns.
  */
-typedef int (*ob_mig_try)(struct ob_session *s);
+typedef int (*ob_mig_try)(struct ob_device *dev, struct ob_err *err);
 
 struct ob_mig {
 	enum ob_mig_state state, target;
@@ -41,7 +43,9 @@ struct ob_mig {
 	bool given;			/* END left: others may run it now */
 	bool broken;			/* the session died with its process */
 
-	ob_mig_try held;		/* what the client waits for, or NULL */
+	ob_mig_try held;		/* what is waited for, or NULL, */
+	enum ob_mig_party holder;	/* by whom, */
+	struct ob_err *err;		/* and why it failed */
 	struct ob_timer timer;		/* the next try */
 	struct ob_deferred wake;	/* the same, now */
 	uint64_t deadline, latest;	/* of this wait, of all; ob_loop_now */
@@ -57,16 +61,33 @@ struct ob_mig {
 /* mig.c */
 int ob_mig_init(struct ob_device *dev, struct ob_err *err);
 void ob_mig_finish(struct ob_device *dev);
-/* Calls what, and goes on calling it while the client's request is held. */
-int ob_mig_hold(struct ob_session *s, ob_mig_try what, uint64_t patience_ms);
+/*
+ * Calls what, and goes on calling it if that is -EINPROGRESS.  Then the end of it
+ * is the answer to the client's request, which is held, or ob_operator_moved.
+ * err stays until then.
+ */
+int ob_mig_hold(struct ob_device *dev, enum ob_mig_party holder,
+		ob_mig_try what, uint64_t patience_ms, struct ob_err *err);
 /* Something of what is waited for has come: the next try is now. */
 void ob_mig_wake(struct ob_device *dev);
 /* Has the patience of the try in hand ended?  If not, it waits for ms. */
 bool ob_mig_is_late(struct ob_device *dev, unsigned ms);
-/* SET of MIG_DEVICE_STATE. */
-int ob_mig_request(struct ob_session *s, uint32_t state);
+/* To that state; held as above.  -EBUSY: somebody else drives it. */
+int ob_mig_request(struct ob_device *dev, enum ob_mig_party who,
+		   uint32_t state, struct ob_err *err);
+enum ob_mig_party ob_mig_owner(const struct ob_device *dev);
+/* Is it anybody else's?  0 or -EBUSY. */
+int ob_mig_claim(const struct ob_device *dev, enum ob_mig_party who,
+		 struct ob_err *err);
+/* Does the device stand still in that state? */
+bool ob_mig_is_still(enum ob_mig_state state);
 /* The device runs whatever it did before; sessions end (DEVICE_RESET). */
 void ob_mig_reset(struct ob_device *dev);
+/*
+ * What was being saved or loaded has ended before its time, and the state stays;
+ * but from loading it goes back to STOP, with the state it had.
+ */
+void ob_mig_give_up(struct ob_device *dev);
 /*
  * The client has gone: forget what it waited for, then go on; from a reset if
  * the whole of the device was given away.
@@ -107,6 +128,18 @@ void ob_mig_save_end(struct ob_device *dev);
 uint64_t ob_mig_save_size(struct ob_device *dev);
 void ob_mig_precopy_info(struct ob_device *dev, uint64_t *initial,
 			 uint64_t *dirty);
+/*
+ * For the operator: what is next in the stream, up to room bytes as *count
+ * pieces, and then how many of them were used; the rest is kept and comes again.
+ * 0: nothing now, or END is next, which free drives allow; wants_end tells.
+ */
+size_t ob_mig_save_pull(struct ob_device *dev, size_t room, struct iovec **iov,
+			unsigned *count);
+int ob_mig_save_pulled(struct ob_device *dev, size_t used);
+bool ob_mig_save_wants_end(const struct ob_device *dev);
+/* 0, -EINPROGRESS: not yet, or an error with its drive. */
+int ob_mig_save_allow_end(struct ob_device *dev, struct ob_err *err);
+bool ob_mig_save_is_done(const struct ob_device *dev);
 int ob_do_mig_read(struct ob_session *s, const struct ob_request *req,
 		   struct ob_msg *msg);
 
@@ -115,6 +148,8 @@ int ob_mig_load_begin(struct ob_device *dev, struct ob_err *err);
 /* Judges it, and makes it the device's if it is good. */
 int ob_mig_load_commit(struct ob_device *dev, struct ob_err *err);
 void ob_mig_load_end(struct ob_device *dev);
+int ob_mig_load_push(struct ob_device *dev, const void *bytes, size_t len,
+		     struct ob_err *err);
 int ob_do_mig_write(struct ob_session *s, const struct ob_request *req,
 		    struct ob_msg *msg);
 

@@ -40,7 +40,8 @@ static int set_state(struct ob_session *s, const struct ob_feature *ask,
 	if (r)
 		return ob_fail(&s->err, EINVAL, "the request is too short");
 	r = ob_put_mig_device_state(&s->reply.wr, &want);
-	return r ? r : ob_mig_request(s, want.state);
+	return r ? r : ob_mig_request(s->dev, OB_MIG_CLIENT, want.state,
+				      &s->err);
 }
 
 static int get_size(struct ob_session *s, const struct ob_feature *ask,
@@ -61,9 +62,12 @@ static int get_precopy(struct ob_session *s, const struct ob_feature *ask,
 {
 	enum ob_mig_state state = s->dev->mig.state;
 	struct ob_precopy_info info;
+	int r = ob_mig_claim(s->dev, OB_MIG_CLIENT, &s->err);
 
 	(void)ask;
 	(void)rd;
+	if (r)
+		return r;
 	if (state != OB_MIG_PRECOPY && state != OB_MIG_PRECOPY_P2P)
 		return ob_fail(&s->err, EINVAL, "the state is %s",
 			       ob_mig_state_name(state));

@@ -158,12 +158,21 @@ void ob_mig_load_end(struct ob_device *dev)
 	dev->mig.load = NULL;
 }
 
+int ob_mig_load_push(struct ob_device *dev, const void *bytes, size_t len,
+		     struct ob_err *err)
+{
+	return ob_loader_write(dev->mig.load->loader, bytes, len, err);
+}
+
 int ob_do_mig_write(struct ob_session *s, const struct ob_request *req,
 		    struct ob_msg *msg)
 {
 	struct ob_mig *mig = &s->dev->mig;
+	int r = ob_mig_claim(s->dev, OB_MIG_CLIENT, &s->err);
 
 	(void)msg;
+	if (r)
+		return r;
 	if (mig->broken && mig->state == OB_MIG_RESUMING)
 		return ob_fail(&s->err, EIO, "the process that was loading "
 			       "has died; begin again");
@@ -270,6 +279,7 @@ int ob_mig_load_commit(struct ob_device *dev, struct ob_err *err)
 	if ((r = judge(dev, load, err)) || (r = commit_drives(dev, err)))
 		return r;
 	commit(dev, load);
+	ob_arrival_over(dev, true);
 	return 0;
 }
 

@@ -45,6 +45,7 @@ struct ob_mig_save {
 	struct ob_device *dev;
 	struct ob_deferred look_ahead;
 	size_t ahead;			/* bytes in iov that wait to be asked for */
+	size_t pulled;			/* bytes in iov that are being written */
 	unsigned ahead_pieces;
 };
 
@@ -394,22 +395,98 @@ static int put_answer(struct ob_reply *reply, size_t size)
 	return ob_put_mig_data(&reply->wr, &answer);
 }
 
-static int read_kept(struct ob_session *s)
+static int read_kept(struct ob_device *dev, struct ob_err *err)
 {
-	struct ob_device *dev = s->dev;
-	struct ob_mig_save *save = dev->mig.save;
+	struct ob_reply *reply = &dev->session->reply;
 	size_t size = dev->mig.read_size;
-	int r = collect(dev, size, &s->err);
+	int r = collect(dev, size, err);
 
 	if (r == -EINPROGRESS && ob_mig_is_late(dev, LOOK_EVERY_MS))
-		r = ob_mig_drives_late(dev, &s->err);
+		r = ob_mig_drives_late(dev, err);
 	if (r)
 		return r;
-	return put_answer(&s->reply, give_kept(save, &s->reply, size));
+	return put_answer(reply, give_kept(dev->mig.save, reply, size));
+}
+
+/* The operator's way: as much as its pipe takes, never held. */
+
+size_t ob_mig_save_pull(struct ob_device *dev, size_t room, struct iovec **iov,
+			unsigned *count)
+{
+	struct ob_mig_save *save = dev->mig.save;
+	size_t kept = save->kept_len - save->kept_at;
+
+	*iov = save->iov;
+	*count = OB_REPLY_MORE;
+	if (!kept) {
+		save->pulled = ob_saver_read(save->saver, room, save->iov,
+					     count);
+		return save->pulled;
+	}
+	*count = 1;
+	save->pulled = 0;
+	save->iov[0] = (struct iovec){ save->kept + save->kept_at, kept };
+	return kept;
+}
+
+int ob_mig_save_pulled(struct ob_device *dev, size_t used)
+{
+	struct ob_mig_save *save = dev->mig.save;
+	struct iovec *piece = save->iov;
+	size_t left = save->pulled - used;
+	int r;
+
+	if (!save->pulled) {
+		save->kept_at += used;
+		return 0;
+	}
+	if (!left)
+		return 0;
+	if ((r = keep_room(save, left)))
+		return r;
+	for (; used >= piece->iov_len; piece++)
+		used -= piece->iov_len;
+	for (; left; left -= piece->iov_len - used, used = 0, piece++) {
+		memcpy(save->kept + save->kept_len,
+		       (uint8_t *)piece->iov_base + used,
+		       piece->iov_len - used);
+		save->kept_len += piece->iov_len - used;
+	}
+	return 0;
+}
+
+bool ob_mig_save_wants_end(const struct ob_device *dev)
+{
+	const struct ob_mig_save *save = dev->mig.save;
+
+	return save->kept_len == save->kept_at &&
+	       ob_saver_wants_end(save->saver);
+}
+
+int ob_mig_save_allow_end(struct ob_device *dev, struct ob_err *err)
+{
+	int r = ob_mig_drives_release(dev, err);
+
+	if (r)
+		return r;
+	ob_saver_allow_end(dev->mig.save->saver);
+	ob_mig_set_given(dev, true);
+	return 0;
+}
+
+bool ob_mig_save_is_done(const struct ob_device *dev)
+{
+	const struct ob_mig_save *save = dev->mig.save;
+
+	return save->kept_len == save->kept_at && ob_saver_done(save->saver);
 }
 
 static int check_read(struct ob_session *s, const struct ob_mig_data *ask)
 {
+	int r = ob_mig_claim(s->dev, OB_MIG_CLIENT, &s->err);
+
+	if (r)
+		return r;
 	if (s->dev->mig.broken && ob_mig_is_saving(s->dev->mig.state))
 		return ob_fail(&s->err, EIO, "the process that wrote the "
 			       "stream has died; begin again");
@@ -446,5 +523,6 @@ int ob_do_mig_read(struct ob_session *s, const struct ob_request *req,
 	mig->read_size = size;
 	if (read_in_place(mig->save, &s->reply, size))
 		return put_answer(&s->reply, size);
-	return ob_mig_hold(s, read_kept, OB_MIG_FREE_MS);
+	return ob_mig_hold(s->dev, OB_MIG_CLIENT, read_kept, OB_MIG_FREE_MS,
+			   &s->err);
 }

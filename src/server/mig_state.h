@@ -12,6 +12,12 @@
 
 #include "proto/proto.h"
 
+/*
+ * Who drives it: whoever takes the device out of RUNNING, until it is RUNNING
+ * again.  The other is refused.
+ */
+enum ob_mig_party { OB_MIG_NOBODY, OB_MIG_CLIENT, OB_MIG_OPERATOR };
+
 /* What a device does on the way from one state to the next. */
 enum ob_mig_deed {
 	OB_DEED_NONE,		/* nothing: there is no peer that we reach */

@@ -104,10 +104,12 @@ void ob_region_read(struct ob_device *dev,
 void ob_region_write(struct ob_device *dev,
 		     const struct ob_region_access *access, const void *buf)
 {
-	if (access->region == OB_CONFIG)
+	if (access->region == OB_CONFIG) {
+		ob_arrival_written(dev, buf, access->count);
 		ob_config_write(dev, (uint32_t)access->offset, buf,
 				access->count);
-	else
+	} else {
 		bar_write(dev, access->region, access->offset, buf,
 			  access->count);
+	}
 }

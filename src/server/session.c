@@ -33,6 +33,7 @@
 #include "base/fd.h"
 #include "server/device_impl.h"
 #include "server/kept.h"
+#include "server/operator_impl.h"
 #include "server/session.h"
 
 /* Header and fixed part beside the data; VERSION's JSON is shorter. */
@@ -211,6 +212,8 @@ static void forget_client(struct ob_device *dev)
 	dev->ss->connected = dev->ss->negotiated = dev->ss->closing = 0;
 	dev->ss->has_twin = 0;
 	ob_dev_step_end(dev);
+	ob_operator_client_gone(dev);
+	ob_arrival_over(dev, false);
 	ob_dev_unkeep_client(dev);
 }
 

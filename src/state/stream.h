@@ -92,5 +92,7 @@ struct ob_part {
 
 /* CRC32C (Castagnoli); crc 0 to begin, else what the last call gave. */
 uint32_t ob_crc32c(uint32_t crc, const void *data, size_t len);
+/* crc64.c: for what is compared here, and does not travel. */
+uint64_t ob_crc64(const void *data, size_t len);
 
 #endif

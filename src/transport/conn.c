@@ -30,6 +30,8 @@ void ob_conn_destroy(struct ob_conn *conn)
 {
 	if (!conn)
 		return;
+	if (conn->kept)
+		(void)kept_settle(conn);
 	conn_drop_slots(conn);
 	conn_drop_unsent(conn);
 	ob_fd_close(&conn->fd);

@@ -3,9 +3,8 @@
 #ifndef OB_TRANSPORT_CONN_PRIV_H
 #define OB_TRANSPORT_CONN_PRIV_H
 
+#include "base/sure.h"
 #include "transport/kept.h"
-
-struct ob_sure_call;
 
 #define BUF_SIZE OB_INBOX_MIN
 
@@ -40,6 +39,8 @@ struct kept {
 	bool drained;		/* the last look came to the socket's end */
 	bool take_first;	/* before the next look, see kept_in.c */
 	bool stuck;		/* the last flush left something */
+	bool is_along;		/* the call `along` takes what is done */
+	struct ob_sure_call along;
 	size_t out_used;	/* of the outbox, since it was given back */
 	struct iovec lent[NR_LENT];
 	unsigned nr_lent;	/* 0: whoever lent has died */
@@ -94,6 +95,10 @@ int kept_after_look(struct ob_conn *conn);
 /* Queues the call that takes off bytes up to `end`; notes what it did. */
 void kept_take(struct ob_conn *conn, struct ob_sure_call *call, uint64_t end);
 int kept_taken(struct ob_conn *conn, const struct ob_sure_call *call);
+/* The same with a system call that is made anyway, soon... */
+void kept_take_along(struct ob_conn *conn);
+/* ... unless this comes first: before the socket or the inbox is touched. */
+int kept_settle(struct ob_conn *conn);
 void kept_open_inbox(struct ob_conn *conn);
 
 /* kept_out.c */

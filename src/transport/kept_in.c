@@ -6,7 +6,10 @@
  * it ended, so a batch costs one call as on any connection, and messages are
  * handed out where they lie, in the inbox.  What is done is taken off by a call
  * whose outcome a successor can learn, into the very place where the look had
- * put it: the same bytes, and nothing needs to be set aside for them.
+ * put it: the same bytes, and nothing needs to be set aside for them.  If there
+ * is an answer the two leave together; else that call goes along with the next
+ * one that the loop makes, at the latest the one that sleeps, so that a sender
+ * who waits for room gets it.
  *
  * Held.  A message that is not whole must leave the socket: its sender may be
  * waiting for room, and we for news.  It goes to the inbox's front.  Until it is
@@ -58,18 +61,51 @@ uint8_t *kept_resize(struct ob_conn *conn, size_t cap)
 	return conn->buf;
 }
 
-void kept_take(struct ob_conn *conn, struct ob_sure_call *call, uint64_t end)
+/* Where it goes, with its tag on record; *len bytes. */
+static uint8_t *take_begin(struct ob_conn *conn, struct ob_sure_call *call,
+			   uint64_t end, size_t *len)
 {
 	struct ob_conn_journal *j = conn->kept->journal;
 	size_t at = j->consumed - (conn->received - conn->tail);
 	size_t room = conn->kept->memory.inbox_size - at;
-	uint64_t len = end - j->consumed;
 
+	*len = end - j->consumed < room ? end - j->consumed : room;
 	call->tag = ob_sure_tag(conn->kept->memory.sure);
 	kept_note(&j->take_from, j->consumed);
 	kept_note(&j->take_tag, call->tag);
-	ob_sure_recv(conn->kept->memory.sure, call, conn->fd, conn->buf + at,
-		     len < room ? len : room);
+	return conn->buf + at;
+}
+
+void kept_take(struct ob_conn *conn, struct ob_sure_call *call, uint64_t end)
+{
+	size_t len;
+	uint8_t *to = take_begin(conn, call, end, &len);
+
+	ob_sure_recv(conn->kept->memory.sure, call, conn->fd, to, len);
+}
+
+void kept_take_along(struct ob_conn *conn)
+{
+	struct kept *kept = conn->kept;
+	uint8_t *to;
+	size_t len;
+
+	if (kept->is_along || kept->journal->consumed >= kept->journal->done)
+		return;
+	to = take_begin(conn, &kept->along, kept->journal->done, &len);
+	ob_sure_recv_along(kept->memory.sure, &kept->along, conn->fd, to, len);
+	kept->is_along = true;
+}
+
+int kept_settle(struct ob_conn *conn)
+{
+	struct kept *kept = conn->kept;
+
+	if (!kept->is_along)
+		return 0;
+	ob_sure_await(kept->memory.sure, &kept->along);
+	kept->is_along = false;
+	return kept_taken(conn, &kept->along);
 }
 
 /*
@@ -165,8 +201,10 @@ int kept_before_look(struct ob_conn *conn)
 {
 	static const int begin;
 	struct kept *kept = conn->kept;
-	int r = take_up_to(conn, kept->journal->done);
+	int r = kept_settle(conn);
 
+	if (!r)
+		r = take_up_to(conn, kept->journal->done);
 	if (r)
 		return r;
 	if (kept->is_new && setsockopt(conn->fd, SOL_SOCKET, SO_PEEK_OFF,

@@ -274,6 +274,16 @@ static void tidy(struct kept *kept)
 		kept_note(&j->out_base, j->sent);
 }
 
+/* Nothing to send with what is taken off, and no part of a message to hold. */
+static bool may_go_along(const struct ob_conn *conn)
+{
+	const struct kept *kept = conn->kept;
+	const struct ob_conn_journal *j = kept->journal;
+
+	return j->sent == j->queued && !is_lent(j) && !j->held_fds &&
+		!kept->is_new && !kept->take_first && conn->head == conn->tail;
+}
+
 int kept_flush(struct ob_conn *conn)
 {
 	struct kept *kept = conn->kept;
@@ -283,6 +293,12 @@ int kept_flush(struct ob_conn *conn)
 
 	if (!kept->nr_lent)
 		end_loan(kept);
+	if (may_go_along(conn)) {
+		kept_take_along(conn);
+		kept->stuck = false;
+		return 0;
+	}
+	r = kept_settle(conn);
 	while (!r && (j->consumed < j->done || (may_send && j->sent < j->queued)))
 		r = exchange(conn, &may_send);
 	if (r)

@@ -15,11 +15,13 @@ import os
 import random
 import shlex
 import signal
+import socket
 import subprocess
 import time
 
 import pytest
 
+import operated
 import vfu
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(
@@ -318,3 +320,42 @@ def error_size(request):
         return got
 
     return check
+
+
+class Manager:
+    """A socket where notifications come in."""
+
+    def __init__(self, path):
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.sock.bind(str(path))
+        self.sock.settimeout(vfu.PATIENCE)
+        self.environment = {"NOTIFY_SOCKET": str(path)}
+
+    def hears(self):
+        """One notification, as a dictionary."""
+        return dict(line.split("=", 1) for line in self.sock.recv(4096).decode().split("\n"))
+
+
+@pytest.fixture
+def manager(tmp_path):
+    made = Manager(tmp_path / "notify")
+    yield made
+    made.sock.close()
+
+
+@pytest.fixture
+def operate(request, tmp_path, memory):
+    """operate(device, ...): a server of them, with a control socket."""
+    option = request.config.getoption
+    if option("--socket") or option("--server-cmd"):
+        pytest.skip("needs a server with a control socket")
+    made = []
+
+    def make(*devices, **more):
+        made.append(operated.Served(request.config, tmp_path / str(len(made)), devices,
+                           memory, **more))
+        return made[-1]
+
+    yield make
+    for server in made:
+        server.stop()

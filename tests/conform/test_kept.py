@@ -11,7 +11,6 @@ import re
 import resource
 import shutil
 import signal
-import socket
 import subprocess
 import time
 
@@ -343,27 +342,6 @@ def test_full_disk(keep):
 
 
 # The service manager
-
-class Manager:
-    """A socket where notifications come in."""
-
-    def __init__(self, path):
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.sock.bind(str(path))
-        self.sock.settimeout(vfu.PATIENCE)
-        self.environment = {"NOTIFY_SOCKET": str(path)}
-
-    def hears(self):
-        """One notification, as a dictionary."""
-        return dict(line.split("=", 1) for line in self.sock.recv(4096).decode().split("\n"))
-
-
-@pytest.fixture
-def manager(tmp_path):
-    made = Manager(tmp_path / "notify")
-    yield made
-    made.sock.close()
-
 
 def now_us():
     return time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000

@@ -4,8 +4,8 @@
 
     make_seeds.py DIRECTORY
 
-makes DIRECTORY/TARGET/NAME for message, stream, caps, stream_load, schema and
-model_load.  The messages are those that real clients send: their sizes, flags
+makes DIRECTORY/TARGET/NAME for message, stream, caps, stream_load, schema,
+model_load, old_state and pages_in.  The messages are those that real clients send: their sizes, flags
 and capabilities, not their contents.  model_load begins with the streams of
 tests/golden.
 """
@@ -190,6 +190,20 @@ def old_states():
             "<8sIIQQ32x", b"OUTREC1", count, 32, count, 1) + entries
 
 
+def pages_ins():
+    """Records for fuzz_pages_in, and a stream of bytes."""
+    data, drop, end = 1, 2, 3
+    head = bytes([0xff])
+    yield "records", head + bytes([data, 5, 2, 0xaa, 0, data, 9, 1, 0xbb, 0, drop, 5, 1, 0, 0,
+                                   end, 2, 0, 0, 0])
+    yield "again", head + bytes([data, 5, 1, 1, 0, drop, 5, 1, 0, 0, data, 5, 1, 2, 0,
+                                 end, 1, 0, 0, 0])
+    yield "outside", head + bytes([data, 63, 2, 1, 0, end, 2, 0, 0, 0])
+    yield "bytewise", bytes([1, end, 0, 0, 0, 0])
+    yield "wrong", head + bytes([data, 1, 1, 1, 0x80, end, 1, 0, 0, 0])
+    yield "bytes", bytes([0xfe]) + struct.pack("<QIII", 0, 0, end, 0)
+
+
 def nvme_entry(opcode):
     return struct.pack("<BBHIQQQQ6I", opcode, 0, 9, 1, 0, 0, 0x10000, 0, 0, 0, 7, 0, 0, 0)
 
@@ -222,6 +236,7 @@ def main():
     write_seeds(os.path.join(top, "schema"), state_seeds.schema_seeds())
     write_seeds(os.path.join(top, "model_load"), model_loads())
     write_seeds(os.path.join(top, "old_state"), old_states())
+    write_seeds(os.path.join(top, "pages_in"), pages_ins())
 
 
 if __name__ == "__main__":

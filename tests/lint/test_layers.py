@@ -17,9 +17,10 @@ MAY_INCLUDE = {
     # A worker's end of the keeper's channel, and the table that both have.
     "link": {"keeper/held.h", "keeper/msg.h", "keeper/wire.h", "base", "outboard"},
     "client": {"proto", "transport", "outboard", "base"},
-    # The daemon is where the parts meet: it sees the server's one public
-    # header, the two registries, and the keeper.
-    "daemon": {"outboard", "server/server.h", "devices/registry.h", "keeper", "link", "base"},
+    # The daemon is where the parts meet: it sees the server's two public
+    # headers, the two registries, and the keeper.
+    "daemon": {"outboard", "server/server.h", "server/operator.h",
+               "devices/registry.h", "keeper", "link", "base"},
     "tools": {"outboard", "state", "client", "daemon"},
 }
 

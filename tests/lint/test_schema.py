@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""docs/schema has the tables of every model, so that a change of what travels
-shows in a review."""
+"""docs/schema has the tables of every model, docs/control.json the methods of
+the control channel, so that a change of what travels shows in a review."""
 import importlib.machinery
 import importlib.util
 import json
@@ -13,6 +13,7 @@ import tree
 
 OUTBOARD = pathlib.Path(os.environ.get("OUTBOARD", tree.TOP / "build" / "outboard"))
 FOLDER = tree.TOP / "docs" / "schema"
+CONTROL = tree.TOP / "docs" / "control.json"
 
 
 def schemas():
@@ -54,3 +55,21 @@ def test_the_page_is_made_of_the_schemas():
     sys.dont_write_bytecode = True
     loader.exec_module(page)
     assert (tree.TOP / "docs/state-tables.md").read_text() == page.page(), "run scripts/state-page"
+
+
+def control_methods():
+    made = subprocess.run([OUTBOARD, "ctl", "--schema"], capture_output=True, text=True,
+                          timeout=30, check=True)
+    return json.loads(made.stdout)
+
+
+def test_control_schema_is_that_of_the_server():
+    assert json.loads(CONTROL.read_text()) == control_methods(), \
+        "build/outboard ctl --schema >docs/control.json"
+
+
+def test_every_method_is_described():
+    page = (tree.TOP / "docs" / "control.md").read_text()
+    tree.report([f"{method['name']} is not in docs/control.md"
+                 for method in control_methods()["methods"]
+                 if f"`{method['name']}`" not in page])

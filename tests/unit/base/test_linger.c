@@ -48,6 +48,14 @@ static void live(int held, int control)
 	_exit(0);
 }
 
+static bool has_no_descriptors(pid_t pid)
+{
+	char path[80];
+
+	snprintf(path, sizeof(path), "/proc/%d/fd/0", (int)pid);
+	return access(path, F_OK) && errno == ENOENT;
+}
+
 static struct life begin(int *control)
 {
 	int held[2], ctl[2];
@@ -70,6 +78,8 @@ static struct life begin(int *control)
 	life.held = held[0];
 	while (!(life.lingers = only_child_of(life.pid)))
 		usleep(1000);
+	while (!has_no_descriptors(life.lingers))
+		usleep(1000);
 	return life;
 }
 
@@ -89,22 +99,12 @@ static void expect_end(const struct life *life, int how)
 	close(life->held);
 }
 
-static bool has_no_descriptors(pid_t pid)
-{
-	char path[80];
-
-	snprintf(path, sizeof(path), "/proc/%d/fd/0", (int)pid);
-	return access(path, F_OK) && errno == ENOENT;
-}
-
 static void test_a_kill_leaves_nothing_behind(void **state)
 {
 	int control;
 	struct life life = begin(&control);
 
 	(void)state;
-	while (!has_no_descriptors(life.lingers))
-		usleep(1000);
 	kill(life.pid, SIGKILL);
 	expect_end(&life, SIGKILL);
 	close(control);
@@ -128,8 +128,6 @@ static void test_other_signals_do_not_end_it(void **state)
 	struct life life = begin(&control);
 
 	(void)state;
-	while (!has_no_descriptors(life.lingers))
-		usleep(1000);
 	kill(life.lingers, SIGTERM);
 	kill(life.lingers, SIGINT);
 	kill(life.lingers, SIGHUP);

@@ -488,6 +488,46 @@ static void test_a_sure_call_is_known_or_never_happened(void **state)
 	ob_loop_destroy(loop);
 }
 
+/* Two takes along with other calls: the first left, the second has not. */
+static void go_along_and_die(struct worker *worker)
+{
+	struct ob_sure *sure = ob_loop_sure(worker->loop);
+	struct will *will = worker->life->will;
+	static struct ob_sure_call calls[2];
+	static char in[CHUNK];
+
+	for (int i = 0; i < 2; i++)
+		calls[i].tag = ob_sure_tag(sure);
+	will->calls[0].take_tag = calls[0].tag;
+	will->calls[1].take_tag = calls[1].tag;
+	ob_sure_recv_along(sure, &calls[0], worker->life->sock[1], in, CHUNK);
+	/* The second turn reads what the first one handed over. */
+	ob_loop_turn(worker->loop, false);
+	ob_loop_turn(worker->loop, false);
+	ob_sure_recv_along(sure, &calls[1], worker->life->sock[1], in, CHUNK);
+	die();
+}
+
+static void test_one_that_goes_along_is_known_too(void **state)
+{
+	struct ob_loop *loop = new_loop();
+	struct ob_old_rings *old;
+	struct life life;
+
+	(void)state;
+	life_begin(&life);
+	bury(start(&life, go_along_and_die));
+	old = succeed(loop, &life);
+	assert_int_equal(ob_old_rings_sure(old,
+			 life.will->calls[0].take_tag), CHUNK);
+	assert_int_equal(ob_old_rings_sure(old,
+			 life.will->calls[1].take_tag), -ENOENT);
+	assert_int_equal(bytes_in(life.sock[1]), FILLED - CHUNK);
+	ob_old_rings_close(old);
+	life_end(&life);
+	ob_loop_destroy(loop);
+}
+
 static void die_at_once(struct worker *worker)
 {
 	write_more(&worker->writes[0]);
@@ -656,6 +696,7 @@ int main(void)
 		cmocka_unit_test(test_what_was_not_submitted_never_happens),
 		cmocka_unit_test(test_a_completion_that_was_taken_is_over),
 		cmocka_unit_test(test_a_sure_call_is_known_or_never_happened),
+		cmocka_unit_test(test_one_that_goes_along_is_known_too),
 		cmocka_unit_test(test_a_successor_may_be_succeeded),
 		cmocka_unit_test(test_what_is_in_the_kernel_is_waited_for),
 		cmocka_unit_test(test_a_worker_without_rings_is_over),

@@ -109,6 +109,65 @@ static void test_tags_differ_between_generations(void **state)
 	rig_close(&rig);
 }
 
+static void recv_along(struct rig *rig, struct ob_sure_call *call, char *in)
+{
+	call->tag = ob_sure_tag(rig->sure);
+	assert_int_equal(write(rig->sock[0], "abc", 3), 3);
+	ob_sure_recv_along(rig->sure, call, rig->sock[1], in, 3);
+}
+
+static void test_one_goes_along(void **state)
+{
+	struct ob_sure_call calls[3];
+	struct rig rig;
+	char in[8] = "";
+
+	rig_open(&rig, state);
+	for (int i = 0; i < 500; i++) {
+		for (size_t k = 0; k < COUNT_OF(calls); k++)
+			recv_along(&rig, &calls[k], in);
+		/* Some by the turn's end, some because they are awaited. */
+		if (i & 1)
+			ob_loop_turn(rig.loop, false);
+		if (i & 2)
+			ob_loop_turn(rig.loop, false);
+		for (size_t k = 0; k < COUNT_OF(calls); k++) {
+			ob_sure_await(rig.sure, &calls[k]);
+			assert_int_equal(calls[k].res, 3);
+		}
+		assert_string_equal(in, "abc");
+	}
+	calls[0].tag = ob_sure_tag(rig.sure);
+	ob_sure_recv_along(rig.sure, &calls[0], rig.sock[1], in, 3);
+	ob_sure_await(rig.sure, &calls[0]);
+	assert_int_equal(calls[0].res, -EAGAIN);
+	rig_close(&rig);
+}
+
+static void on_timer(struct ob_timer *timer)
+{
+	timer->fire = NULL;
+}
+
+/* It leaves with the call that sleeps, and does not end the sleep. */
+static void test_who_goes_along_wakes_nobody(void **state)
+{
+	struct ob_timer timer = { .fire = on_timer };
+	struct ob_sure_call call;
+	struct rig rig;
+	char in[8] = "";
+
+	rig_open(&rig, state);
+	ob_timer_arm(rig.loop, &timer, 20000000);
+	recv_along(&rig, &call, in);
+	ob_loop_turn(rig.loop, true);
+	assert_null(timer.fire);
+	assert_int_equal(recv(rig.sock[1], in, 1, MSG_DONTWAIT), -1);
+	ob_sure_await(rig.sure, &call);
+	assert_int_equal(call.res, 3);
+	rig_close(&rig);
+}
+
 #define BOTH_WAYS(function) \
 	{ #function "(ring)", function, NULL, NULL, (void *)1 }, \
 	{ #function "(plain)", function, NULL, NULL, NULL }
@@ -118,6 +177,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		BOTH_WAYS(test_calls_run_in_their_order),
 		BOTH_WAYS(test_a_full_or_closed_socket_is_a_result),
+		BOTH_WAYS(test_one_goes_along),
+		BOTH_WAYS(test_who_goes_along_wakes_nobody),
 		BOTH_WAYS(test_tags_differ_between_generations),
 	};
 

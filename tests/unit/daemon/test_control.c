@@ -1,258 +1,22 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
- * The control socket, with a host in the test's hands: what is answered to
- * requests, to nonsense, to clients that are slow, many or gone, and who may
- * connect.
+ * The control socket: what is answered to requests, to nonsense, to clients that
+ * are slow, many or gone, and who may connect.
  */
+#include "control_rig.h"
+
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-#include <jansson.h>
-
-#include "../open_fds.h"
-#include "daemon/control.h"
-#include "server/server.h"
-
-#define TURNS 20000
-#define PLACES 8u		/* for clients */
+#define PLACES 32u		/* for clients */
 #define TOO_LONG 16384u		/* for a line */
-
-static char dir[] = "/tmp/outboard-control-XXXXXX", path[64];
-
-/* -- what stands behind it --------------------------------------------- */
-
-static struct host {
-	unsigned asked, upgrades, flags, inflight;
-	int32_t ticket;
-	int rc;
-	bool has_binary;
-	const char *id;
-} host;
-
-static char a_device;
-
-void ob_device_status(struct ob_device *dev, struct ob_device_status *out)
-{
-	(void)dev;
-	*out = (struct ob_device_status){
-		.id = host.id, .model = "null", .address = "unix:x",
-		.step = 7, .state_bytes = 4096,
-	};
-}
-
-void ob_device_inflight(struct ob_device *dev,
-			void (*each)(void *arg,
-				     const struct ob_device_inflight *io),
-			void *arg)
-{
-	const struct ob_device_inflight io = {
-		.queue = 1, .operation = "read", .phase = "drive",
-		.bytes = 4096, .age_us = 17,
-	};
-
-	(void)dev;
-	for (unsigned i = 0; i < host.inflight; i++)
-		each(arg, &io);
-}
-
-static struct ob_device *device_number(void *arg, size_t i)
-{
-	(void)arg;
-	return i ? NULL : (struct ob_device *)&a_device;
-}
-
-static int ask_status(void *arg)
-{
-	(void)arg;
-	host.asked++;
-	return host.rc;
-}
-
-static int upgrade(void *arg, int binary, unsigned flags, int32_t ticket)
-{
-	(void)arg;
-	host.upgrades++;
-	host.flags = flags;
-	host.ticket = ticket;
-	host.has_binary = fcntl(binary, F_GETFL) & O_PATH;
-	return host.rc;
-}
-
-static const struct ob_control_host kept = {
-	.device = device_number, .ask_status = ask_status, .upgrade = upgrade,
-};
-static const struct ob_control_host alone = { .device = device_number };
-
-/* -- the socket's two ends --------------------------------------------- */
-
-struct rig {
-	struct ob_loop *loop;
-	struct ob_control *control;
-};
-
-struct client {
-	struct rig *rig;
-	int fd;
-	char text[1u << 20];
-	size_t got;
-};
-
-static struct rig start(const struct ob_control_host *with)
-{
-	struct ob_err err = { "" };
-	struct rig rig;
-
-	host = (struct host){ .id = "disk" };
-	assert_int_equal(ob_loop_create(NULL, &rig.loop, &err), 0);
-	if (ob_control_create(rig.loop, path, with, &rig.control, &err))
-		fail_msg("%s", err.msg);
-	return rig;
-}
-
-static void finish(struct rig *rig)
-{
-	ob_control_destroy(rig->control, true);
-	ob_loop_destroy(rig->loop);
-	assert_int_equal(access(path, F_OK), -1);
-}
-
-static void turn(struct rig *rig)
-{
-	assert_int_equal(ob_loop_turn(rig->loop, false), 0);
-}
-
-static int dial(void)
-{
-	struct sockaddr_un sun = { .sun_family = AF_UNIX };
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	strcpy(sun.sun_path, path);
-	if (connect(fd, (struct sockaddr *)&sun, sizeof(sun))) {
-		int error = errno;
-
-		close(fd);
-		return -error;
-	}
-	return fd;
-}
-
-static struct client *come(struct rig *rig)
-{
-	struct client *c = calloc(1, sizeof(*c));
-
-	c->rig = rig;
-	c->fd = dial();
-	assert_true(c->fd >= 0);
-	for (unsigned i = 0; i < 10; i++)
-		turn(rig);
-	return c;
-}
-
-static void go(struct client *c)
-{
-	close(c->fd);
-	for (unsigned i = 0; i < 10; i++)
-		turn(c->rig);
-	free(c);
-}
-
-static void say_bytes(struct client *c, const void *bytes, size_t len)
-{
-	assert_int_equal(send(c->fd, bytes, len, MSG_NOSIGNAL), len);
-}
-
-static void say(struct client *c, const char *line)
-{
-	say_bytes(c, line, strlen(line));
-	say_bytes(c, "\n", 1);
-}
-
-/* 1: there is more; 0: the end; -1: nothing yet. */
-static int take_more(struct client *c)
-{
-	ssize_t n = recv(c->fd, c->text + c->got, sizeof(c->text) - c->got,
-			 MSG_DONTWAIT);
-
-	if (n > 0)
-		c->got += (size_t)n;
-	return n > 0 ? 1 : n < 0 && errno == EAGAIN ? -1 : 0;
-}
-
-/* The next line, to be released. */
-static json_t *answer(struct client *c)
-{
-	json_t *tree;
-	char *end;
-
-	for (unsigned i = 0; !(end = memchr(c->text, '\n', c->got)); i++) {
-		turn(c->rig);
-		if (take_more(c) == 0 || i == TURNS)
-			fail_msg("no answer, but: %.*s", (int)c->got, c->text);
-	}
-	tree = json_loadb(c->text, (size_t)(end - c->text), 0, NULL);
-	assert_non_null(tree);
-	assert_string_equal(json_string_value(json_object_get(tree,
-							      "jsonrpc")),
-			    "2.0");
-	c->got -= (size_t)(end + 1 - c->text);
-	memmove(c->text, end + 1, c->got);
-	return tree;
-}
-
-static json_t *result(struct client *c, json_int_t id)
-{
-	json_t *tree = answer(c), *found = json_object_get(tree, "result");
-
-	assert_non_null(found);
-	assert_int_equal(json_integer_value(json_object_get(tree, "id")), id);
-	json_incref(found);
-	json_decref(tree);
-	return found;
-}
-
-static void is_refused(struct client *c, json_int_t code, const char *why)
-{
-	json_t *tree = answer(c), *error = json_object_get(tree, "error");
-	const char *text = json_string_value(json_object_get(error,
-							     "message"));
-
-	if (!text || !strstr(text, why) ||
-	    json_integer_value(json_object_get(error, "code")) != code)
-		fail_msg("not %lld, %s: %s", (long long)code, why,
-			 json_dumps(tree, 0));
-	json_decref(tree);
-}
-
-static void is_let_go(struct client *c)
-{
-	for (unsigned i = 0; take_more(c); i++) {
-		turn(c->rig);
-		assert_true(i < TURNS);
-	}
-}
-
-#define CALL(method, id) \
-	"{\"jsonrpc\":\"2.0\",\"method\":\"" method "\",\"id\":" #id "}"
-
-static void is_well(struct client *c)
-{
-	say(c, CALL("inflight", 77));
-	json_decref(result(c, 77));
-}
 
 /* -- methods ----------------------------------------------------------- */
 
@@ -639,13 +403,13 @@ static void what_is_in_the_way_stays(void **state)
 	FILE *f;
 
 	(void)state;
-	assert_int_equal(refusal(path), -EADDRINUSE);
+	assert_int_equal(refusal(rig_path), -EADDRINUSE);
 	finish(&rig);
-	f = fopen(path, "we");
+	f = fopen(rig_path, "we");
 	fclose(f);
-	assert_int_equal(refusal(path), -EADDRINUSE);
-	assert_int_equal(access(path, F_OK), 0);
-	unlink(path);
+	assert_int_equal(refusal(rig_path), -EADDRINUSE);
+	assert_int_equal(access(rig_path, F_OK), 0);
+	unlink(rig_path);
 	memset(longer, 'a', sizeof(longer));
 	longer[sizeof(longer) - 1] = '\0';
 	assert_int_equal(refusal(longer), -EINVAL);
@@ -661,7 +425,7 @@ static void a_dead_ones_socket_is_replaced(void **state)
 	(void)state;
 	ob_control_destroy(rig.control, false);
 	ob_loop_destroy(rig.loop);
-	assert_int_equal(access(path, F_OK), 0);
+	assert_int_equal(access(rig_path, F_OK), 0);
 	assert_int_equal(dial(), -ECONNREFUSED);
 	rig = start(&kept);
 	c = come(&rig);
@@ -699,30 +463,15 @@ static void test_r33_the_socket_is_its_owners(void **state)
 	struct stat st;
 
 	(void)state;
-	assert_return_code(stat(path, &st), errno);
+	assert_return_code(stat(rig_path, &st), errno);
 	assert_int_equal(st.st_mode & 07777, 0600);
 	if (geteuid() == 0) {
-		assert_return_code(chmod(dir, 0755), errno);
+		assert_return_code(chmod(rig_dir, 0755), errno);
 		assert_int_equal(as_nobody(&rig), EACCES);
-		assert_return_code(chmod(path, 0666), errno);
+		assert_return_code(chmod(rig_path, 0666), errno);
 		assert_int_equal(as_nobody(&rig), 0);
 	}
 	finish(&rig);
-}
-
-static int setup(void **state)
-{
-	(void)state;
-	if (!mkdtemp(dir))
-		return -1;
-	snprintf(path, sizeof(path), "%s/c", dir);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	return rmdir(dir);
 }
 
 int main(void)
@@ -747,5 +496,5 @@ int main(void)
 		cmocka_unit_test(test_r33_the_socket_is_its_owners),
 	};
 
-	return cmocka_run_group_tests(tests, setup, teardown);
+	return cmocka_run_group_tests(tests, rig_setup, rig_teardown);
 }

@@ -74,6 +74,10 @@ struct life {
 
 struct life *life_start(const struct ob_device_class *cls);
 void life_end(struct life *life);
+/* One of life_class that has agreed with its client; its registers. */
+struct life *life_served(void);
+uint64_t life_get(struct life *life, uint64_t offset);
+int life_put(struct life *life, uint64_t offset, uint64_t value);
 /* Another life, which finds the client if that is new. */
 void life_begin(struct life *life);
 /* The keeper has accepted one; takes fd. */
@@ -81,6 +85,8 @@ void life_comes(struct life *life, unsigned place, int fd);
 /* A new client, in place of one that is gone. */
 void life_connect(struct life *life);
 void life_kill(struct life *life);
+/* It died, and nobody has waited for it yet. */
+bool life_is_dead(const struct life *life);
 /* Until it answers the message that waits; false: it died before. */
 bool life_is_up(struct life *life);
 /* Waits for the child to die by itself. */

@@ -1,0 +1,320 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * The methods of the control channel that move a device (docs/control.md).
+ *
+ * What takes time is the client's one operation, which is cancelled when its
+ * connection ends.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <outboard/option.h>
+
+#include "base/fd.h"
+#include "daemon/control_priv.h"
+#include "server/server.h"
+
+#define container_of(ptr, type, member) \
+	((type *)((char *)(ptr) - offsetof(type, member)))
+
+static struct ob_device *find(struct control_client *c,
+			      const struct control_call *call)
+{
+	const struct ob_control_host *host = &c->control->host;
+	const char *id = control_text(call, "device");
+	struct ob_device_status status;
+	struct ob_device *dev;
+
+	for (size_t i = 0; (dev = host->device(host->arg, i)); i++) {
+		ob_device_status(dev, &status);
+		if (!strcmp(status.id, id))
+			return dev;
+	}
+	return NULL;
+}
+
+/* Of the device; what came along is closed when there is none. */
+static struct ob_device *take_device(struct control_client *c,
+				     const struct control_call *call)
+{
+	struct ob_device *dev = find(c, call);
+	int fd = call->fd;
+
+	if (dev)
+		return dev;
+	ob_fd_close(&fd);
+	control_refuse(c, call->id, CONTROL_FAILED, "no such device");
+	return NULL;
+}
+
+json_t *control_describe_migration(struct ob_device *dev)
+{
+	struct ob_operator_status s;
+
+	ob_operator_status(dev, &s);
+	return json_pack("{s:s, s:s, s:s, s:I, s:I, s:b, s:b, s:b, s:s, s:I, s:I, s:I, s:o}",
+			 "state", s.state, "owner", s.owner, "stream", s.stream,
+			 "bytes", (json_int_t)s.bytes, "left",
+			 (json_int_t)s.left, "loaded", s.loaded, "given",
+			 s.given, "log", s.log, "pages", s.pages, "page bytes",
+			 (json_int_t)s.page_bytes, "pages moved",
+			 (json_int_t)s.nr_pages, "pages left",
+			 (json_int_t)s.pages_left, "alarm",
+			 s.alarm ? control_text_of(s.alarm) : json_null());
+}
+
+static json_t *about(struct ob_device *dev)
+{
+	return json_pack("{s:o}", "migration", control_describe_migration(dev));
+}
+
+json_t *control_tell_nothing(const struct ob_operation *op)
+{
+	(void)op;
+	return json_object();
+}
+
+json_t *control_tell_bytes(const struct ob_operation *op)
+{
+	return json_pack("{s:I}", "bytes", (json_int_t)op->bytes);
+}
+
+json_t *control_tell_pages(const struct ob_operation *op)
+{
+	return json_pack("{s:I, s:I, s:I}", "bytes", (json_int_t)op->bytes,
+			 "pages", (json_int_t)op->pages, "dropped",
+			 (json_int_t)op->dropped);
+}
+
+static void tell(struct control_client *c, const json_t *id, int r)
+{
+	if (r)
+		control_refuse(c, id, CONTROL_FAILED, c->op.err.msg);
+	else
+		control_succeed(c, id, c->method->tell(&c->op));
+}
+
+static void ended(struct ob_operation *op, int r)
+{
+	struct control_client *c = container_of(op, struct control_client, op);
+	json_t *id = json_incref(c->waits);
+
+	tell(c, id, r);
+	json_decref(id);
+	control_go_on(c);
+}
+
+static struct ob_operation *prepare(struct control_client *c,
+				    const struct control_call *call)
+{
+	c->op = (struct ob_operation){ .done = ended };
+	c->method = call->method;
+	return &c->op;
+}
+
+static void begun(struct control_client *c, const struct control_call *call,
+		  int r)
+{
+	if (r == -EINPROGRESS)
+		control_wait(c, call->id);
+	else
+		tell(c, call->id, r);
+}
+
+/* What is done at once, and shows in the device's status. */
+static void tell_state(struct control_client *c,
+		       const struct control_call *call, struct ob_device *dev,
+		       int r, const struct ob_err *err)
+{
+	if (r)
+		control_refuse(c, call->id, CONTROL_FAILED, err->msg);
+	else
+		control_succeed(c, call->id, about(dev));
+}
+
+void control_do_quiesce(struct control_client *c,
+			const struct control_call *call)
+{
+	struct ob_device *dev = take_device(c, call);
+
+	if (dev)
+		begun(c, call, ob_operator_quiesce(dev, prepare(c, call)));
+}
+
+void control_do_resume(struct control_client *c,
+		       const struct control_call *call)
+{
+	struct ob_device *dev = take_device(c, call);
+
+	if (dev)
+		begun(c, call, ob_operator_resume(dev, prepare(c, call)));
+}
+
+void control_do_save(struct control_client *c, const struct control_call *call)
+{
+	struct ob_device *dev = take_device(c, call);
+
+	if (dev)
+		begun(c, call, ob_operator_save(dev, prepare(c, call), call->fd,
+						control_flag(call, "live")));
+}
+
+void control_do_load(struct control_client *c, const struct control_call *call)
+{
+	struct ob_device *dev = take_device(c, call);
+
+	if (dev)
+		begun(c, call, ob_operator_load(dev, prepare(c, call), call->fd));
+}
+
+void control_do_log(struct control_client *c, const struct control_call *call)
+{
+	struct ob_device *dev = take_device(c, call);
+	struct ob_err err = { "" };
+
+	if (dev)
+		tell_state(c, call, dev, ob_operator_log(
+			dev, control_flag(call, "on"), &err), &err);
+}
+
+void control_do_pages_out(struct control_client *c,
+			  const struct control_call *call)
+{
+	struct ob_device *dev = take_device(c, call);
+
+	if (dev)
+		begun(c, call, ob_operator_pages_out(dev, prepare(c, call),
+						     call->fd));
+}
+
+void control_do_pages_finish(struct control_client *c,
+			     const struct control_call *call)
+{
+	struct ob_device *dev = take_device(c, call);
+	struct ob_err err = { "" };
+
+	if (dev)
+		tell_state(c, call, dev, ob_operator_pages_finish(dev, &err),
+			   &err);
+}
+
+void control_do_pages_in(struct control_client *c,
+			 const struct control_call *call)
+{
+	struct ob_device *dev = take_device(c, call);
+
+	if (dev)
+		begun(c, call, ob_operator_pages_in(dev, prepare(c, call),
+						    call->fd));
+}
+
+void control_do_pages_apply(struct control_client *c,
+			    const struct control_call *call)
+{
+	struct ob_device *dev = take_device(c, call);
+
+	if (dev)
+		begun(c, call, ob_operator_pages_apply(dev, prepare(c, call)));
+}
+
+/* -- configuration ----------------------------------------------------- */
+
+static json_t *hex(const uint8_t *bytes, size_t len)
+{
+	char text[2 * OB_OPERATOR_CONFIG + 1];
+
+	for (size_t i = 0; i < len; i++)
+		snprintf(text + 2 * i, 3, "%02x", bytes[i]);
+	return json_string(text);
+}
+
+/* Only what differs from an entry that nobody has written. */
+static json_t *describe_table(struct ob_device *dev, unsigned vectors)
+{
+	json_t *list = json_array();
+	uint32_t data, control;
+	uint64_t address;
+
+	for (unsigned i = 0; i < vectors; i++) {
+		ob_operator_msix_entry(dev, i, &address, &data, &control);
+		if (address || data || control != 1)
+			json_array_append_new(list, json_pack(
+				"{s:i, s:I, s:I, s:I}", "entry", (int)i,
+				"address", (json_int_t)address, "data",
+				(json_int_t)data, "control",
+				(json_int_t)control));
+	}
+	return list;
+}
+
+static json_t *describe_msix(struct ob_device *dev,
+			     const struct ob_operator_config *config)
+{
+	if (!config->vectors)
+		return json_null();
+	return json_pack("{s:i, s:i, s:I, s:o}", "vectors",
+			 (int)config->vectors, "bar", (int)config->table_bar,
+			 "offset", (json_int_t)config->table_offset, "table",
+			 describe_table(dev, config->vectors));
+}
+
+static json_t *describe_bars(const struct ob_operator_config *config)
+{
+	json_t *list = json_array();
+
+	for (int i = 0; i < 6; i++) {
+		if (!config->bars[i].size)
+			continue;
+		json_array_append_new(list, json_pack(
+			"{s:i, s:I, s:b, s:b, s:b}", "bar", i, "size",
+			(json_int_t)config->bars[i].size, "64 bit",
+			config->bars[i].is_64, "io", config->bars[i].is_io,
+			"prefetch", config->bars[i].prefetch));
+	}
+	return list;
+}
+
+/* Every one that has a value, defaults too. */
+static void add_options(json_t *to, const struct ob_options *opts,
+			const struct ob_option *table)
+{
+	for (; table && table->name; table++) {
+		json_t *values = json_array();
+
+		for (size_t i = 0; i < ob_options_count(opts, table->name); i++)
+			json_array_append_new(values, control_text_of(
+				ob_options_nth(opts, table->name, i)));
+		if (json_array_size(values))
+			json_object_set(to, table->name, values);
+		json_decref(values);
+	}
+}
+
+static json_t *describe_options(struct ob_device *dev)
+{
+	json_t *to = json_object();
+
+	add_options(to, ob_dev_options(dev), ob_device_common_options);
+	add_options(to, ob_dev_options(dev), ob_dev_class(dev)->options);
+	return to;
+}
+
+void control_do_config(struct control_client *c,
+		       const struct control_call *call)
+{
+	struct ob_device *dev = take_device(c, call);
+	struct ob_operator_config config;
+
+	if (!dev)
+		return;
+	ob_operator_config(dev, &config);
+	control_succeed(c, call->id, json_pack(
+		"{s:s, s:o, s:{s:i, s:i, s:i, s:i}, s:o, s:o, s:o}", "model",
+		ob_dev_class(dev)->name, "config",
+		hex(config.config, OB_OPERATOR_CONFIG), "capabilities", "pm",
+		config.pm, "msi", config.msi, "msix", config.msix, "express",
+		config.express, "msix", describe_msix(dev, &config), "bars",
+		describe_bars(&config), "options", describe_options(dev)));
+}

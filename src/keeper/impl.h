@@ -152,6 +152,9 @@ int ob_midwife_open(struct ob_keeper *k);
 void ob_midwife_died(struct ob_keeper *k, unsigned place);
 /* Those who are missing, by those who are left. */
 void ob_midwife_replace(struct ob_keeper *k);
+/* The end.  They have all that is held, locks too: nobody is to find these taken
+ * when the server has gone. */
+void ob_midwife_finish(struct ob_keeper *k);
 /* Nobody is left who could start anybody. */
 bool ob_midwife_is_none(const struct ob_keeper *k);
 extern const struct ob_birth ob_birth_none;

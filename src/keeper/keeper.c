@@ -345,5 +345,6 @@ int ob_keeper_run(const struct ob_keeper_options *options, struct ob_err *err)
 	if (r)
 		return ob_fail(err, -r, "keeper: %s", strerror(-r));
 	run(k);
+	ob_midwife_finish(k);
 	return k->exit_status;
 }

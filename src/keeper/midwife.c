@@ -410,3 +410,16 @@ void ob_midwife_died(struct ob_keeper *k, unsigned place)
 		    "takes its place");
 	ob_midwife_replace(k);
 }
+
+void ob_midwife_finish(struct ob_keeper *k)
+{
+	for (unsigned i = 0; i < OB_MIDWIVES; i++) {
+		struct ob_midwife *m = &k->midwives[i];
+		siginfo_t info;
+
+		if (m->pidfd < 0)
+			continue;
+		kill_by(m->pidfd);
+		waitid(P_PIDFD, (id_t)m->pidfd, &info, WEXITED);
+	}
+}

@@ -10,6 +10,7 @@ help:
 	@echo 'make          build; the command is $(BUILD)/outboard'
 	@echo 'make run      serve a disk, drive it with the built-in client, explain'
 	@echo 'make vm       the same disk in a real VM, a shell on the console'
+	@echo 'make vm-migrate  a VM moves between two QEMUs while it does I/O'
 	@echo 'make check    everything tested; scripts/check STEP... for a part'
 	@echo 'make soak     move a guest to and fro, and call it back, for long'
 	@echo 'make bench    measure, against the floor and against fio'
@@ -25,6 +26,10 @@ $(BUILD)/build.ninja:
 run vm bench: all
 	@scripts/install-deps $@
 	@scripts/$@ $(BUILD)/outboard
+
+vm-migrate: all
+	@scripts/install-deps vm
+	@scripts/vm-migrate $(BUILD)/outboard
 
 soak:
 	@scripts/install-deps build check vm
@@ -43,4 +48,4 @@ install: all
 clean:
 	rm -rf $(BUILD) $(BUILD)-sanitize $(BUILD)-fuzz
 
-.PHONY: all help run vm bench soak check install clean
+.PHONY: all help run vm vm-migrate bench soak check install clean

@@ -64,6 +64,14 @@ void tool_save_help(FILE *out);
 int tool_load(int argc, char **argv);
 void tool_load_help(FILE *out);
 
+/* vm_migrate.c, vm_save.c: a whole VM that moves */
+int tool_vm_migrate(int argc, char **argv);
+void tool_vm_migrate_help(FILE *out);
+int tool_vm_save(int argc, char **argv);
+void tool_vm_save_help(FILE *out);
+int tool_vm_restore(int argc, char **argv);
+void tool_vm_restore_help(FILE *out);
+
 /* ctl.c, upgrade.c: for a server's operator; torture.c: the proof that it is safe */
 int tool_ctl(int argc, char **argv);
 void tool_ctl_help(FILE *out);

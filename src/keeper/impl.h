@@ -60,6 +60,7 @@ struct ob_worker {
 
 /* midwife.c: they and the keeper share all descriptors. */
 #define OB_MIDWIVES 2u
+#define OB_OOM_SCORE 16u	/* as text; "": as it is */
 struct ob_midwife {
 	int orders, end;	/* the keeper's, hers; for good, whoever she is */
 	int pidfd;		/* -1: she died */
@@ -95,8 +96,7 @@ struct ob_keeper {
 	char **env, env_link[64];
 	sigset_t mask;			/* as it was found, for workers */
 	pid_t pid;
-	int oom_score;			/* as it was found */
-	bool spared;			/* and is now, for us and the midwives */
+	char oom_midwife[OB_OOM_SCORE], oom_worker[OB_OOM_SCORE];
 	int binary, epoll, signals, spare;
 	struct ob_midwife midwives[OB_MIDWIVES];
 	int other;		/* taken back, until the old one serves; -1 */
@@ -242,5 +242,7 @@ void ob_watchdog_children(struct ob_keeper *k);
 /* confine.c */
 void ob_confine_all(void);	/* the workers, too */
 void ob_confine_keeper(void);
+/* What the process has in memory and will hardly need again. */
+void ob_confine_memory(void);
 
 #endif

@@ -327,6 +327,7 @@ static int prepare(struct ob_keeper *k)
 		return r;
 	ob_confine_all();
 	r = ob_midwife_start(k);
+	ob_confine_memory();
 	ob_confine_keeper();
 	return r;
 }

@@ -93,9 +93,10 @@ static void go_on(struct ob_device *dev)
 	mig->stopping = mig->stopped = mig->halted = false;
 	ob_mig_drives_used(dev);
 	ob_poll_update(dev);
-	ob_irqs_deliver(dev);
+	/* The model first: what its pin says is as old as the standstill. */
 	if (dev->cls->run)
 		dev->cls->run(dev);
+	ob_irqs_deliver(dev);
 }
 
 /* Deeds: 0, -EINPROGRESS, or an error that leaves all as it was. */

@@ -5,6 +5,7 @@ Environment: OUTBOARD, the command under test (default build/outboard);
 OUTBOARD_ACCEL, to not probe for KVM; OUTBOARD_LOGS, where consoles and logs of
 failed tests stay (default build/e2e-logs).
 """
+import itertools
 import os
 import pathlib
 import re
@@ -86,6 +87,7 @@ class Scene:
         # A socket's path is at most 107 bytes; the log folder may be deep.
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="outboard-"))
         self.parts = []
+        self.numbers = {Server: itertools.count(), Guest: itertools.count()}
 
     def socket(self, name="disk"):
         return self.folder / f"{name}.sock"
@@ -97,7 +99,7 @@ class Scene:
         return path
 
     def server(self, *devices, **keys):
-        number = sum(isinstance(part, Server) for part in self.parts)
+        number = next(self.numbers[Server])
         server = Server(self.outboard, self.logs / f"server{number}.log",
                         *devices, **keys)
         self.parts.append(server)
@@ -110,7 +112,7 @@ class Scene:
                            + (f",{keys}" if keys else ""), options=options)
 
     def guest(self, *devices, boot=True, **keys):
-        number = sum(isinstance(part, Guest) for part in self.parts)
+        number = next(self.numbers[Guest])
         logs = self.logs / f"guest{number}"
         logs.mkdir(parents=True)
         guest = Guest(self.lab, logs, devices, **keys)

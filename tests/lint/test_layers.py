@@ -17,11 +17,12 @@ MAY_INCLUDE = {
     # A worker's end of the keeper's channel, and the table that both have.
     "link": {"keeper/held.h", "keeper/msg.h", "keeper/wire.h", "base", "outboard"},
     "client": {"proto", "transport", "outboard", "base"},
+    "vmm": {"outboard", "base"},
     # The daemon is where the parts meet: it sees the server's two public
     # headers, the two registries, and the keeper.
     "daemon": {"outboard", "server/server.h", "server/operator.h",
                "devices/registry.h", "keeper", "link", "base"},
-    "tools": {"outboard", "state", "client", "daemon"},
+    "tools": {"outboard", "state", "client", "vmm", "daemon", "base/fd.h"},
 }
 
 INCLUDE = re.compile(r'^\s*#\s*include\s+(?:"([^"]+)"|<(outboard/[^>]+)>)', re.M)

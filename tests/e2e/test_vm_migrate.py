@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A guest that does verified I/O moves to and fro between stock QEMUs.
+
+OUTBOARD_SOAK=1: twenty migrations in each case, otherwise a few.
+"""
+import os
+import time
+
+import pytest
+
+from movers import SIZE, Traveller
+from test_lifecycle import complaints
+from test_options import interrupts
+
+MOVES = 20 if os.environ.get("OUTBOARD_SOAK") else 3
+
+# Writes, reads back, and stops at the first wrong byte; on a file system.
+FIO = ("fio --thread --name=v --directory={folder} --direct=1 --ioengine=libaio --rw=randrw "
+       "--bs=4k --iodepth=8 --size=12M --verify=crc32c --verify_fatal=1 --verify_backlog=32 "
+       "--time_based --runtime=3600")
+FIO_ENDS = ("kill -INT $(pidof fio); i=0; while pidof fio > /dev/null && [ $i -lt 600 ]; "
+            "do i=$((i + 1)); sleep 0.1; done; ! pidof fio")
+
+
+def mount(guest, count):
+    for n in range(count):
+        guest.sh(f"mkfs.ext4 -q /dev/nvme{n}n1 && mkdir -p /mnt/{n} && "
+                 f"mount /dev/nvme{n}n1 /mnt/{n}", timeout=300)
+
+
+def start_io(guest, count):
+    for n in range(count):
+        fio = FIO.format(folder=f"/mnt/{n}")
+        guest.sh(f"{fio} --create_only=1 > /dev/null; {fio} > /tmp/fio{n}.log 2>&1 &")
+    for n in range(count):
+        guest.sh(f"until [ $(awk '{{ print $1 }}' /sys/block/nvme{n}n1/stat) -gt 200 ]; do "
+                 "sleep 0.1; done")
+
+
+def check_io(guest, count):
+    """It still runs, and has found nothing wrong."""
+    assert len(guest.sh("pidof fio").split()) >= count
+    guest.sh(FIO_ENDS, timeout=120)
+    for n in range(count):
+        log = guest.sh(f"cat /tmp/fio{n}.log")
+        assert "err= 0" in log and "verify:" not in log, log
+
+
+def unmount(guest, count):
+    for n in range(count):
+        guest.sh(f"umount /mnt/{n} && e2fsck -fn /dev/nvme{n}n1", timeout=300)
+
+
+def raised(guest):
+    return sum(count for count, _ in interrupts(guest).values())
+
+
+CASES = {
+    "msix": {},
+    "msix_two_disks_mapped": {"count": 2, "keys": "doorbells=mapped"},
+    "msix_two_servers": {"count": 2, "together": False},
+    "msix_behind_a_port": {"qemu": ["-device", "pcie-root-port,id=port0,chassis=1"],
+                           "properties": {"bus": "port0"}},
+    "msix_pc": {"machine": "pc"},
+    "msix_memory": {"memory_drive": True},
+    "msi": {"keys": "msix=off"},
+    "msi_trapped_memory": {"keys": "msix=off,doorbells=trapped", "memory_drive": True},
+    "intx": {"cmdline": "pci=nomsi"},
+    "intx_two_disks": {"cmdline": "pci=nomsi", "count": 2},
+    "intx_pc_mapped": {"cmdline": "pci=nomsi", "machine": "pc", "keys": "doorbells=mapped"},
+}
+
+
+def traveller(scene, count=1, memory_drive=False, **made):
+    drives = [f"mem:{SIZE}" if memory_drive else f"file:{scene.image(f'{n}.img', SIZE)}"
+              for n in range(count)]
+    return Traveller(scene, drives, **made)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_to_and_fro(scene, tell, case):
+    made = dict(CASES[case])
+    count = made.get("count", 1)
+    t = traveller(scene, **made)
+    usual = set(t.guest.kernel_complaints())
+    mount(t.guest, count)
+    start_io(t.guest, count)
+    reports = []
+    for _ in range(MOVES):
+        before = raised(t.guest)
+        reports.append(t.move())
+        t.guest.sh("sleep 0.5")
+        assert raised(t.guest) > before
+    check_io(t.guest, count)
+    unmount(t.guest, count)
+    assert complaints(t.guest, usual) == []
+    for name in ("total_ms", "blackout_ms", "ours_ms"):
+        tell(name, sorted(round(report[name], 1) for report in reports))
+
+
+# -- pages that only a device wrote -----------------------------------------------
+
+READ = 24 << 20
+
+# Keeps QEMU's pre-copy from its end, at this bandwidth.
+RESTLESS = ("(while :; do dd if=/dev/zero of=/dev/shm/busy bs=1M count=16 2> /dev/null; done) "
+            "> /dev/null 2>&1 & echo $! > /tmp/busy")
+
+
+def await_rounds(place, rounds):
+    deadline = time.monotonic() + 60
+    while True:
+        ram = place.guest.qmp("query-migrate").get("ram", {})
+        if ram.get("dirty-sync-count", 0) >= rounds:
+            return
+        assert time.monotonic() < deadline, ram
+        time.sleep(0.05)
+
+
+def read_in_flight(scene, **instead):
+    """The guest reads a file, by DMA into its page cache, when QEMU has sent all of
+    memory twice; the sums of the file before, and of the cache after the move.  A
+    kernel that fills each page with zeros first would have QEMU see it."""
+    t = traveller(scene, cmdline="init_on_alloc=0")
+    mount(t.guest, 1)
+    t.guest.sh(f"dd if=/dev/urandom of=/mnt/0/file bs=1M count={READ >> 20} && sync")
+    before = t.guest.sh("md5sum < /mnt/0/file")
+    # What was in memory that is free now is written over.
+    t.guest.sh("echo 3 > /proc/sys/vm/drop_caches; dd if=/dev/zero of=/dev/shm/fill bs=1M "
+               "count=90; rm /dev/shm/fill")
+    t.guest.sh(RESTLESS)
+    t.prepare()
+    process = t.start("--downtime-limit", 1, "--bandwidth", "24M",
+                      **{name: make(t) for name, make in instead.items()})
+    await_rounds(t.here, 3)
+    assert t.guest.sh("md5sum < /mnt/0/file") == before
+    t.guest.sh("kill $(cat /tmp/busy); rm -f /dev/shm/busy")
+    t.here.guest.qmp("migrate-set-parameters", **{"downtime-limit": 500,
+                                                  "max-bandwidth": 1 << 30})
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 0, said
+    t.arrive()
+    read = "cat /sys/block/nvme0n1/stat | awk '{ print $3 }'"
+    sectors = int(t.guest.sh(read))
+    after = t.guest.sh("md5sum < /mnt/0/file")
+    assert int(t.guest.sh(read)) - sectors < READ // 512 // 4, "it was read again"
+    return before, after
+
+
+def test_pages_that_only_a_device_wrote(scene):
+    before, after = read_in_flight(scene)
+    assert before == after
+
+
+def test_without_those_pages_memory_is_old(scene):
+    """So the test above sees them."""
+    from proxy import PASS, ControlProxy
+
+    path = scene.folder / "proxy.ctl"
+    proxies = []
+
+    def swallow(request):
+        return {} if request["method"] == "pages.apply" else PASS
+
+    def make(t):
+        proxies.append(ControlProxy(path, t.there.controls[0], swallow))
+        return [path]
+
+    before, after = read_in_flight(scene, to_control=make)
+    assert "pages.apply" in proxies[0].seen
+    proxies[0].close()
+    assert before != after

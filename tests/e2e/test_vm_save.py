@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A VM in a folder, and the guard against migrations that nobody conducts."""
+import json
+import os
+import shutil
+import stat
+import subprocess
+
+import pytest
+
+from guest import GuestError
+from movers import SIZE
+from test_lifecycle import CHECK, QUICK, WRITE, complaints
+from test_vm_migrate import check_io, mount, start_io, traveller, unmount
+
+
+def tool(t, verb, place, folder, *options):
+    words = ["--qmp", place.qmp]
+    for control in place.controls:
+        words += ["--control", control]
+    done = subprocess.run([t.scene.outboard, verb, "--json", *words, *options, folder],
+                          stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                          timeout=120)
+    return done.returncode, done.stderr
+
+
+def save(t, folder, *options):
+    status, said = tool(t, "vm-save", t.here, folder, *options)
+    assert status == 0, said
+
+
+def restore(t, folder):
+    status, said = tool(t, "vm-restore", t.there, folder)
+    assert status == 0, said
+
+
+@pytest.mark.parametrize("case", ["msix", "intx_two_disks", "msix_memory", "msi"])
+def test_saved_and_restored_elsewhere(scene, baseline, case):
+    """In the middle of verified I/O; under other sockets, the images under other
+    names."""
+    from test_vm_migrate import CASES
+
+    made = dict(CASES[case])
+    count = made.get("count", 1)
+    t = traveller(scene, **made)
+    mount(t.guest, count)
+    start_io(t.guest, count)
+    folder = scene.folder / "saved"
+    for turn in range(2):
+        t.guest.sh("sleep 0.5")
+        save(t, folder)
+        assert t.here.status() == "postmigrate"
+        assert not stat.S_IMODE(folder.stat().st_mode) & 0o077
+        names = sorted(file.name for file in folder.iterdir())
+        assert names == [*(f"disk{n}.state" for n in range(count)), "memory", "vm.json"]
+        t.here.end(scene)
+        drives = []
+        for n, drive in enumerate(t.drives):
+            kind, name = drive.split(":", 1)
+            if kind == "file":
+                other = scene.folder / f"{n}-{turn}.img"
+                shutil.move(name, other)
+                drive = f"file:{other}"
+            drives.append(drive)
+        t.drives = drives
+        t.prepare()
+        restore(t, folder)
+        t.here, t.there = t.there, None
+        t.guest = t.here.guest
+        shutil.rmtree(folder)
+    t.guest.sh("sleep 0.5")
+    check_io(t.guest, count)
+    unmount(t.guest, count)
+    assert complaints(t.guest, baseline) == []
+
+
+def test_goes_on_after_it_was_saved(scene, baseline):
+    t = traveller(scene)
+    mount(t.guest, 1)
+    start_io(t.guest, 1)
+    for turn in range(3):
+        save(t, scene.folder / f"saved{turn}", "--continue")
+        assert t.here.guest.qmp("query-status")["running"]
+        t.guest.sh("sleep 0.5")
+    check_io(t.guest, 1)
+    unmount(t.guest, 1)
+    assert complaints(t.guest, baseline) == []
+
+
+def test_a_folder_that_cannot_be_written(scene):
+    """The VM goes on, and nothing is left."""
+    t = traveller(scene)
+    mount(t.guest, 1)
+    start_io(t.guest, 1)
+    folder = scene.folder / "there"
+    folder.mkdir()
+    status, said = tool(t, "vm-save", t.here, folder)
+    assert status == 1 and "nothing has begun" in said, said
+    # A file of the memory's size does not fit.
+    status, said = limited(t, scene.folder / "limited")
+    assert status == 1 and "goes on" in said, said
+    assert not (scene.folder / "limited").exists()
+    assert t.here.guest.qmp("query-status")["running"]
+    t.guest.sh("sleep 0.5")
+    check_io(t.guest, 1)
+    unmount(t.guest, 1)
+
+
+def limited(t, folder):
+    import resource
+
+    def limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4 << 20, 4 << 20))
+
+    done = subprocess.run([t.scene.outboard, "vm-save", "--qmp", t.here.qmp, "--control",
+                           t.here.controls[0], folder], stdin=subprocess.DEVNULL,
+                          capture_output=True, text=True, timeout=120, preexec_fn=limit)
+    return done.returncode, done.stderr
+
+
+def test_what_is_no_vm_is_refused(scene):
+    """Before anything begins where that can be known; and it can be tried again."""
+    t = traveller(scene)
+    t.guest.sh(WRITE, timeout=300)
+    folder, broken = scene.folder / "saved", scene.folder / "broken"
+    save(t, folder)
+    t.here.end(scene)
+
+    def refused(words, began):
+        t.prepare()
+        status, said = tool(t, "vm-restore", t.there, broken)
+        assert status == 1 and words in said, said
+        assert ("nothing has begun" in said) != began, said
+        if not began:
+            assert t.there.status() == "inmigrate"
+        t.there.guest.kill()
+        t.there.end(scene)
+        shutil.rmtree(broken)
+
+    shutil.copytree(folder, broken)
+    os.unlink(broken / "vm.json")
+    refused("vm.json", began=False)
+    for change in ({"machine": "pc"}, {"memory": 1}, {"devices": []},
+                   {"devices": [{"id": "../disk0"}]}, {"format": 2}):
+        shutil.copytree(folder, broken)
+        vm = json.loads((broken / "vm.json").read_text())
+        (broken / "vm.json").write_text(json.dumps(dict(vm, **change)))
+        refused("outboard vm-restore", began=False)
+    for name, keep in (("disk0.state", 100), ("memory", 1 << 20)):
+        shutil.copytree(folder, broken)
+        os.truncate(broken / name, keep)
+        refused("outboard vm-restore", began=True)
+    t.prepare()
+    restore(t, folder)
+    t.there.guest.sh(CHECK, timeout=300)
+    t.there.guest.sh(QUICK, timeout=300)
+
+
+# -- the guard -------------------------------------------------------------------
+
+def guard(scene):
+    """A block node that QEMU does not migrate, made by QEMU itself."""
+    path = scene.folder / "guard.vdi"
+    return path, ["-blockdev", json.dumps({
+        "driver": "vdi", "node-name": "outboard-guard", "read-only": True,
+        "file": {"driver": "file", "filename": str(path)}})]
+
+
+def make_vdi(scene, path):
+    guest = scene.guest(boot=False)
+    guest.qmp.greet()
+    for job, options in (("file", {"driver": "file", "filename": str(path), "size": 0}),
+                         ("vdi", {"driver": "vdi", "size": 1 << 20, "file": {
+                             "driver": "file", "filename": str(path)}})):
+        guest.qmp("blockdev-create", **{"job-id": job, "options": options})
+        while guest.qmp("query-jobs")[0]["status"] != "concluded":
+            pass
+        guest.qmp("job-dismiss", id=job)
+    guest.close()
+    scene.parts.remove(guest)
+
+
+def bare_migrate(t):
+    t.here.guest.qmp("migrate", uri=f"exec:cat > {t.scene.folder}/bare")
+
+
+def test_a_bare_migrate_is_refused(scene, baseline):
+    """And ours is not: the guard is taken away, and comes back when it fails."""
+    path, qemu = guard(scene)
+    make_vdi(scene, path)
+    t = traveller(scene, qemu=qemu)
+    mount(t.guest, 1)
+    start_io(t.guest, 1)
+
+    def is_guarded():
+        with pytest.raises(GuestError, match="outboard-guard"):
+            bare_migrate(t)
+        said = t.here.guest.qmp("human-monitor-command", **{"command-line": "savevm x"})
+        assert "outboard-guard" in said
+
+    is_guarded()
+    t.prepare()
+    t.there.guest.kill()
+    assert t.conduct()[0] == 1
+    is_guarded()
+    t.give_up_there()
+    t.prepare()
+    status, _, said = t.conduct("--uri", "exec:false")
+    assert status == 1 and "goes on" in said, said
+    is_guarded()
+    t.give_up_there()
+    t.move()
+    is_guarded()
+    check_io(t.guest, 1)
+    unmount(t.guest, 1)
+    assert complaints(t.guest, baseline) == []
+
+
+def test_only_migratable_forbids_nothing(scene):
+    """QEMU takes the device for one that migrates; a later one may refuse."""
+    t = traveller(scene, qemu=["-only-migratable"])
+    assert "blocked-reasons" not in t.here.guest.qmp("query-migrate")

@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The conductor of a VM's migration (docs/live-migration.md): it stands between two
+ * QEMUs and the servers of their devices and keeps the order.  The phases are
+ * functions that each return 0 or an error; whoever calls them in order has the
+ * verbs vm-migrate, vm-save and vm-restore.
+ *
+ * Nothing is copied here: streams go from server to server, or into files, through
+ * descriptors that are handed over.
+ */
+#ifndef TOOLS_CONDUCT_H
+#define TOOLS_CONDUCT_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include <outboard/error.h>
+
+#include "control_link.h"
+#include "vmm/pci.h"
+#include "vmm/qmp.h"
+#include "vmm/repair.h"
+
+#define CONDUCT_DEVICES 16u
+#define CONDUCT_CONTROLS 8u
+#define CONDUCT_NAME 65u		/* a device's id and NUL */
+
+enum conduct_side { CONDUCT_FROM, CONDUCT_TO };
+
+struct conduct_params {
+	const char *verb;
+	const char *qmp[2];		/* NULL: there is no such side */
+	const char *controls[2][CONDUCT_CONTROLS];
+	unsigned nr_controls[2];
+	const char *pairs[CONDUCT_DEVICES];	/* "SOURCE=DESTINATION" */
+	unsigned nr_pairs;
+	const char *uri;		/* NULL: a socket pair */
+	unsigned downtime_ms;		/* 0: as QEMU has it */
+	uint64_t bandwidth;		/* bytes per second; 0: as QEMU has it */
+	bool json;
+};
+
+/* A request that is under way; the answer may take until a stream's end. */
+struct conduct_call {
+	struct control_link *link;
+	const char *method;
+	bool due;
+	json_t *again;			/* what a worker's successor is asked, or NULL */
+	uint64_t end_us;		/* of asking again */
+	json_t *result;
+};
+
+/* Calls of one device's side that may be under way together. */
+enum conduct_slot {
+	CONDUCT_STATE, CONDUCT_PAGES, CONDUCT_STEP, CONDUCT_SLOTS
+};
+
+/* One side of a device. */
+struct conduct_end {
+	char qdev[CONDUCT_NAME];	/* QEMU's name of it */
+	char path[128];			/* the socket that QEMU uses, or "" */
+	char addr[16], bus[128];	/* where it is plugged */
+	char id[CONDUCT_NAME], model[32];	/* the server's */
+	const char *control;		/* NULL: nobody serves it */
+	bool runs;			/* we let it run */
+	struct conduct_call calls[CONDUCT_SLOTS];
+};
+
+struct conduct_device {
+	struct conduct_end ends[2];
+	struct ob_repair repair;
+	uint64_t bytes, pages, left;	/* for people */
+};
+
+/* In their order; microseconds since 1970, as QEMU's events have it. */
+enum conduct_mark {
+	CONDUCT_BEGAN, CONDUCT_STOPPED, CONDUCT_SEEN, CONDUCT_QUIET,
+	CONDUCT_TAKEN, CONDUCT_STREAMS, CONDUCT_QEMU, CONDUCT_APPLIED,
+	CONDUCT_REPAIRED, CONDUCT_RESUMED, CONDUCT_RAN, CONDUCT_ENDED,
+	CONDUCT_NR_MARKS
+};
+
+struct conduct_progress {
+	const char *phase;
+	uint64_t ram_sent, ram_left, ram_total;
+	double ram_dirty;		/* bytes per second */
+	uint64_t device_sent, device_left, pages;
+};
+
+struct conductor {
+	struct conduct_params params;
+	struct ob_qmp *qmp[2];
+	struct conduct_device devices[CONDUCT_DEVICES];
+	unsigned nr_devices;
+	char version[2][32], machine[2][64];
+	int64_t memory[2], cpus[2];
+
+	/* What events told last. */
+	char status[2][32];		/* of QEMU's migration */
+	bool stopped;
+	/* How far we came, for who has to undo it. */
+	bool began, stood, migrating, handed, said_cont;
+	json_t *old_caps, *old_params;
+	json_t *guard;			/* what was taken away, or NULL */
+
+	uint64_t marks[CONDUCT_NR_MARKS];
+	struct conduct_progress now;
+	struct conduct_view *view;	/* may be NULL */
+	struct ob_err note;		/* what undoing could not do */
+};
+
+/* -- conduct.c: the machinery ------------------------------------------- */
+
+/* Connects to the sides that are there. */
+int conduct_open(struct conductor *c, const struct conduct_params *params,
+		 struct ob_err *err);
+void conduct_close(struct conductor *c);
+/* Is there still an answer?  If not, connects again. */
+int conduct_reach(struct conductor *c, enum conduct_side side,
+		  struct ob_err *err);
+
+uint64_t conduct_now(void);
+void conduct_mark(struct conductor *c, enum conduct_mark mark);
+void conduct_phase(struct conductor *c, const char *phase);
+
+/* A request to one device's server; params is taken, and gets the device's id. */
+int conduct_start(struct conductor *c, struct conduct_end *end,
+		  enum conduct_slot slot, const char *method, json_t *params,
+		  int fd, struct ob_err *err);
+/* The same to all on a side, as a step that may be repeated; waits for all. */
+int conduct_step(struct conductor *c, enum conduct_side side,
+		 const char *method, json_t *params, struct ob_err *err);
+/* Waits until nothing is due in that slot on that side, and for events. */
+int conduct_finish(struct conductor *c, enum conduct_side side,
+		   enum conduct_slot slot, int timeout_ms, struct ob_err *err);
+/* Looks at everything once, waiting up to timeout_ms for something to happen. */
+int conduct_turn(struct conductor *c, int timeout_ms, struct ob_err *err);
+/* Until QEMU's migration has this status; a failure is an error. */
+int conduct_await(struct conductor *c, enum conduct_side side,
+		  const char *status, int timeout_ms, struct ob_err *err);
+/* Every stream to its end, and QEMU's migration where there is one. */
+int conduct_await_all(struct conductor *c, int timeout_ms, struct ob_err *err);
+/* Gives up what is under way. */
+void conduct_drop_calls(struct conductor *c);
+
+/* -- phases -------------------------------------------------------------- */
+
+/* Nothing has begun when it refuses. */
+int conduct_preflight(struct conductor *c, struct ob_err *err);
+int conduct_live(struct conductor *c, struct ob_err *err);
+int conduct_pause(struct conductor *c, struct ob_err *err);
+int conduct_repair(struct conductor *c, struct ob_err *err);
+int conduct_run(struct conductor *c, struct ob_err *err);
+/*
+ * The source goes on, the destination ends.  Does all it can; what it could not
+ * is in c->note.
+ */
+int conduct_abort(struct conductor *c);
+/*
+ * The same after another conductor, of which nothing is known; -EBUSY: the
+ * destination runs.
+ */
+int conduct_abort_other(struct conductor *c, struct ob_err *err);
+
+/* Parts of them that saving and restoring use too. */
+int conduct_quiet(struct conductor *c, struct ob_err *err);
+int conduct_take(struct conductor *c, struct ob_err *err);
+int conduct_put(struct conductor *c, struct ob_err *err);
+int conduct_set_up_qemu(struct conductor *c, enum conduct_side side,
+			bool pause_before_switchover, struct ob_err *err);
+void conduct_restore_qemu(struct conductor *c);
+
+/* The destination against what is known of the source. */
+int conduct_match(struct conductor *c, struct ob_err *err);
+/* The devices of the source and who serves them; those of the destination. */
+int conduct_find(struct conductor *c, enum conduct_side side,
+		 struct ob_err *err);
+/* One side alone: what there is and who serves it. */
+int conduct_look(struct conductor *c, enum conduct_side side,
+		 struct ob_err *err);
+
+/* -- conduct_guard.c ------------------------------------------------------- */
+
+/* A reason why QEMU does not migrate: is it only the guard? */
+bool conduct_is_guard(const char *reason);
+int conduct_lift_guard(struct conductor *c, struct ob_err *err);
+int conduct_put_guard(struct conductor *c, struct ob_err *err);
+
+/* -- conduct_server.c: what a server tells -------------------------------- */
+
+int conduct_config(const struct conduct_end *end,
+		   uint8_t config[OB_REPAIR_CONFIG], struct ob_err *err);
+int conduct_parse_config(const json_t *result, uint8_t config[OB_REPAIR_CONFIG],
+			 struct ob_err *err);
+/* How far the streams out of it are; unchanged when it does not answer. */
+void conduct_stream_status(const struct conduct_end *end, uint64_t *bytes,
+			   uint64_t *left, uint64_t *pages);
+/* Lower-case digits, exactly as many; -EINVAL. */
+int conduct_from_hex(const char *text, uint8_t *buf, size_t len);
+
+/* -- what is seen and told ------------------------------------------------- */
+
+void conduct_progress(struct conductor *c);
+void conduct_print(const struct conductor *c, FILE *f);
+json_t *conduct_describe(const struct conductor *c, const char *outcome);
+
+#endif

@@ -1,0 +1,572 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * What is looked at before anything begins: are these two machines the same one, is
+ * each of its devices served on both sides, and can all of it move?  Questions only;
+ * whatever refuses says which of them.
+ *
+ * QEMU does not tell a device's socket, but names the device's memory after it.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/fd.h"
+#include "conduct.h"
+#include "control_client.h"
+
+#define PERIPHERAL "/machine/peripheral"
+
+static const char *const sides[] = { "source", "destination" };
+
+static int ask(struct conductor *c, enum conduct_side side, const char *command,
+	       json_t *args, json_t **result, struct ob_err *err)
+{
+	int r = ob_qmp_call(c->qmp[side], command, args, result, err);
+
+	if (r)
+		ob_err_prefix(err, "the %s", sides[side]);
+	return r;
+}
+
+static int get_property(struct conductor *c, enum conduct_side side,
+			const char *path, const char *name, char *text,
+			size_t size, struct ob_err *err)
+{
+	json_t *value = NULL;
+	int r = ask(c, side, "qom-get", json_pack("{s:s, s:s}", "path", path,
+						  "property", name), &value,
+		    err);
+
+	if (!r && json_is_string(value))
+		snprintf(text, size, "%s", json_string_value(value));
+	else if (!r)
+		snprintf(text, size, "%" JSON_INTEGER_FORMAT,
+			 json_integer_value(value));
+	json_decref(value);
+	return r;
+}
+
+/* -- the devices of a QEMU --------------------------------------------- */
+
+/* "vfio-user:\x2frun\x2fdisk.sock base BAR 0[0]" tells "/run/disk.sock". */
+static bool take_path(const char *name, char *path, size_t size)
+{
+	static const char begin[] = "vfio-user:", stop[] = " base BAR ";
+	const char *end = strstr(name, stop);
+	unsigned byte;
+	size_t n = 0;
+
+	if (strncmp(name, begin, sizeof(begin) - 1) || !end)
+		return false;
+	for (name += sizeof(begin) - 1; name < end && n < size - 1; n++) {
+		if (end - name >= 4 && sscanf(name, "\\x%2x", &byte) == 1) {
+			path[n] = (char)byte;
+			name += 4;
+		} else {
+			path[n] = *name++;
+		}
+	}
+	path[n] = '\0';
+	return true;
+}
+
+static int look_at_qdev(struct conductor *c, enum conduct_side side,
+			struct conduct_end *end, struct ob_err *err)
+{
+	json_t *list = NULL, *property;
+	char path[160];
+	size_t i;
+	int r;
+
+	snprintf(path, sizeof(path), PERIPHERAL "/%s", end->qdev);
+	r = ask(c, side, "qom-list", json_pack("{s:s}", "path", path), &list,
+		err);
+	json_array_foreach(list, i, property) {
+		const char *name = json_string_value(
+			json_object_get(property, "name"));
+
+		if (name && take_path(name, end->path, sizeof(end->path)))
+			break;
+	}
+	json_decref(list);
+	if (!r)
+		r = get_property(c, side, path, "addr", end->addr,
+				 sizeof(end->addr), err);
+	if (!r)
+		r = get_property(c, side, path, "parent_bus", end->bus,
+				 sizeof(end->bus), err);
+	return r;
+}
+
+static bool is_ours(const json_t *property)
+{
+	const char *type = json_string_value(json_object_get(property, "type"));
+
+	return type && !strncmp(type, "child<vfio-user-pci", 19);
+}
+
+static int list_children(struct conductor *c, enum conduct_side side,
+			 const char *path, json_t **list, struct ob_err *err)
+{
+	return ask(c, side, "qom-list", json_pack("{s:s}", "path", path), list,
+		   err);
+}
+
+/* Without a name it cannot be found after its buses were numbered. */
+static int refuse_nameless(struct conductor *c, enum conduct_side side,
+			   struct ob_err *err)
+{
+	json_t *list = NULL, *property;
+	size_t i;
+	int r = list_children(c, side, PERIPHERAL "-anon", &list, err);
+
+	json_array_foreach(list, i, property)
+		if (!r && is_ours(property))
+			r = ob_fail(err, EINVAL, "the %s's QEMU has a vfio-user "
+				    "device without id=", sides[side]);
+	json_decref(list);
+	return r;
+}
+
+/* The name of number n; NULL: there are not as many. */
+static const char *nth_of_ours(const json_t *list, unsigned n)
+{
+	const json_t *property;
+	size_t i;
+
+	json_array_foreach(list, i, property)
+		if (is_ours(property) && !n--)
+			return json_string_value(json_object_get(property,
+								 "name"));
+	return NULL;
+}
+
+static int name_end(struct conduct_end *end, const char *name,
+		    struct ob_err *err)
+{
+	if (strlen(name) >= sizeof(end->qdev))
+		return ob_fail(err, EINVAL, "%.40s...: too long a name", name);
+	strcpy(end->qdev, name);
+	return 0;
+}
+
+/* What the destination calls it. */
+static const char *partner(const struct conductor *c, const char *name)
+{
+	size_t len = strlen(name);
+
+	for (unsigned i = 0; i < c->params.nr_pairs; i++)
+		if (!strncmp(c->params.pairs[i], name, len) &&
+		    c->params.pairs[i][len] == '=')
+			return c->params.pairs[i] + len + 1;
+	return name;
+}
+
+/* One side decides which devices there are; the other has to have them. */
+static int find_qdevs(struct conductor *c, enum conduct_side side,
+		      struct ob_err *err)
+{
+	json_t *list = NULL;
+	const char *name;
+	int r = refuse_nameless(c, side, err);
+
+	if (!r)
+		r = list_children(c, side, PERIPHERAL, &list, err);
+	for (unsigned i = 0; !r && (name = nth_of_ours(list, i)); i++) {
+		if (i == CONDUCT_DEVICES) {
+			r = ob_fail(err, E2BIG, "more than %u devices",
+				    CONDUCT_DEVICES);
+			break;
+		}
+		r = name_end(&c->devices[i].ends[side], name, err);
+		if (!r)
+			r = look_at_qdev(c, side, &c->devices[i].ends[side],
+					 err);
+		c->nr_devices = i + 1;
+	}
+	json_decref(list);
+	if (!r && !c->nr_devices)
+		r = ob_fail(err, ENOENT, "the %s's QEMU has no vfio-user device",
+			    sides[side]);
+	return r;
+}
+
+static unsigned count_of_ours(const json_t *list)
+{
+	unsigned n = 0;
+
+	while (nth_of_ours(list, n))
+		n++;
+	return n;
+}
+
+/* The same devices, under the names that they have there. */
+static int find_partners(struct conductor *c, struct ob_err *err)
+{
+	json_t *list = NULL;
+	int r = refuse_nameless(c, CONDUCT_TO, err);
+
+	if (!r)
+		r = list_children(c, CONDUCT_TO, PERIPHERAL, &list, err);
+	if (!r && count_of_ours(list) != c->nr_devices)
+		r = ob_fail(err, EINVAL, "the source's QEMU has %u vfio-user "
+			    "devices, the destination's %u", c->nr_devices,
+			    count_of_ours(list));
+	json_decref(list);
+	for (unsigned i = 0; i < c->nr_devices && !r; i++) {
+		struct conduct_device *d = &c->devices[i];
+
+		r = name_end(&d->ends[CONDUCT_TO],
+			     partner(c, d->ends[CONDUCT_FROM].qdev), err);
+		if (!r)
+			r = look_at_qdev(c, CONDUCT_TO, &d->ends[CONDUCT_TO],
+					 err);
+	}
+	return r;
+}
+
+/* -- who serves them --------------------------------------------------- */
+
+static bool is_same_file(const char *a, const char *b)
+{
+	struct stat one, other;
+
+	return !strcmp(a, b) ||
+	       (!stat(a, &one) && !stat(b, &other) &&
+		one.st_dev == other.st_dev && one.st_ino == other.st_ino);
+}
+
+/* By its socket; where QEMU sees other paths than the server, by its name. */
+static bool serves(const json_t *device, const struct conduct_end *end)
+{
+	const char *address = json_string_value(json_object_get(device,
+								"address"));
+	const char *id = json_string_value(json_object_get(device, "id"));
+
+	if (address && !strncmp(address, "unix:", 5) &&
+	    is_same_file(address + 5, end->path))
+		return true;
+	return id && !strcmp(id, end->qdev);
+}
+
+static void take_server(struct conduct_end *end, const json_t *device,
+			const char *control)
+{
+	const char *model = json_string_value(json_object_get(device, "model"));
+
+	snprintf(end->id, sizeof(end->id), "%s",
+		 json_string_value(json_object_get(device, "id")));
+	snprintf(end->model, sizeof(end->model), "%s", model ? model : "?");
+	end->control = control;
+}
+
+static int ask_server(struct conductor *c, enum conduct_side side,
+		      const char *control, struct ob_err *err)
+{
+	json_t *status = NULL, *device;
+	int r = control_call(control, "status", NULL, &status, err);
+	size_t i;
+
+	json_array_foreach(json_object_get(status, "devices"), i, device)
+		for (unsigned n = 0; n < c->nr_devices && !r; n++) {
+			struct conduct_end *end = &c->devices[n].ends[side];
+
+			if (!end->control && serves(device, end))
+				take_server(end, device, control);
+		}
+	json_decref(status);
+	return r;
+}
+
+static int find_servers(struct conductor *c, enum conduct_side side,
+			struct ob_err *err)
+{
+	int r = 0;
+
+	for (unsigned i = 0; i < c->params.nr_controls[side] && !r; i++)
+		r = ask_server(c, side, c->params.controls[side][i], err);
+	for (unsigned i = 0; i < c->nr_devices && !r; i++)
+		if (!c->devices[i].ends[side].control)
+			r = ob_fail(err, ENOENT, "the %s's %s is served by none "
+				    "of the control sockets given", sides[side],
+				    c->devices[i].ends[side].qdev);
+	return r;
+}
+
+/* -- the two together -------------------------------------------------- */
+
+static uint32_t dword(const uint8_t *config, unsigned at)
+{
+	uint32_t value;
+
+	memcpy(&value, config + at, sizeof(value));
+	return value;
+}
+
+static int compare_configs(struct conduct_device *d, const uint8_t *there,
+			   struct ob_err *err)
+{
+	static const struct { uint8_t at; const char *what; } same[] = {
+		{ 0x00, "vendor and device" }, { 0x08, "class and revision" },
+		{ 0x2c, "subsystem" }, { 0x34, "capabilities" },
+	};
+
+	for (unsigned i = 0; i < sizeof(same) / sizeof(same[0]); i++)
+		if (dword(d->repair.config, same[i].at) !=
+		    dword(there, same[i].at))
+			return ob_fail(err, EINVAL, "%s: %s differ: %#x and %#x",
+				       d->ends[0].qdev, same[i].what,
+				       dword(d->repair.config, same[i].at),
+				       dword(there, same[i].at));
+	return 0;
+}
+
+/*
+ * That configuration cycles reach it.  Behind a bridge nobody can tell before
+ * QEMU's stream has numbered the buses.
+ */
+static int try_cycles(struct conductor *c, const struct conduct_end *end,
+		      const uint8_t *config, struct ob_err *err)
+{
+	struct ob_pci pci;
+	uint32_t id = 0;
+	int r = ob_pci_find(c->qmp[CONDUCT_TO], end->qdev, &pci, err);
+
+	if (r)
+		return r == -ENOENT ? 0 : r;
+	r = ob_pci_begin(&pci, err);
+	if (!r)
+		r = ob_pci_read(&pci, 0, 4, &id, err);
+	if (!r)
+		r = ob_pci_end(&pci, err);
+	if (!r && id != dword(config, 0))
+		r = ob_fail(err, ENOTSUP, "%s: configuration cycles do not reach "
+			    "it: is this no PC?", end->qdev);
+	return r;
+}
+
+static int compare_device(struct conductor *c, struct conduct_device *d,
+			  struct ob_err *err)
+{
+	const struct conduct_end *from = &d->ends[CONDUCT_FROM];
+	const struct conduct_end *to = &d->ends[CONDUCT_TO];
+	uint8_t there[OB_REPAIR_CONFIG];
+	int r;
+
+	if (strcmp(from->addr, to->addr) || strcmp(from->bus, to->bus))
+		return ob_fail(err, EINVAL, "%s is at %.40s %s, and at %.40s %s "
+			       "at the destination", from->qdev, from->bus,
+			       from->addr, to->bus, to->addr);
+	if (strcmp(from->model, to->model))
+		return ob_fail(err, EINVAL, "%s is served by the model %s, at "
+			       "the destination by %s", from->qdev, from->model,
+			       to->model);
+	r = conduct_config(to, there, err);
+	if (!r)
+		r = compare_configs(d, there, err);
+	return r ? r : try_cycles(c, to, there, err);
+}
+
+/* -- the machines ------------------------------------------------------ */
+
+static int look_at_machine(struct conductor *c, enum conduct_side side,
+			   struct ob_err *err)
+{
+	json_t *memory = NULL, *cpus = NULL;
+	json_int_t bytes = 0;
+	int r = get_property(c, side, "/machine", "type", c->machine[side],
+			     sizeof(c->machine[side]), err);
+
+	snprintf(c->version[side], sizeof(c->version[side]), "%s",
+		 ob_qmp_version(c->qmp[side]));
+	if (!r)
+		r = ask(c, side, "query-memory-size-summary", NULL, &memory,
+			err);
+	if (!r)
+		r = ask(c, side, "query-cpus-fast", NULL, &cpus, err);
+	json_unpack(memory, "{s:I}", "base-memory", &bytes);
+	c->memory[side] = bytes;
+	c->cpus[side] = (int64_t)json_array_size(cpus);
+	json_decref(memory);
+	json_decref(cpus);
+	return r;
+}
+
+/* A server maps only what is shared. */
+static int check_shared(struct conductor *c, enum conduct_side side,
+			struct ob_err *err)
+{
+	json_t *list = NULL, *one;
+	size_t i;
+	int r = ask(c, side, "query-memdev", NULL, &list, err);
+
+	if (!r && !json_array_size(list))
+		r = ob_fail(err, EINVAL, "the %s has no memory backend, "
+			    "share=on", sides[side]);
+	json_array_foreach(list, i, one)
+		if (!r && !json_is_true(json_object_get(one, "share")))
+			r = ob_fail(err, EINVAL, "the %s's memory %s is not "
+				    "share=on", sides[side],
+				    json_string_value(json_object_get(one,
+								      "id")));
+	json_decref(list);
+	return r;
+}
+
+static bool is_old(const struct ob_qmp *qmp)
+{
+	int major = 0, minor = 0, micro = 0;
+
+	sscanf(ob_qmp_version(qmp), "%d.%d.%d", &major, &minor, &micro);
+	return major < 10 || (major == 10 && (minor < 1 ||
+					      (minor == 1 && micro < 1)));
+}
+
+static int check_status(struct conductor *c, enum conduct_side side,
+			struct ob_err *err)
+{
+	const char *want = side == CONDUCT_FROM ? "running" : "inmigrate";
+	json_t *status = NULL;
+	const char *now;
+	int r = ask(c, side, "query-status", NULL, &status, err);
+
+	now = json_string_value(json_object_get(status, "status"));
+	if (!r && (!now || strcmp(now, want)))
+		r = ob_fail(err, EINVAL, side == CONDUCT_FROM ?
+			    "the source is not running: %s" :
+			    "the destination does not wait with -incoming "
+			    "defer: %s", now ? now : "?");
+	json_decref(status);
+	return r;
+}
+
+static bool is_over(const char *status)
+{
+	static const char *const over[] = { "none", "completed", "failed",
+					    "cancelled" };
+
+	for (unsigned i = 0; i < 4; i++)
+		if (!strcmp(status, over[i]))
+			return true;
+	return false;
+}
+
+/* The first that is not lifted with the guard. */
+static const char *find_reason(const json_t *now)
+{
+	const json_t *reason;
+	size_t i;
+
+	json_array_foreach(json_object_get(now, "blocked-reasons"), i, reason)
+		if (!conduct_is_guard(json_string_value(reason)))
+			return json_string_value(reason);
+	return NULL;
+}
+
+static int check_migration(struct conductor *c, enum conduct_side side,
+			   struct ob_err *err)
+{
+	json_t *now = NULL;
+	const char *status, *reason;
+	int r = ask(c, side, "query-migrate", NULL, &now, err);
+
+	status = json_string_value(json_object_get(now, "status"));
+	reason = find_reason(now);
+	if (!r && status && !is_over(status))
+		r = ob_fail(err, EBUSY, "the %s has another migration: %s",
+			    sides[side], status);
+	if (!r && reason && side == CONDUCT_FROM)
+		r = ob_fail(err, EBUSY, "the %s does not migrate: %.150s",
+			    sides[side], reason);
+	json_decref(now);
+	return r;
+}
+
+static int check_side(struct conductor *c, enum conduct_side side,
+		      struct ob_err *err)
+{
+	int r = 0;
+
+	if (is_old(c->qmp[side]))
+		return ob_fail(err, ENOTSUP, "the %s's QEMU is %s, older than "
+			       "10.1.1", sides[side],
+			       ob_qmp_version(c->qmp[side]));
+	r = check_status(c, side, err);
+	if (!r)
+		r = check_migration(c, side, err);
+	if (!r)
+		r = check_shared(c, side, err);
+	return r ? r : look_at_machine(c, side, err);
+}
+
+static int version_number(const char *version)
+{
+	int major = 0, minor = 0;
+
+	sscanf(version, "%d.%d", &major, &minor);
+	return major * 1000 + minor;
+}
+
+static int compare_machines(struct conductor *c, struct ob_err *err)
+{
+	if (version_number(c->version[1]) < version_number(c->version[0]))
+		return ob_fail(err, EINVAL, "the source's QEMU is %s, the "
+			       "destination's %s, which is older",
+			       c->version[0], c->version[1]);
+	if (strcmp(c->machine[0], c->machine[1]))
+		return ob_fail(err, EINVAL, "the source is a %s, the destination "
+			       "a %s", c->machine[0], c->machine[1]);
+	if (c->memory[0] != c->memory[1])
+		return ob_fail(err, EINVAL, "the source has %" PRId64 " bytes of "
+			       "memory, the destination %" PRId64, c->memory[0],
+			       c->memory[1]);
+	if (c->cpus[0] != c->cpus[1])
+		return ob_fail(err, EINVAL, "the source has %" PRId64 " CPUs, "
+			       "the destination %" PRId64, c->cpus[0],
+			       c->cpus[1]);
+	return 0;
+}
+
+int conduct_find(struct conductor *c, enum conduct_side side,
+		 struct ob_err *err)
+{
+	int r = side == CONDUCT_FROM ? find_qdevs(c, side, err)
+				     : find_partners(c, err);
+
+	return r ? r : find_servers(c, side, err);
+}
+
+int conduct_look(struct conductor *c, enum conduct_side side,
+		 struct ob_err *err)
+{
+	int r = check_side(c, side, err);
+
+	return r ? r : conduct_find(c, side, err);
+}
+
+int conduct_match(struct conductor *c, struct ob_err *err)
+{
+	int r = check_side(c, CONDUCT_TO, err);
+
+	if (!r)
+		r = compare_machines(c, err);
+	if (!r)
+		r = conduct_find(c, CONDUCT_TO, err);
+	for (unsigned i = 0; i < c->nr_devices && !r; i++)
+		r = compare_device(c, &c->devices[i], err);
+	return r;
+}
+
+int conduct_preflight(struct conductor *c, struct ob_err *err)
+{
+	int r;
+
+	conduct_phase(c, "preflight");
+	r = conduct_look(c, CONDUCT_FROM, err);
+	for (unsigned i = 0; i < c->nr_devices && !r; i++)
+		r = conduct_config(&c->devices[i].ends[CONDUCT_FROM],
+				   c->devices[i].repair.config, err);
+	return r ? r : conduct_match(c, err);
+}

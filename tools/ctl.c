@@ -91,14 +91,17 @@ static int start_pump(struct pump *pump, int takes, int std, int *fd,
 	return r ? ob_fail(err, r, "thread: %s", strerror(r)) : 0;
 }
 
-/* What the server wrote is on its way yet; what it did not read is not missed. */
-static int end_pump(struct pump *pump, int takes, struct ob_err *err)
+/*
+ * What the server wrote is on its way yet, and what it did not read is not
+ * missed.  A full disk is the better reason than that the reader has gone.
+ */
+static int end_pump(struct pump *pump, int takes, int r, struct ob_err *err)
 {
 	if (!pump->runs || takes == READS)
-		return 0;
+		return r;
 	pthread_join(pump->thread, NULL);
 	return pump->rc ? ob_fail(err, -pump->rc, "standard output: %s",
-				  strerror(-pump->rc)) : 0;
+				  strerror(-pump->rc)) : r;
 }
 
 static int exchange(struct control_link *link, const char *method, int takes,
@@ -118,7 +121,7 @@ static int exchange(struct control_link *link, const char *method, int takes,
 		close(fd);
 	if (!r)
 		r = control_receive(link, -1, result, err);
-	return r ? r : end_pump(&pump, takes, err);
+	return end_pump(&pump, takes, r, err);
 }
 
 static int print(json_t *result, FILE *to, struct ob_err *err)

@@ -27,6 +27,11 @@ bool ob_keep_is_on(const struct ob_loop *loop)
 	return loop->keep;
 }
 
+bool ob_keep_is_sole(const struct ob_loop *loop)
+{
+	return !loop->keep || loop->keep->is_sole;
+}
+
 int ob_keep_put(struct ob_loop *loop, const char *name, int fd)
 {
 	if (!loop->keep)

@@ -26,10 +26,13 @@ struct ob_keep {
 	 */
 	void (*each)(struct ob_keep *keep, const char *prefix,
 		     void (*fn)(void *arg, const char *name), void *arg);
+	/* Nobody else puts or drops: what was got is what is kept. */
+	bool is_sole;
 };
 
 /* keep is the caller's and outlives the loop; NULL: none. */
 void ob_loop_set_keep(struct ob_loop *loop, struct ob_keep *keep);
 struct ob_keep *ob_loop_keep(const struct ob_loop *loop);
+bool ob_keep_is_sole(const struct ob_loop *loop);
 
 #endif

@@ -63,9 +63,26 @@ static void drop(struct ob_ring_op *entry)
 	__atomic_store_n(&entry->op, 0, __ATOMIC_RELEASE);
 }
 
+/*
+ * Pages of the journal that were never written are not looked at: that would
+ * make them.
+ */
+static unsigned written_entries(int fd)
+{
+	const off_t head = offsetof(struct ob_ring_journal, ops);
+	off_t data, end = 0;
+
+	while ((data = lseek(fd, end, SEEK_DATA)) >= 0)
+		end = lseek(fd, data, SEEK_HOLE);
+	if (end <= head)
+		return 0;
+	end = (end - head - 1) / (off_t)sizeof(struct ob_ring_op) + 1;
+	return end < OB_RING_OPS ? (unsigned)end : OB_RING_OPS;
+}
+
 static void count_entries(struct ob_old_rings *old)
 {
-	unsigned n = OB_RING_OPS;
+	unsigned n = old->nr_entries;
 
 	while (n && !old->journal->ops[n - 1].op)
 		n--;
@@ -230,6 +247,7 @@ static int map_journal(struct ob_old_rings *old, const struct ob_rings *rings,
 	if (old->journal->generation != rings->generation)
 		return ob_fail(err, EINVAL, "journal: of generation %llu",
 			       (unsigned long long)old->journal->generation);
+	old->nr_entries = written_entries(rings->journal);
 	return 0;
 }
 

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/keep.h"
 #include "block/mem.h"
 
 static void mem_prepare(struct ob_drive *drive)
@@ -93,13 +94,17 @@ static int mem_open(struct ob_drive *drive, const char *arg, unsigned flags,
 	return r ? r : mem_map(mem, err);
 }
 
-/* A load that was committed meanwhile put another memory there. */
+/* A load that a living predecessor committed put another memory there. */
 static int mem_recall(struct ob_drive *drive, struct ob_err *err)
 {
 	struct mem_drive *mem = (struct mem_drive *)drive;
-	OB_CLEANUP_FD int old __attribute__((unused)) = ob_fd_take(&mem->fd);
-	int r = find_kept(mem, true, err);
+	OB_CLEANUP_FD int old = -1;
+	int r;
 
+	if (ob_keep_is_sole(drive->loop))
+		return 0;
+	old = ob_fd_take(&mem->fd);
+	r = find_kept(mem, true, err);
 	if (!r && !mem_map_over(mem, mem->fd))
 		r = ob_drive_fail(drive, err, errno, "cannot map its content: %s",
 				  strerror(errno));

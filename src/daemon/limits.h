@@ -4,5 +4,10 @@
 
 /* As far as it is allowed: every client brings descriptors with it. */
 void ob_raise_fd_limit(void);
+/*
+ * What is freed is not given back to the kernel: who tries something out touches
+ * the memory that will be wanted when it is done.
+ */
+void ob_keep_memory(void);
 
 #endif

@@ -20,19 +20,35 @@
 #include "base/log.h"
 #include "base/ring.h"
 #include "daemon/control.h"
+#include "daemon/limits.h"
 #include "daemon/serve_impl.h"
 
 #define TRIES 3u	/* to take a device over; then it begins anew */
 
-/* There is time: for a rehearsal, or for the practice. */
-static void use_time(struct serve *s)
+/* Once; threads are not made before signals are blocked. */
+static int make_loop(struct serve *s, struct ob_err *err)
 {
+	return s->loop ? 0 : ob_loop_create_on(&s->opts->loop, &s->begin.rings,
+					       &s->loop, err);
+}
+
+/* There is time: for a rehearsal, or for the practice. */
+static int use_time(struct serve *s, struct ob_err *err)
+{
+	bool has_ring = s->begin.rings.loop >= 0 &&
+		s->opts->loop.engine != OB_LOOP_POOL;
+	int r = has_ring ? make_loop(s, err) : 0;
+
+	if (r)
+		return r;
+	ob_keep_memory();
 	for (size_t i = 0; i < s->plan->count; i++)
 		ob_device_get_warm(s->devices[i].dev);
 	if (s->begin.rehearse)
 		ob_worker_rehearse(s);
 	else
 		ob_worker_warm(s);
+	return 0;
 }
 
 int ob_worker_wait(struct serve *s, struct ob_err *err)
@@ -42,8 +58,9 @@ int ob_worker_wait(struct serve *s, struct ob_err *err)
 	ob_linger();
 	r = ob_link_wait(s->link, &s->begin, err);
 	while (!r && (s->begin.rehearse || s->begin.warm)) {
-		use_time(s);
-		r = ob_link_wait(s->link, &s->begin, err);
+		r = use_time(s, err);
+		if (!r)
+			r = ob_link_wait(s->link, &s->begin, err);
 	}
 	return r;
 }
@@ -162,8 +179,7 @@ int ob_worker_loop(struct serve *s, struct ob_err *err)
 		.client = client_came, .copy = copy_asked,
 		.status = status_came, .stop = stop_asked, .arg = s,
 	};
-	int r = ob_loop_create_on(&s->opts->loop, &s->begin.rings, &s->loop,
-				  err);
+	int r = make_loop(s, err);
 
 	if (r)
 		return r;

@@ -16,11 +16,13 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <link.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -114,6 +116,32 @@ void ob_confine_all(void)
 {
 	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 	install(all, sizeof(all));
+}
+
+/*
+ * Pages of programs that beginning took.  They are the files', and come again if
+ * they are asked for; segments that may be written to have pages of our own.
+ */
+static int forget_pages(struct dl_phdr_info *object, size_t size, void *arg)
+{
+	const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+
+	(void)size;
+	(void)arg;
+	for (unsigned i = 0; i < object->dlpi_phnum; i++) {
+		const ElfW(Phdr) *part = &object->dlpi_phdr[i];
+		uintptr_t at = object->dlpi_addr + part->p_vaddr;
+
+		if (part->p_type == PT_LOAD && !(part->p_flags & PF_W))
+			madvise((void *)(at & -page), part->p_memsz + at % page,
+				MADV_DONTNEED);
+	}
+	return 0;
+}
+
+void ob_confine_memory(void)
+{
+	dl_iterate_phdr(forget_pages, NULL);
 }
 
 void ob_confine_keeper(void)

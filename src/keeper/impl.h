@@ -60,6 +60,7 @@ struct ob_worker {
 
 /* midwife.c: they and the keeper share all descriptors. */
 #define OB_MIDWIVES 2u
+#define OB_OOM_SCORE 16u	/* as text; "": as it is */
 struct ob_midwife {
 	int orders, end;	/* the keeper's, hers; for good, whoever she is */
 	int pidfd;		/* -1: she died */
@@ -95,6 +96,7 @@ struct ob_keeper {
 	char **env, env_link[64];
 	sigset_t mask;			/* as it was found, for workers */
 	pid_t pid;
+	char oom_midwife[OB_OOM_SCORE], oom_worker[OB_OOM_SCORE];
 	int binary, epoll, signals, spare;
 	struct ob_midwife midwives[OB_MIDWIVES];
 	int other;		/* taken back, until the old one serves; -1 */
@@ -150,6 +152,9 @@ int ob_midwife_open(struct ob_keeper *k);
 void ob_midwife_died(struct ob_keeper *k, unsigned place);
 /* Those who are missing, by those who are left. */
 void ob_midwife_replace(struct ob_keeper *k);
+/* The end.  They have all that is held, locks too: nobody is to find these taken
+ * when the server has gone. */
+void ob_midwife_finish(struct ob_keeper *k);
 /* Nobody is left who could start anybody. */
 bool ob_midwife_is_none(const struct ob_keeper *k);
 extern const struct ob_birth ob_birth_none;
@@ -194,6 +199,8 @@ void ob_life_start(struct ob_keeper *k, struct ob_worker *w,
 void ob_life_succeed(struct ob_keeper *k);
 void ob_life_ready(struct ob_keeper *k, struct ob_worker *w, const char *text);
 void ob_life_standby(struct ob_keeper *k);
+/* Before the next try, after so many deaths for which it has to wait. */
+uint64_t ob_life_delay_ms(unsigned deaths);
 /* Time is up: whoever has not ended is killed, and nobody follows. */
 void ob_life_end(struct ob_keeper *k);
 /* Kills one that nobody will miss; *w becomes NULL. */
@@ -235,5 +242,7 @@ void ob_watchdog_children(struct ob_keeper *k);
 /* confine.c */
 void ob_confine_all(void);	/* the workers, too */
 void ob_confine_keeper(void);
+/* What the process has in memory and will hardly need again. */
+void ob_confine_memory(void);
 
 #endif

@@ -327,6 +327,7 @@ static int prepare(struct ob_keeper *k)
 		return r;
 	ob_confine_all();
 	r = ob_midwife_start(k);
+	ob_confine_memory();
 	ob_confine_keeper();
 	return r;
 }
@@ -344,5 +345,6 @@ int ob_keeper_run(const struct ob_keeper_options *options, struct ob_err *err)
 	if (r)
 		return ob_fail(err, -r, "keeper: %s", strerror(-r));
 	run(k);
+	ob_midwife_finish(k);
 	return k->exit_status;
 }

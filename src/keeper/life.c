@@ -56,16 +56,20 @@ static bool is_outdated(const struct ob_keeper *k, const struct ob_worker *w)
 	       k->rings[k->nr_rings - 1].generation > w->generation;
 }
 
-static uint64_t delay(const struct ob_keeper *k)
+uint64_t ob_life_delay_ms(unsigned deaths)
 {
-	unsigned n = k->failures + k->crashes;
 	uint64_t ms = RETRY_MIN_MS;
 
-	if (n < FREE_TRIES)
+	if (deaths < FREE_TRIES)
 		return 0;
-	for (unsigned i = FREE_TRIES; i < n && ms < RETRY_MAX_MS; i++)
+	for (unsigned i = FREE_TRIES; i < deaths && ms < RETRY_MAX_MS; i++)
 		ms *= 2;
 	return ms < RETRY_MAX_MS ? ms : RETRY_MAX_MS;
+}
+
+static uint64_t delay(const struct ob_keeper *k)
+{
+	return ob_life_delay_ms(k->failures + k->crashes);
 }
 
 static void retry_later(struct ob_keeper *k, uint64_t ms)

@@ -20,6 +20,7 @@
 #include <poll.h>
 #include <sched.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
@@ -42,6 +43,42 @@ struct order {
 	struct ob_rings old[OB_RINGS_HELD];	/* inherited */
 	unsigned nr_old;
 };
+
+/*
+ * For want of memory the kernel is to kill a worker, who leaves everything to a
+ * successor.  Others are spared if we may do that; if not, it is asked to
+ * kill a worker rather than a midwife, and her rather than the keeper.
+ */
+#define SPARED "-1000"
+#define MIDWIFE_OOM 100		/* as if it had a tenth of what there is more */
+#define WORKER_OOM 200
+
+static const char oom_path[] = "/proc/self/oom_score_adj";
+
+static bool set_oom_score(const char *score)
+{
+	OB_CLEANUP_FD int fd = open(oom_path, O_WRONLY | O_CLOEXEC);
+
+	return fd >= 0 && write(fd, score, strlen(score)) > 0;
+}
+
+static void write_score(char text[OB_OOM_SCORE], int score)
+{
+	snprintf(text, OB_OOM_SCORE, "%d", score < 1000 ? score : 1000);
+}
+
+/* As text, so that midwives have no use for the pages that make it. */
+static void choose_oom_scores(struct ob_keeper *k)
+{
+	OB_CLEANUP_FD int fd = open(oom_path, O_RDONLY | O_CLOEXEC);
+	char text[OB_OOM_SCORE] = "";
+	int found = fd >= 0 && read(fd, text, sizeof(text) - 1) > 0 ? atoi(text) : 0;
+	bool spared = set_oom_score(SPARED);
+
+	write_score(k->oom_worker, found + (spared ? 0 : WORKER_OOM));
+	if (!spared)
+		write_score(k->oom_midwife, found + MIDWIFE_OOM);
+}
 
 /* Raw, since fork() knows no flags; as with fork(), memory is a copy. */
 static pid_t clone_raw(unsigned long flags, int *pidfd)
@@ -88,6 +125,7 @@ static void become_worker(struct ob_keeper *k, const struct order *order,
 			  const struct ob_birth *birth, int channel)
 {
 	belong_to_keeper(k);
+	set_oom_score(k->oom_worker);
 	snprintf(k->env_link, sizeof(k->env_link), OB_KEEPER_ENV "=%d,%d,%u",
 		 channel, order->pulse, k->held.room - OB_KEEPER_NEW);
 	inherit(channel);
@@ -164,6 +202,7 @@ static void be_born(const struct ob_keeper *k)
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != k->pid)
 		_exit(0);
+	set_oom_score(k->oom_midwife);
 }
 
 __attribute__((noreturn))
@@ -223,6 +262,7 @@ int ob_midwife_start(struct ob_keeper *k)
 {
 	int pair[2], r = 0;
 
+	choose_oom_scores(k);
 	/* Both ends before the first, so that each has all. */
 	for (unsigned i = 0; i < OB_MIDWIVES; i++) {
 		if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
@@ -369,4 +409,17 @@ void ob_midwife_died(struct ob_keeper *k, unsigned place)
 		SAY(WARN, "a process that starts workers has died, another one "
 		    "takes its place");
 	ob_midwife_replace(k);
+}
+
+void ob_midwife_finish(struct ob_keeper *k)
+{
+	for (unsigned i = 0; i < OB_MIDWIVES; i++) {
+		struct ob_midwife *m = &k->midwives[i];
+		siginfo_t info;
+
+		if (m->pidfd < 0)
+			continue;
+		kill_by(m->pidfd);
+		waitid(P_PIDFD, (id_t)m->pidfd, &info, WEXITED);
+	}
 }

@@ -188,9 +188,6 @@ void ob_upgrade_switch(struct ob_keeper *k)
 	k->upgrade.state = OB_UPGRADE_GRACE;
 	k->upgrade.until = ob_keeper_ms() + READY_MS;
 	ob_life_start(k, w, OB_START_UPGRADE);
-	/* Now there is time. */
-	forget_copies(k);
-	ob_life_dismiss(&k->standby);
 }
 
 void ob_upgrade_ready(struct ob_keeper *k)
@@ -200,6 +197,9 @@ void ob_upgrade_ready(struct ob_keeper *k)
 		return;
 	k->upgrade.until = ob_keeper_ms() + k->opts->grace_ms;
 	k->status.last_upgrade = OB_UPGRADE_SWITCHED;
+	/* Now there is time. */
+	forget_copies(k);
+	ob_life_dismiss(&k->standby);
 }
 
 static void confirm(struct ob_keeper *k)

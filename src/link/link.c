@@ -203,12 +203,15 @@ static void fill_start(struct ob_link *link, const struct ob_keeper_msg *msg,
 		.rings = { .loop = -1, .sure = -1, .journal = -1,
 			   .generation = msg->value },
 	};
+	if (link->nr_rings && !link->has_own) {
+		start->rings = link->rings[--link->nr_rings];
+		link->has_own = true;
+	}
 	link->rehearsed = start->rehearse || start->warm;
-	if (link->rehearsed || !link->nr_rings)
+	if (link->rehearsed)
 		return;
-	start->nr_old = link->nr_rings - 1;
+	start->nr_old = link->nr_rings;
 	memcpy(start->old, link->rings, start->nr_old * sizeof(start->old[0]));
-	start->rings = link->rings[start->nr_old];
 	link->nr_rings = 0;
 }
 

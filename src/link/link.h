@@ -21,7 +21,8 @@ void ob_link_close(struct ob_link *link);
  * Waits for START (or REHEARSE, or WARM): what is kept has been given by then.
  * A warm successor waits here, everything slow behind it.  After a rehearsal,
  * say READY or REFUSED and wait again; after WARM, having tried on nothing
- * whatever will have to be quick, just wait again.  Rings come with START only.
+ * whatever will have to be quick, just wait again.  Its own rings come with the
+ * first of these, those of the dead with START.
  * -EPIPE: the keeper has gone.
  */
 struct ob_link_start {

@@ -20,6 +20,7 @@ struct ob_link {
 	int channel;
 	bool gone;			/* the keeper */
 	bool rehearsed;
+	bool has_own;			/* rings, handed out */
 	struct ob_pulse *pulse;
 	struct ob_loop_pulse loop_pulse;
 	struct ob_held held;	/* fd -1: the keeper has it, we do not */

@@ -6,6 +6,9 @@
  * later, or for what this worker has put itself, gets it from the keeper anew.
  * So nothing is open twice for longer than needed.
  *
+ * What the keeper has cannot change but by us, so what is not in our copy of the
+ * table need not be dropped.
+ *
  * A rehearsal is shown copies and may change nothing: it puts, drops and asks in
  * vain, as if there were no keeper.
  */
@@ -67,18 +70,32 @@ static int get(struct ob_keep *keep, const char *name)
 	return entry->fd >= 0 ? ob_fd_take(&entry->fd) : ask(link, name);
 }
 
+static bool is_prefix(const char *name)
+{
+	return name[0] && name[strlen(name) - 1] == '/';
+}
+
+static bool is_known(struct ob_link *link, const char *name)
+{
+	struct ob_held_entry *entry = ob_held_next(&link->held, NULL);
+
+	if (!is_prefix(name))
+		return ob_held_find(&link->held, name);
+	while (entry && !ob_held_match(entry, name))
+		entry = ob_held_next(&link->held, entry);
+	return entry;
+}
+
 static void drop(struct ob_keep *keep, const char *name)
 {
 	struct ob_link *link = link_of(keep);
 	struct ob_held_entry *entry = ob_held_next(&link->held, NULL), *next;
 
-	if (link->rehearsed)
+	if (link->rehearsed || !is_known(link, name))
 		return;
 	ob_link_say(link, OB_KEEPER_DROP, 0, name, -1);
-	if (name[0] && name[strlen(name) - 1] != '/') {
-		entry = ob_held_find(&link->held, name);
-		if (entry)
-			ob_held_remove(&link->held, entry);
+	if (!is_prefix(name)) {
+		ob_held_remove(&link->held, ob_held_find(&link->held, name));
 		return;
 	}
 	for (; entry; entry = next) {
@@ -103,6 +120,7 @@ void ob_link_keep_init(struct ob_link *link)
 {
 	link->keep = (struct ob_keep){
 		.put = put, .get = get, .drop = drop, .each = each,
+		.is_sole = true,
 	};
 }
 

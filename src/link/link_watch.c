@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -20,15 +21,27 @@ static void tell_status(struct ob_link *link, const struct ob_keeper_msg *msg)
 		link->events.status(link->events.arg, &status);
 }
 
+/* The keeper has it under that name, which is to be dropped. */
+static void note_client(struct ob_link *link, const struct ob_keeper_msg *msg)
+{
+	char name[OB_KEEPER_NAME];
+	int n = snprintf(name, sizeof(name), "%s/new/%u", msg->name,
+			 (unsigned)msg->value);
+
+	if (n > 0 && (size_t)n < sizeof(name))
+		(void)ob_held_put(&link->held, name, -1);
+}
+
 static void handle(struct ob_link *link, const struct ob_keeper_msg *msg,
 		   int *fd)
 {
 	const struct ob_link_events *on = &link->events;
 
-	if (msg->op == OB_KEEPER_CLIENT && *fd >= 0 && on->client)
+	if (msg->op == OB_KEEPER_CLIENT && *fd >= 0 && on->client) {
+		note_client(link, msg);
 		on->client(on->arg, msg->name, (unsigned)msg->value,
 			   ob_fd_take(fd));
-	else if (msg->op == OB_KEEPER_COPY && on->copy)
+	} else if (msg->op == OB_KEEPER_COPY && on->copy)
 		on->copy(on->arg, msg->value);
 	else if (msg->op == OB_KEEPER_STATUS_IS)
 		tell_status(link, msg);

@@ -58,6 +58,17 @@ int ob_pages_read(struct ob_device *dev, uint64_t addr, uint64_t len, void *buf,
 	return r;
 }
 
+void ob_pages_touch(struct ob_device *dev, uint64_t addr, uint64_t len)
+{
+	for (; len; addr += OB_PAGE_SIZE, len -= OB_PAGE_SIZE) {
+		const struct ob_range *range = ob_dma_find(&dev->dma, addr);
+
+		if (range && range->host)
+			(void)*(volatile uint8_t *)(range->host +
+						    (addr - range->first));
+	}
+}
+
 static int find(struct ob_device *dev, uint64_t addr, struct ob_range **out,
 		struct ob_err *err)
 {

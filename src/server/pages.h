@@ -29,6 +29,11 @@ enum ob_pages_kind { OB_PAGES_DATA = 1, OB_PAGES_DROP = 2, OB_PAGES_END = 3 };
  */
 int ob_pages_read(struct ob_device *dev, uint64_t addr, uint64_t len, void *buf,
 		  struct ob_err *err);
+/*
+ * They will be written soon: what of them is mapped into our memory is there
+ * then, so that not each page has to be looked for.
+ */
+void ob_pages_touch(struct ob_device *dev, uint64_t addr, uint64_t len);
 /* May pages be put there? */
 int ob_pages_check(struct ob_device *dev, uint64_t addr, struct ob_err *err);
 /* As many as lie in one mapping, from a file of ours; returns the bytes. */

@@ -34,12 +34,12 @@ def fields(pid):
 class Kept:
     """A keeper, and clients of its devices."""
 
-    def __init__(self, argv, log, environment=None):
+    def __init__(self, argv, log, environment=None, inside=None):
         self.log = pathlib.Path(log)
         with open(log, "wb") as file:
             self.process = subprocess.Popen(
                 argv, stdout=subprocess.DEVNULL, stderr=file,
-                env=dict(os.environ, **(environment or {})))
+                preexec_fn=inside, env=dict(os.environ, **(environment or {})))
         self.pid = self.process.pid
         self.clients = []
 
@@ -115,14 +115,15 @@ def keep(request, tmp_path):
         pytest.skip("needs a server of ours")
     made = []
 
-    def make(*devices, words=(), environment=None, log=None, command=None):
+    def make(*devices, words=(), environment=None, log=None, command=None,
+             inside=None):
         folder = tmp_path / str(len(made))
         folder.mkdir()
         paths = [folder / str(i) for i in range(len(devices))]
         argv = conftest.model_argv(request.config, *(
             device.format(path) for device, path in zip(devices, paths)))
         argv[0] = str(command or argv[0])
-        made.append(Kept([*argv, *words], log or folder / "log", environment))
+        made.append(Kept([*argv, *words], log or folder / "log", environment, inside))
         return made[-1], [made[-1].connect(path) for path in paths]
 
     yield make

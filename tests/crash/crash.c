@@ -78,7 +78,7 @@ struct run {
 static const char *outboard;
 static unsigned calls_of[MAX_OPS];	/* of an undisturbed run */
 static struct session *reference;
-static unsigned points[NR_MODES], runs[NR_MODES];
+static unsigned points[NR_MODES], runs[NR_MODES], arrivals;
 static const char *only;		/* a mode */
 
 /* Of so many numbers of calls one; only the calls are counted out. */
@@ -399,7 +399,10 @@ static int judge(struct run *run)
 			 run->server_status);
 		return complain(run, what);
 	}
-	return run->mode == COUNT ? 0 : compare(run);
+	if (run->mode == COUNT)
+		return run->session->loaded ? 0 :
+			complain(run, "no migration came in");
+	return compare(run);
 }
 
 static int one_run(enum mode mode, unsigned n, uint64_t seed)
@@ -415,11 +418,14 @@ static int one_run(enum mode mode, unsigned n, uint64_t seed)
 	if (session == MAP_FAILED)
 		abort();
 	run.session = session;
+	if (reference)
+		session->stream = reference->stream;
 	start(&run);
 	follow(&run);
 	alarm(0);
 	runs[mode]++;
 	r = judge(&run);
+	arrivals += session->loaded;
 	printf("crash: %s %u: %u deaths\n", mode_names[mode], n, run.kills);
 	if (!r)
 		folder_remove(run.folder);
@@ -517,5 +523,6 @@ int main(int argc, char **argv)
 	for (enum mode mode = CALLS; mode < NR_MODES; mode++)
 		printf("crash: %s: %u deaths in %u sessions\n",
 		       mode_names[mode], points[mode], runs[mode]);
+	printf("crash: %u migrations came in whole\n", arrivals);
 	return r;
 }

@@ -21,17 +21,15 @@
 #include <zlib.h>
 
 #include "nvme_user.h"
-#include "session.h"
+#include "session_impl.h"
 
-#define BLOCK 4096u
-#define BATCH 16u
-#define PAGE 4096u
 #define SPARE_ADDR 0x40000000ull
+#define FAR_ADDR 0x50000000ull
 #define CONNECT_TRIES 5000
 
-static struct session *current;
+struct session *current;
 
-static void next_op(void)
+void next_op(void)
 {
 	__atomic_add_fetch(&current->op, 1, __ATOMIC_RELEASE);
 }
@@ -103,6 +101,9 @@ WRAP(ob_client_mig_set,
 WRAP(ob_client_mig_read,
      (struct ob_client *c, void *buf, size_t len, size_t *got,
       struct ob_err *err), (c, buf, len, got, err))
+WRAP(ob_client_mig_write,
+     (struct ob_client *c, const void *buf, size_t len, struct ob_err *err),
+     (c, buf, len, err))
 WRAP(ob_client_log_start,
      (struct ob_client *c, uint64_t hint, const struct ob_client_range *ranges,
       uint32_t n, uint64_t *page, struct ob_err *err),
@@ -114,7 +115,7 @@ WRAP(ob_client_log_stop, (struct ob_client *c, struct ob_err *err), (c, err))
 
 /* -- what is recorded -------------------------------------------------- */
 
-static void record(const char *label, int r, const void *data, size_t len)
+void record(const char *label, int r, const void *data, size_t len)
 {
 	struct session_record *rec = &current->records[current->count];
 
@@ -125,20 +126,6 @@ static void record(const char *label, int r, const void *data, size_t len)
 				   data, (uInt)len);
 	current->count++;
 }
-
-#define TRY(call) \
-	do { \
-		int r_ = (call); \
-		if (r_) \
-			return r_; \
-	} while (0)
-
-struct scene {
-	struct ob_client *client;
-	struct nvme_user *disk;
-	struct ob_err err;
-	uint8_t buf[1 << 16];
-};
 
 /* -- messages ---------------------------------------------------------- */
 
@@ -167,6 +154,24 @@ static int config(struct scene *s, const char *label)
 		TRY(ob_client_read(s->client, OB_CLIENT_CONFIG, at,
 				   s->buf + at, 64, &s->err));
 	record(label, 0, s->buf, 256);
+	return 0;
+}
+
+/* Of each region; there are none. */
+static int io_fds(struct scene *s)
+{
+	for (uint32_t i = 0; i <= OB_CLIENT_CONFIG; i++) {
+		const uint32_t ask[4] = { sizeof(ask), 0, i, 0 };
+		uint8_t told[64] = { 0 };
+		struct ob_client_raw call = {
+			.command = 6, .request = ask, .request_len = sizeof(ask),
+			.reply = told, .reply_size = sizeof(told),
+		};
+
+		next_op();
+		TRY(ob_client_raw(s->client, &call, &s->err));
+		record("io fds", (int)call.reply_len, told, sizeof(told));
+	}
 	return 0;
 }
 
@@ -399,8 +404,8 @@ static int await_all(struct scene *s, unsigned queue, unsigned count,
 }
 
 /* A batch of the same on one queue; what was read is recorded. */
-static int batch(struct scene *s, const char *label, unsigned queue,
-		 uint8_t opcode, uint64_t lba, unsigned count, unsigned turn)
+int batch(struct scene *s, const char *label, unsigned queue,
+	  uint8_t opcode, uint64_t lba, unsigned count, unsigned turn)
 {
 	struct nvme_user_queue *q = &s->disk->queues[queue];
 	uint32_t sectors = BLOCK / s->disk->lba_size, statuses[BATCH] = { 0 };
@@ -438,6 +443,45 @@ static int trim(struct scene *s)
 	TRY(await_all(s, 0, 1, status));
 	record("trim", 0, status, sizeof(status));
 	return 0;
+}
+
+/* -- memory that the device can only ask us for ----------------------------- */
+
+static int far_batch(struct scene *s, uint8_t opcode, uint64_t lba,
+		     unsigned page)
+{
+	struct nvme_user_queue *q = &s->disk->queues[0];
+	uint32_t sectors = BLOCK / s->disk->lba_size, statuses[BATCH] = { 0 };
+
+	next_op();
+	for (unsigned i = 0; i < FAR_PAGES / 2; i++) {
+		struct nvme_user_sqe *sqe = &q->sq[q->tail];
+
+		nvme_user_submit(q, i, opcode, (lba + i) * sectors, sectors);
+		sqe->prp1 = FAR_ADDR + (page + i) * PAGE;
+	}
+	TRY(nvme_user_ring(q, &s->err));
+	TRY(await_all(s, 0, FAR_PAGES / 2, statuses));
+	record("far", opcode, statuses, sizeof(statuses));
+	return 0;
+}
+
+/* DMA_READ, then DMA_WRITE: the answers come while we wait for completions. */
+static int far_memory(struct scene *s, uint64_t lba, unsigned turn)
+{
+	const struct ob_client_dma map = {
+		.addr = FAR_ADDR, .size = sizeof(s->far), .readable = true,
+		.writable = true, .fd = -1, .memory = s->far,
+	};
+
+	memset(s->far, 0, sizeof(s->far));
+	for (unsigned i = 0; i < FAR_PAGES / 2; i++)
+		fill(s->far + i * PAGE, lba + i, turn);
+	TRY(ob_client_dma_map(s->client, &map, &s->err));
+	TRY(far_batch(s, NVME_USER_WRITE, lba, 0));
+	TRY(far_batch(s, NVME_USER_READ, lba, FAR_PAGES / 2));
+	record("far data", 0, s->far, sizeof(s->far));
+	return ob_client_dma_unmap(s->client, map.addr, map.size, &s->err);
 }
 
 static int io(struct scene *s)
@@ -482,76 +526,27 @@ static int writes_of_many_kinds(struct scene *s)
 	return 0;
 }
 
-/* -- migration --------------------------------------------------------- */
-
-/*
- * A stream that a death cuts short ends with an error, and the source goes on:
- * both are right, so neither is recorded, but that it runs afterwards.
- */
-static int leave_and_stay(struct scene *s, bool pre_copy)
-{
-	enum ob_client_mig_state state;
-	struct ob_client_mig info = { 0 };
-	size_t got = sizeof(s->buf);
-	int r;
-
-	TRY(ob_client_mig_info(s->client, &info, &s->err));
-	record("migration", info.stop_copy | info.pre_copy << 1, NULL, 0);
-	if (pre_copy)
-		TRY(ob_client_mig_set(s->client, OB_CLIENT_PRE_COPY, &s->err));
-	TRY(ob_client_mig_set(s->client, OB_CLIENT_STOP_COPY, &s->err));
-	for (r = 0; !r && got == sizeof(s->buf);)
-		r = ob_client_mig_read(s->client, s->buf, sizeof(s->buf), &got,
-				       &s->err);
-	if (r == -ECONNRESET || r == -ETIMEDOUT || r == -EPROTO)
-		return r;
-	TRY(ob_client_mig_get(s->client, &state, &s->err));
-	record("stopped", (int)state, NULL, 0);
-	TRY(ob_client_mig_set(s->client, OB_CLIENT_RUNNING, &s->err));
-	TRY(ob_client_mig_get(s->client, &state, &s->err));
-	record("running", (int)state, NULL, 0);
-	return 0;
-}
-
-/* Too much may be told, too little not: the page that was just read into. */
-static int dirty_log(struct scene *s)
-{
-	uint64_t pages = s->disk->memory_size / PAGE, at, *bitmap;
-	bool told;
-
-	bitmap = calloc((pages + 63) / 64, sizeof(*bitmap));
-	if (!bitmap)
-		return -ENOMEM;
-	TRY(ob_client_log_start(s->client, PAGE, NULL, 0, NULL, &s->err));
-	TRY(batch(s, "read logged", 0, NVME_USER_READ, 0, 4, 0));
-	TRY(ob_client_log_report(s->client, s->disk->memory_addr,
-				 s->disk->memory_size, PAGE, bitmap, &s->err));
-	at = (s->disk->queues[0].buffers_addr - s->disk->memory_addr) / PAGE;
-	told = bitmap[at / 64] >> at % 64 & 1;
-	free(bitmap);
-	record("dirty", told, NULL, 0);
-	TRY(ob_client_log_stop(s->client, &s->err));
-	return told ? 0 : ob_fail(&s->err, EILSEQ, "the log misses a page");
-}
-
 /* -- the whole --------------------------------------------------------- */
 
-static int connect_to(struct scene *s, const char *path)
+static int connect_to(struct scene *s, const char *path, bool twin)
 {
+	const struct ob_client_params params = { .twin_socket = twin };
 	const struct timespec pause = { 0, 2000000 };
 	int r = -ENOENT;
 
 	next_op();
 	for (unsigned i = 0; i < CONNECT_TRIES && r; i++) {
-		r = ob_client_connect(path, NULL, &s->client, &s->err);
+		r = ob_client_connect(path, &params, &s->client, &s->err);
 		if (r && r != -ENOENT && r != -ECONNREFUSED && r != -EBUSY)
 			return r;
 		if (r)
 			nanosleep(&pause, NULL);
 	}
-	if (!r)
-		ob_client_set_timeout(s->client, 20000);
-	return r;
+	if (r)
+		return r;
+	ob_client_set_timeout(s->client, 20000);
+	return ob_client_version(s->client)->twin_socket == twin ? 0 :
+		ob_fail(&s->err, EPROTO, "no twin socket");
 }
 
 /* It is told so, whoever dies. */
@@ -582,6 +577,7 @@ static int first_life(struct scene *s, const char *path)
 	uint64_t page;
 
 	TRY(describe(s));
+	TRY(io_fds(s));
 	TRY(second_client(s, path));
 	TRY(config(s, "config"));
 	TRY(registers(s));
@@ -592,6 +588,7 @@ static int first_life(struct scene *s, const char *path)
 	TRY(identify(s, page));
 	TRY(features(s, page));
 	TRY(io(s));
+	TRY(far_memory(s, 48, 3));
 	TRY(logs(s, page));
 	TRY(queues(s));
 	TRY(other_commands(s));
@@ -614,9 +611,11 @@ static int first_life(struct scene *s, const char *path)
 /* What is on the disk is what the next client finds. */
 static int second_life(struct scene *s)
 {
+	TRY(arrive(s));
 	TRY(bring_up(s));
 	for (unsigned lba = 0; lba < 64; lba += BATCH)
 		TRY(batch(s, "at the end", 0, NVME_USER_READ, lba, BATCH, 0));
+	TRY(far_memory(s, 56, 4));
 	TRY(registers(s));
 	nvme_user_close(s->disk);
 	s->disk = NULL;
@@ -625,9 +624,9 @@ static int second_life(struct scene *s)
 
 static int all(struct scene *s, const char *path)
 {
-	TRY(connect_to(s, path));
+	TRY(connect_to(s, path, false));
 	TRY(first_life(s, path));
-	TRY(connect_to(s, path));
+	TRY(connect_to(s, path, true));
 	return second_life(s);
 }
 

@@ -18,12 +18,22 @@ struct session_record {
 	uint32_t crc;			/* of what was told */
 };
 
+/* What an undisturbed disk sends when it is to go elsewhere. */
+struct session_stream {
+	bool is_whole;
+	uint32_t len;
+	uint64_t asq;			/* a register of it */
+	uint8_t data[1 << 20];
+};
+
 /* Shared with who watches. */
 struct session {
 	uint64_t op;			/* the step that it is at; 0: none yet */
 	uint32_t count;			/* records */
 	int done;			/* all of it */
+	uint32_t loaded;		/* streams that came in to their end */
 	char error[256];		/* why not */
+	struct session_stream stream;	/* given, or filled */
 	struct session_record records[SESSION_RECORDS];
 };
 

@@ -5,9 +5,9 @@
     make_seeds.py DIRECTORY
 
 makes DIRECTORY/TARGET/NAME for message, stream, caps, stream_load, schema,
-model_load, old_state and pages_in.  The messages are those that real clients send: their sizes, flags
-and capabilities, not their contents.  model_load begins with the streams of
-tests/golden.
+model_load, old_state and pages_in.  The messages are those that real clients send:
+their sizes, flags and capabilities, not their contents.  model_load begins with the
+streams of tests/golden.
 """
 
 import gzip

@@ -44,9 +44,10 @@ def image(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("disk")
     drive = folder / "drive"
     drive.write_bytes(bytes(1 << 20))
+    # From there: a socket's path is short, wherever the folder is.
     outboard = pathlib.Path(request.config.getoption("--outboard")).absolute()
     server = subprocess.Popen(
-        [outboard, "serve", "--device", f"nvme,drive={drive},socket={folder}/s"],
+        [outboard, "serve", "--device", "nvme,drive=drive,socket=s"], cwd=folder,
         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     assert b"ready" in server.stdout.readline()
     copied = memory.copy(server.pid)
@@ -57,9 +58,12 @@ def image(request, tmp_path_factory):
 
 
 @pytest.fixture
-def write(tmp_path):
+def write(tmp_path, monkeypatch):
+    """Named as seen from there, since what is said of a file has room for little."""
+    monkeypatch.chdir(tmp_path)
+
     def as_file(data, name="memory"):
-        path = tmp_path / name
+        path = pathlib.Path(name)
         path.write_bytes(data)
         return path
     return as_file

@@ -373,6 +373,25 @@ static void crashes_after_ready_wait_longer_and_longer(void **state)
 	assert_int_equal(stop(), 0);
 }
 
+/* The rule for a thousand, which would take a quarter of an hour. */
+static void a_thousand_deaths_are_a_try_a_second(void **state)
+{
+	uint64_t before = 0;
+
+	(void)state;
+	for (unsigned n = 0; n < 3; n++)
+		assert_int_equal(ob_life_delay_ms(n), 0);
+	for (unsigned n = 3; n <= 1000; n++) {
+		uint64_t ms = ob_life_delay_ms(n);
+
+		assert_true(ms >= before && ms <= 2 * before + 10);
+		before = ms;
+	}
+	assert_int_equal(ob_life_delay_ms(10), 1000);
+	assert_int_equal(ob_life_delay_ms(1000), 1000);
+	assert_int_equal(ob_life_delay_ms(UINT32_MAX), 1000);
+}
+
 /* At most a try a second in the end, and at least that. */
 static void a_storm_does_not_burn_the_machine(void **state)
 {
@@ -386,6 +405,7 @@ static void a_storm_does_not_burn_the_machine(void **state)
 	began = life(1)->at_ms;
 	UNTIL(*(volatile unsigned *)&board->births >= 13);
 	assert_true(life(13)->at_ms - began + 1 >= 10 + 20 + 40 + 80 + 160 + 320 + 640 + 1000);
+	assert_true(life(13)->at_ms - life(12)->at_ms + 1 >= 1000);
 	board->die_early = 0;
 	UNTIL(lives(board->births));
 	assert_int_equal(stop(), 0);
@@ -449,6 +469,7 @@ int main(int argc, char **argv)
 		TEST(one_without_descriptors_is_succeeded),
 		TEST(one_without_memory_is_succeeded),
 		TEST(crashes_after_ready_wait_longer_and_longer),
+		TEST(a_thousand_deaths_are_a_try_a_second),
 		TEST(a_storm_does_not_burn_the_machine),
 		TEST(the_manager_hears_of_upgrades),
 		TEST(the_manager_hears_of_upgrades_that_are_none),

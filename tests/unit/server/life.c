@@ -550,6 +550,28 @@ struct life *life_start(const struct ob_device_class *cls)
 	return life;
 }
 
+struct life *life_served(void)
+{
+	struct life *life = life_start(&life_class);
+
+	life_begin(life);
+	assert_int_equal(rig_version(&life->rig, NULL), 0);
+	return life;
+}
+
+uint64_t life_get(struct life *life, uint64_t offset)
+{
+	uint64_t value = 0;
+
+	assert_int_equal(rig_read(&life->rig, 0, offset, &value, 8), 0);
+	return value;
+}
+
+int life_put(struct life *life, uint64_t offset, uint64_t value)
+{
+	return rig_write(&life->rig, 0, offset, &value, 8);
+}
+
 void life_end(struct life *life)
 {
 	if (life->pid)

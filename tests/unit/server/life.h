@@ -74,6 +74,10 @@ struct life {
 
 struct life *life_start(const struct ob_device_class *cls);
 void life_end(struct life *life);
+/* One of life_class that has agreed with its client; its registers. */
+struct life *life_served(void);
+uint64_t life_get(struct life *life, uint64_t offset);
+int life_put(struct life *life, uint64_t offset, uint64_t value);
 /* Another life, which finds the client if that is new. */
 void life_begin(struct life *life);
 /* The keeper has accepted one; takes fd. */

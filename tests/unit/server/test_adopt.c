@@ -22,28 +22,6 @@
 #define EVENTFD_TRIGGER 0x24u
 #define NONE_TRIGGER 0x21u
 
-static struct life *start(void)
-{
-	struct life *life = life_start(&life_class);
-
-	life_begin(life);
-	assert_int_equal(rig_version(&life->rig, NULL), 0);
-	return life;
-}
-
-static uint64_t get(struct life *life, uint64_t offset)
-{
-	uint64_t value = 0;
-
-	assert_int_equal(rig_read(&life->rig, 0, offset, &value, 8), 0);
-	return value;
-}
-
-static int put(struct life *life, uint64_t offset, uint64_t value)
-{
-	return rig_write(&life->rig, 0, offset, &value, 8);
-}
-
 /* Asks, and the answer comes from whoever lives then. */
 static void put_dying(struct life *life, uint64_t offset, uint64_t value)
 {
@@ -87,41 +65,41 @@ static bool rung(int fd)
 
 static void test_registers(void **unused)
 {
-	struct life *life = start();
+	struct life *life = life_served();
 	uint8_t bytes[32], back[32];
 
 	(void)unused;
 	memset(bytes, 0x5a, sizeof(bytes));
 	assert_int_equal(rig_write(&life->rig, 0, LIFE_SCRATCH, bytes, 32), 0);
-	assert_int_equal(put(life, LIFE_ADD, 7), 0);
-	assert_int_equal(put(life, LIFE_HOT, 99), 0);
+	assert_int_equal(life_put(life, LIFE_ADD, 7), 0);
+	assert_int_equal(life_put(life, LIFE_HOT, 99), 0);
 	rig_set_config(&life->rig, 0x3c, 0x77, 1);
 	life_again(life);
-	assert_int_equal(get(life, LIFE_ADD), 7);
-	assert_int_equal(get(life, LIFE_HOT), 99);
+	assert_int_equal(life_get(life, LIFE_ADD), 7);
+	assert_int_equal(life_get(life, LIFE_HOT), 99);
 	assert_int_equal(rig_read(&life->rig, 0, LIFE_SCRATCH, back, 32), 0);
 	assert_memory_equal(bytes, back, 32);
 	assert_int_equal(rig_config(&life->rig, 0x3c, 1), 0x77);
 	assert_string_equal(life->shared->calls, "rclr");
 	life_again(life);
-	assert_int_equal(get(life, LIFE_ADD), 7);
+	assert_int_equal(life_get(life, LIFE_ADD), 7);
 	life_end(life);
 }
 
 static void test_message_once(void **unused)
 {
 	static const enum die where[] = { DIE_BEFORE_WRITE, DIE_AFTER_WRITE };
-	struct life *life = start();
+	struct life *life = life_served();
 
 	(void)unused;
 	for (unsigned i = 0; i < 2; i++) {
 		life->shared->die = where[i];
 		put_dying(life, LIFE_ADD, 5);
-		assert_int_equal(get(life, LIFE_ADD), 5 * (i + 1));
+		assert_int_equal(life_get(life, LIFE_ADD), 5 * (i + 1));
 	}
 	life->shared->die = DIE_AFTER_WRITE;
 	put_dying(life, LIFE_HOT, 3);
-	assert_int_equal(get(life, LIFE_HOT), 3);
+	assert_int_equal(life_get(life, LIFE_HOT), 3);
 	life_end(life);
 }
 
@@ -134,7 +112,7 @@ static void test_any_time(void **unused)
 	(void)unused;
 	if (getenv("OB_TEST_POOL"))
 		skip();		/* without io_uring the outcome is in doubt */
-	life = start();
+	life = life_served();
 	srand(1);
 	for (unsigned i = 0; i < 40; i++) {
 		unsigned ahead = 1 + (unsigned)rand() % 24;
@@ -156,14 +134,14 @@ static void test_any_time(void **unused)
 					 (uint16_t)(first + 1 + n));
 		}
 		sum += ahead;
-		assert_int_equal(get(life, LIFE_ADD), sum);
+		assert_int_equal(life_get(life, LIFE_ADD), sum);
 	}
 	life_end(life);
 }
 
 static void test_memory(void **unused)
 {
-	struct life *life = start();
+	struct life *life = life_served();
 	uint8_t *guest;
 	int fd = guest_memory(&guest);
 
@@ -175,7 +153,7 @@ static void test_memory(void **unused)
 	fake_keep_drain(&life->keep, life->told);
 	assert_true(fake_keep_has(&life->keep, "dev/dma/1"));
 	life_again(life);
-	assert_int_equal(put(life, LIFE_SEND, 0x40010), 0);
+	assert_int_equal(life_put(life, LIFE_SEND, 0x40010), 0);
 	await(guest + 0x20010, "written!", 8);
 	assert_int_equal(rig_unmap(&life->rig, 0x10000, 0x10000, 0), ENOENT);
 	assert_int_equal(rig_map(&life->rig, 0x40000, 0x2000, 0, 3, fd), EEXIST);
@@ -196,7 +174,7 @@ static void test_map_once(void **unused)
 	struct { uint32_t argsz, flags; uint64_t addr, size; } unmap = {
 		sizeof(unmap), 0, 0x10000, 0x1000
 	};
-	struct life *life = start();
+	struct life *life = life_served();
 	uint8_t *guest;
 	int fd = guest_memory(&guest);
 
@@ -228,7 +206,7 @@ static void enable_msix(struct life *life)
 
 static void test_interrupts(void **unused)
 {
-	struct life *life = start();
+	struct life *life = life_served();
 	int fds[2] = { eventfd(0, EFD_CLOEXEC), eventfd(0, EFD_CLOEXEC) };
 	uint32_t entry[4] = { 0xfee00000, 0, 0x1234, 0 }, back[4];
 
@@ -245,15 +223,15 @@ static void test_interrupts(void **unused)
 	/* What was owed has been paid by the time of the next answer or so. */
 	rig_count(&life->rig, fds[0]);
 	rig_count(&life->rig, fds[1]);
-	assert_int_equal(put(life, LIFE_RAISE, 2), 0);
+	assert_int_equal(life_put(life, LIFE_RAISE, 2), 0);
 	assert_true(rung(fds[1]));
 	/* One that was taken away stays away. */
 	assert_int_equal(rig_set_irqs(&life->rig, EVENTFD_TRIGGER, MSIX, 1, 1,
 				      NULL, 0), 0);
 	life_again(life);
 	assert_false(fake_keep_has(&life->keep, "dev/irq/2/1"));
-	assert_int_equal(put(life, LIFE_RAISE, 1), 0);
-	assert_int_equal(put(life, LIFE_RAISE, 2), 0);
+	assert_int_equal(life_put(life, LIFE_RAISE, 1), 0);
+	assert_int_equal(life_put(life, LIFE_RAISE, 2), 0);
 	assert_true(rung(fds[1]));
 	assert_int_equal(rig_count(&life->rig, fds[0]), 0);
 	close(fds[0]);
@@ -268,7 +246,7 @@ static void test_loopback(void **unused)
 		LIFE_ADD, 0, 8, 5
 	};
 	uint32_t fire[5] = { sizeof(fire), NONE_TRIGGER, MSIX, 1, 1 };
-	struct life *life = start();
+	struct life *life = life_served();
 	int fd = eventfd(0, EFD_CLOEXEC);
 
 	(void)unused;
@@ -293,20 +271,20 @@ static void test_loopback(void **unused)
 
 static void test_pin(void **unused)
 {
-	struct life *life = start();
+	struct life *life = life_served();
 	int fd = eventfd(0, EFD_CLOEXEC);
 
 	(void)unused;
 	assert_int_equal(rig_set_irqs(&life->rig, EVENTFD_TRIGGER, 0, 0, 1, &fd,
 				      1), 0);
-	assert_int_equal(put(life, LIFE_RAISE, 1), 0);
+	assert_int_equal(life_put(life, LIFE_RAISE, 1), 0);
 	assert_true(rung(fd));
 	life_again(life);
 	/* The client may have missed it. */
 	assert_true(rung(fd));
-	assert_int_equal(put(life, LIFE_RAISE, 0), 0);
+	assert_int_equal(life_put(life, LIFE_RAISE, 0), 0);
 	life_again(life);
-	assert_int_equal(get(life, LIFE_ADD), 0);
+	assert_int_equal(life_get(life, LIFE_ADD), 0);
 	assert_int_equal(rig_count(&life->rig, fd), 0);
 	close(fd);
 	life_end(life);
@@ -318,7 +296,7 @@ static void test_fuse(void **unused)
 	struct { uint64_t offset; uint32_t region, count; uint64_t value; } body = {
 		LIFE_POISON, 0, 8, 1
 	};
-	struct life *life = start();
+	struct life *life = life_served();
 	unsigned runs;
 
 	(void)unused;
@@ -330,35 +308,35 @@ static void test_fuse(void **unused)
 	}
 	assert_true(rig_receive(&life->rig));
 	assert_int_equal(life->rig.hdr.error, EIO);
-	assert_int_equal(get(life, LIFE_ADD), 0);
+	assert_int_equal(life_get(life, LIFE_ADD), 0);
 	life->shared->poison = false;
 	runs = life->shared->runs;
-	assert_int_equal(put(life, LIFE_ADD, 1), 0);
-	assert_int_equal(get(life, LIFE_ADD), 1);
-	assert_int_equal(put(life, LIFE_WORK, 5), 0);
+	assert_int_equal(life_put(life, LIFE_ADD, 1), 0);
+	assert_int_equal(life_get(life, LIFE_ADD), 1);
+	assert_int_equal(life_put(life, LIFE_WORK, 5), 0);
 	rig_settle(&life->rig);
-	assert_int_equal(get(life, LIFE_ADD), 1);
+	assert_int_equal(life_get(life, LIFE_ADD), 1);
 	assert_int_equal(rig_call(&life->rig, RESET, NULL, 0), 0);
 	assert_true(life->shared->runs > runs);
-	assert_int_equal(put(life, LIFE_WORK, 5), 0);
-	for (unsigned i = 0; i < 1000 && get(life, LIFE_ADD) != 5; i++)
+	assert_int_equal(life_put(life, LIFE_WORK, 5), 0);
+	for (unsigned i = 0; i < 1000 && life_get(life, LIFE_ADD) != 5; i++)
 		rig_settle(&life->rig);
-	assert_int_equal(get(life, LIFE_ADD), 5);
+	assert_int_equal(life_get(life, LIFE_ADD), 5);
 	life_end(life);
 }
 
 static void test_work_once(void **unused)
 {
-	struct life *life = start();
+	struct life *life = life_served();
 
 	(void)unused;
 	life->shared->die = DIE_IN_WORK;
-	assert_int_equal(put(life, LIFE_WORK, 11), 0);
+	assert_int_equal(life_put(life, LIFE_WORK, 11), 0);
 	life_wait(life);
 	life_begin(life);
-	for (unsigned i = 0; i < 1000 && get(life, LIFE_ADD) != 11; i++)
+	for (unsigned i = 0; i < 1000 && life_get(life, LIFE_ADD) != 11; i++)
 		rig_settle(&life->rig);
-	assert_int_equal(get(life, LIFE_ADD), 11);
+	assert_int_equal(life_get(life, LIFE_ADD), 11);
 	life_end(life);
 }
 
@@ -384,32 +362,32 @@ static void test_fuse_of_work(void **unused)
 	life_begin(life);
 	assert_int_equal(rig_version(&life->rig, NULL), 0);
 	life->shared->poison_work = true;
-	assert_int_equal(put(life, LIFE_WORK, 1), 0);
+	assert_int_equal(life_put(life, LIFE_WORK, 1), 0);
 	for (unsigned i = 0; i < 3; i++) {
 		life_wait(life);
 		life_begin(life);
 	}
-	assert_int_equal(get(life, LIFE_ADD), 4711);
+	assert_int_equal(life_get(life, LIFE_ADD), 4711);
 	life_end(life);
 }
 
 /* Who is killed from outside may be in the same step each time. */
 static void test_fuse_spares_the_killed(void **unused)
 {
-	struct life *life = start();
+	struct life *life = life_served();
 
 	(void)unused;
 	life->shared->die = DIE_IN_WORK;
-	assert_int_equal(put(life, LIFE_WORK, 11), 0);
+	assert_int_equal(life_put(life, LIFE_WORK, 11), 0);
 	for (unsigned i = 0; i < 10; i++) {
 		life_wait(life);
 		assert_int_equal(life->signal, SIGKILL);
 		life->shared->die = i < 9 ? DIE_IN_WORK : DIE_NOT;
 		life_begin(life);
 	}
-	for (unsigned i = 0; i < 1000 && get(life, LIFE_ADD) != 11; i++)
+	for (unsigned i = 0; i < 1000 && life_get(life, LIFE_ADD) != 11; i++)
 		rig_settle(&life->rig);
-	assert_int_equal(get(life, LIFE_ADD), 11);
+	assert_int_equal(life_get(life, LIFE_ADD), 11);
 	life_end(life);
 }
 
@@ -430,10 +408,10 @@ static void takers_die(struct life *life, enum taking how, unsigned times)
 
 static void test_state_that_kills_its_takers(void **unused)
 {
-	struct life *life = start();
+	struct life *life = life_served();
 
 	(void)unused;
-	assert_int_equal(put(life, LIFE_ADD, 5), 0);
+	assert_int_equal(life_put(life, LIFE_ADD, 5), 0);
 	takers_die(life, TAKING_CRASHES, 3);
 	do
 		fake_keep_drain(&life->keep, life->told);
@@ -442,51 +420,51 @@ static void test_state_that_kills_its_takers(void **unused)
 	life_connect(life);
 	life_again(life);
 	assert_int_equal(rig_version(&life->rig, NULL), 0);
-	assert_int_equal(get(life, LIFE_ADD), 0);
+	assert_int_equal(life_get(life, LIFE_ADD), 0);
 	life_end(life);
 }
 
 /* Two are too few, and who has served in between begins the count anew. */
 static void test_state_that_killed_twice(void **unused)
 {
-	struct life *life = start();
+	struct life *life = life_served();
 
 	(void)unused;
-	assert_int_equal(put(life, LIFE_ADD, 5), 0);
+	assert_int_equal(life_put(life, LIFE_ADD, 5), 0);
 	for (unsigned i = 0; i < 3; i++) {
 		takers_die(life, TAKING_CRASHES, 2);
-		assert_int_equal(get(life, LIFE_ADD), 5);
+		assert_int_equal(life_get(life, LIFE_ADD), 5);
 	}
 	life_end(life);
 }
 
 static void test_takers_that_were_killed(void **unused)
 {
-	struct life *life = start();
+	struct life *life = life_served();
 
 	(void)unused;
-	assert_int_equal(put(life, LIFE_ADD, 5), 0);
+	assert_int_equal(life_put(life, LIFE_ADD, 5), 0);
 	takers_die(life, TAKING_IS_KILLED, 10);
-	assert_int_equal(get(life, LIFE_ADD), 5);
+	assert_int_equal(life_get(life, LIFE_ADD), 5);
 	life_end(life);
 }
 
 /* Stands still until no request of the dead is in the kernel; answers. */
 static void test_old_rings(void **unused)
 {
-	struct life *life = start();
+	struct life *life = life_served();
 
 	(void)unused;
 	life->shared->die = DIE_IN_WORK;
-	assert_int_equal(put(life, LIFE_WORK, 3), 0);
+	assert_int_equal(life_put(life, LIFE_WORK, 3), 0);
 	life_wait(life);
 	life->hold_rings = true;
 	life->shared->calls[0] = 0;
 	life_begin(life);
-	assert_int_equal(put(life, LIFE_ADD, 1), 0);
+	assert_int_equal(life_put(life, LIFE_ADD, 1), 0);
 	rig_settle(&life->rig);
 	if (!getenv("OB_TEST_POOL")) {
-		assert_int_equal(get(life, LIFE_ADD), 1);
+		assert_int_equal(life_get(life, LIFE_ADD), 1);
 		assert_int_equal(rig_call(&life->rig, RESET, NULL, 0), 0);
 		assert_null(strchr(life->shared->calls, 'r'));
 	}
@@ -524,7 +502,7 @@ static void test_broken_migration(void **unused)
 	struct { uint32_t argsz, size; uint8_t data[8]; } chunk = {
 		sizeof(chunk), 8, { 0 }
 	};
-	struct life *life = start();
+	struct life *life = life_served();
 
 	(void)unused;
 	assert_int_equal(set_state(life, 3), 0);	/* STOP_COPY */
@@ -533,7 +511,7 @@ static void test_broken_migration(void **unused)
 	assert_int_equal(state_now(life), 3);
 	assert_int_equal(mig_read(life, 100), EIO);
 	assert_int_equal(set_state(life, 2), 0);	/* RUNNING */
-	assert_int_equal(put(life, LIFE_ADD, 2), 0);
+	assert_int_equal(life_put(life, LIFE_ADD, 2), 0);
 	/* The next one is as ever. */
 	assert_int_equal(set_state(life, 3), 0);
 	assert_int_equal(mig_read(life, 100), 0);
@@ -570,7 +548,7 @@ static uint32_t pre_copy_size(struct life *life)
  */
 static void test_pre_copy_while_adopting(void **unused)
 {
-	struct life *life = start();
+	struct life *life = life_served();
 	uint32_t all = pre_copy_size(life);
 
 	(void)unused;
@@ -586,7 +564,7 @@ static void test_pre_copy_while_adopting(void **unused)
 static void test_halt(void **unused)
 {
 	struct mig_ask ask = { sizeof(ask), 1u << 17 | 2, 1, UINT32_MAX };
-	struct life *life = start();
+	struct life *life = life_served();
 
 	(void)unused;
 	life->shared->die = DIE_IN_HALT;
@@ -610,7 +588,7 @@ static void test_dirty_log(void **unused)
 	struct { uint32_t argsz, flags; uint64_t iova, len, page; } report = {
 		1u << 20, 1u << 16 | 8, 0x10000, 0x10000, 4096
 	};
-	struct life *life = start();
+	struct life *life = life_served();
 	uint8_t *guest;
 	int fd = guest_memory(&guest);
 
@@ -633,13 +611,13 @@ static void test_dirty_log(void **unused)
 /* Memory without an fd: asked again, and the late answer is nobody's. */
 static void test_dma_message(void **unused)
 {
-	struct life *life = start();
+	struct life *life = life_served();
 	struct hdr first;
 
 	(void)unused;
 	rig_master(&life->rig, true);
 	assert_int_equal(rig_map(&life->rig, 0x10000, 0x1000, 0, 3, -1), 0);
-	assert_int_equal(put(life, LIFE_SEND, 0x10000), 0);
+	assert_int_equal(life_put(life, LIFE_SEND, 0x10000), 0);
 	assert_true(rig_receive(&life->rig));
 	assert_int_equal(life->rig.hdr.cmd, DMA_WRITE);
 	first = life->rig.hdr;
@@ -655,7 +633,7 @@ static void test_dma_message(void **unused)
 	for (unsigned i = 0; i < 5000 && !life->shared->sent; i++)
 		rig_settle(&life->rig);
 	assert_int_equal(life->shared->sent, 1);
-	assert_int_equal(get(life, LIFE_ADD), 0);
+	assert_int_equal(life_get(life, LIFE_ADD), 0);
 	life_end(life);
 }
 
@@ -679,7 +657,7 @@ static void test_twin(void **unused)
 	assert_true(fake_keep_has(&life->keep, "dev/twin"));
 	assert_false(fake_keep_has(&life->keep, "dev/twin-peer"));
 	life_begin(life);
-	assert_int_equal(put(life, LIFE_SEND, 0x10000), 0);
+	assert_int_equal(life_put(life, LIFE_SEND, 0x10000), 0);
 	p.fd = twin;
 	assert_int_equal(poll(&p, 1, 10000), 1);
 	assert_int_equal(recv(twin, &hdr, sizeof(hdr), MSG_WAITALL), sizeof(hdr));
@@ -696,19 +674,19 @@ static void test_twin(void **unused)
 /* The client goes while nobody is there; the next one finds the device. */
 static void test_client_gone(void **unused)
 {
-	struct life *life = start();
+	struct life *life = life_served();
 	uint8_t *guest;
 	int fd = guest_memory(&guest);
 
 	(void)unused;
 	assert_int_equal(rig_map(&life->rig, 0x10000, 0x1000, 0, 3, fd), 0);
-	assert_int_equal(put(life, LIFE_ADD, 6), 0);
+	assert_int_equal(life_put(life, LIFE_ADD, 6), 0);
 	life_kill(life);
 	assert_true(fake_keep_has(&life->keep, "dev/dma/1"));
 	life_connect(life);
 	life_begin(life);
 	assert_int_equal(rig_version(&life->rig, NULL), 0);
-	assert_int_equal(get(life, LIFE_ADD), 6);
+	assert_int_equal(life_get(life, LIFE_ADD), 6);
 	assert_int_equal(rig_unmap(&life->rig, 0x10000, 0x1000, 0), ENOENT);
 	fake_keep_drain(&life->keep, life->told);
 	assert_false(fake_keep_has(&life->keep, "dev/dma/1"));
@@ -717,124 +695,10 @@ static void test_client_gone(void **unused)
 	life_end(life);
 }
 
-static void ask_version(int fd)
-{
-	static const uint8_t words[20] = { [2] = 1, [4] = 20, [18] = 1 };
-
-	assert_int_equal(write(fd, words, sizeof(words)), sizeof(words));
-}
-
-/* The kernel interrupts those who made a ring when it takes it apart. */
-static ssize_t hear(int fd, uint8_t *data, size_t size, int flags)
-{
-	ssize_t n;
-
-	do
-		n = recv(fd, data, size, flags);
-	while (n < 0 && errno == EINTR);
-	return n;
-}
-
-/* What error it is told, or 0, and whether that is all. */
-static unsigned answer_to(int fd, bool *over)
-{
-	uint8_t reply[4096];
-	ssize_t n = hear(fd, reply, sizeof(reply), 0), m;
-
-	assert_true(n >= 16);
-	m = hear(fd, reply + n, sizeof(reply) - (size_t)n, *over ? 0 : MSG_DONTWAIT);
-	*over = m == 0;
-	return reply[8] & ERROR ? reply[12] : 0;
-}
-
-static void new_client(struct life *life, unsigned place, int *fd)
-{
-	struct timeval patience = { .tv_sec = 20 };
-	int pair[2];
-
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0,
-				    pair), 0);
-	setsockopt(pair[0], SOL_SOCKET, SO_RCVTIMEO, &patience,
-		   sizeof(patience));
-	ask_version(pair[0]);
-	life_comes(life, place, pair[1]);
-	*fd = pair[0];
-}
-
-/*
- * Dies at a word of its own, or is killed some time after the client was sent
- * away: how many words that takes depends on who is seen first.
- */
-static void die_or_be_killed(struct life *life, int fd)
-{
-	struct pollfd p = { .fd = fd, .events = POLLRDHUP };
-
-	for (unsigned idle = 0; idle < 50 && !life_is_dead(life);) {
-		idle += poll(&p, 1, 0) > 0;
-		poll(NULL, 0, 1);
-	}
-	life_kill(life);
-	life->shared->die_at_call = 0;
-}
-
-/*
- * Two come at once, and their worker dies at its nth word with the keeper, if it
- * has that many: the first is served all the same, and the other one is told that
- * it is not.  How many words there were.
- */
-#define NEVER 100000u
-static unsigned two_come(unsigned n)
-{
-	struct life *life = start();
-	bool over[2] = { false, true };
-	int fd[2];
-
-	assert_int_equal(put(life, LIFE_ADD, 5), 0);
-	shutdown(life->client, SHUT_RDWR);
-	life_kill(life);
-	new_client(life, 0, &fd[0]);
-	new_client(life, 1, &fd[1]);
-	life->shared->die_at_call = n;
-	life_begin(life);
-	if (n != NEVER) {
-		die_or_be_killed(life, fd[1]);
-		life_begin(life);
-	}
-	assert_int_equal(answer_to(fd[0], &over[0]), 0);
-	assert_false(over[0]);
-	assert_int_equal(answer_to(fd[1], &over[1]), EBUSY);
-	assert_true(over[1]);
-	life->rig.fd = fd[0];
-	assert_int_equal(get(life, LIFE_ADD), 5);
-	n = life->shared->die_at_call;
-	for (unsigned ms = 0; ms < 10000 &&
-	     fake_keep_has(&life->keep, "dev/listen/new/1"); ms++) {
-		fake_keep_drain(&life->keep, life->told);
-		poll(NULL, 0, 1);
-	}
-	assert_true(fake_keep_has(&life->keep, "dev/client"));
-	assert_false(fake_keep_has(&life->keep, "dev/listen/new/0"));
-	assert_false(fake_keep_has(&life->keep, "dev/listen/new/1"));
-	close(fd[0]);
-	close(fd[1]);
-	life_end(life);
-	return NEVER - n;
-}
-
-static void test_coming(void **unused)
-{
-	unsigned all = two_come(NEVER);
-
-	(void)unused;
-	assert_true(all > 20);
-	for (unsigned n = 1; n <= all; n++)
-		two_come(n);
-}
-
 static void test_bar_memory(void **unused)
 {
 	uint32_t ask[8] = { 64, 0, 0, 0, 0, 0, 0, 0 };
-	struct life *life = start();
+	struct life *life = life_served();
 	uint64_t value;
 	uint8_t *bar;
 
@@ -861,7 +725,7 @@ static void test_each_call(void **unused)
 	struct { uint64_t offset; uint32_t region, count; uint64_t value; } body = {
 		LIFE_ADD, 0, 8, 1
 	};
-	struct life *life = start();
+	struct life *life = life_served();
 	uint8_t *guest;
 	int fd = guest_memory(&guest), efd = eventfd(0, EFD_CLOEXEC);
 	unsigned n = 0;
@@ -870,7 +734,7 @@ static void test_each_call(void **unused)
 	assert_int_equal(rig_map(&life->rig, 0x10000, 0x1000, 0, 3, fd), 0);
 	assert_int_equal(rig_set_irqs(&life->rig, EVENTFD_TRIGGER, MSIX, 1, 1,
 				      &efd, 1), 0);
-	assert_int_equal(put(life, LIFE_HOT, 77), 0);
+	assert_int_equal(life_put(life, LIFE_HOT, 77), 0);
 	for (bool up = false; !up; ) {
 		/* An answer says that the next life is up: not this one's. */
 		life_kill(life);
@@ -886,8 +750,8 @@ static void test_each_call(void **unused)
 			life_begin(life);
 		assert_true(rig_receive(&life->rig));
 		assert_int_equal(life->rig.hdr.id, life->rig.id);
-		assert_int_equal(get(life, LIFE_ADD), n);
-		assert_int_equal(get(life, LIFE_HOT), 77);
+		assert_int_equal(life_get(life, LIFE_ADD), n);
+		assert_int_equal(life_get(life, LIFE_HOT), 77);
 	}
 	assert_true(n > 8);
 	munmap(guest, GUEST);
@@ -900,7 +764,7 @@ static void test_each_call(void **unused)
 static void test_rehearsal(void **unused)
 {
 	struct ob_loop_params params = { .engine = OB_LOOP_POOL };
-	struct life *life = start();
+	struct life *life = life_served();
 	struct ob_rehearsal out;
 	struct ob_loop *loop;
 	struct ob_err err = { "" };
@@ -908,9 +772,9 @@ static void test_rehearsal(void **unused)
 	unsigned names;
 
 	(void)unused;
-	assert_int_equal(put(life, LIFE_ADD, 3), 0);
+	assert_int_equal(life_put(life, LIFE_ADD, 3), 0);
 	life->shared->copy = true;
-	assert_int_equal(get(life, LIFE_ADD), 3);
+	assert_int_equal(life_get(life, LIFE_ADD), 3);
 	for (unsigned i = 0; i < 5000 && life->shared->copy; i++)
 		rig_settle(&life->rig);
 	fake_keep_drain(&life->keep, life->told);
@@ -925,7 +789,7 @@ static void test_rehearsal(void **unused)
 	assert_int_equal(life->keep.puts, 0);
 	assert_int_equal(fake_keep_count(&life->keep), names);
 	other.hot = NULL;	/* which had something to say */
-	assert_int_equal(put(life, LIFE_HOT, 1), 0);
+	assert_int_equal(life_put(life, LIFE_HOT, 1), 0);
 	other.name = "other";
 	assert_int_equal(ob_device_rehearse(loop, &other, life_options(life),
 					    &out, &err), -EINVAL);
@@ -940,7 +804,7 @@ static void test_rehearsal(void **unused)
 					    life_options(life), NULL, &err), 0);
 	assert_int_equal(life->keep.puts, 0);
 	assert_int_equal(fake_keep_count(&life->keep), names);
-	assert_int_equal(get(life, LIFE_ADD), 3);
+	assert_int_equal(life_get(life, LIFE_ADD), 3);
 	ob_loop_destroy(loop);
 	life_end(life);
 }
@@ -951,7 +815,7 @@ static void test_prepared_before_its_turn(void **unused)
 	struct ob_loop_params params = { .engine = OB_LOOP_POOL };
 	struct ob_device *dev, *unused_dev;
 	struct ob_device_class bad = life_class;
-	struct life *life = start();
+	struct life *life = life_served();
 	struct ob_err err = { "" };
 	unsigned fds = count_fds();
 	struct ob_loop *loop;
@@ -1004,7 +868,6 @@ int main(void)
 		cmocka_unit_test(test_dma_message),
 		cmocka_unit_test(test_twin),
 		cmocka_unit_test(test_client_gone),
-		cmocka_unit_test(test_coming),
 		cmocka_unit_test(test_bar_memory),
 		cmocka_unit_test(test_each_call),
 		cmocka_unit_test(test_rehearsal),

@@ -158,7 +158,9 @@ static void drives_go_from_one_device_to_its_successor(void **state)
 
 	(void)state;
 	second = "delay:0:mem:4K";
-	table.ops = (struct ob_keep){ put, get, drop, each };
+	table.ops = (struct ob_keep){
+		.put = put, .get = get, .drop = drop, .each = each,
+	};
 	assert_int_equal(ob_loop_create(NULL, &loop, NULL), 0);
 	ob_loop_set_keep(loop, &table.ops);
 	dev = create(loop);
@@ -213,7 +215,9 @@ static void a_hand_over_that_was_cut_short_is_finished(void **state)
 	assert_int_equal(ftruncate(fd, 1 << 20), 0);
 	snprintf(spec, sizeof(spec), "file:%s", path);
 	second = spec;
-	table.ops = (struct ob_keep){ put, get, drop, each };
+	table.ops = (struct ob_keep){
+		.put = put, .get = get, .drop = drop, .each = each,
+	};
 	assert_int_equal(ob_loop_create(NULL, &loop, NULL), 0);
 	ob_loop_set_keep(loop, &table.ops);
 	dev = create(loop);

@@ -220,6 +220,20 @@ def hold(path):
     return file
 
 
+@pytest.mark.parametrize("step", FEW, ids=FEW_NAMES)
+def test_it_is_tried_again(home, step):
+    """With the servers that have seen it fail, and a new QEMU."""
+    home.prepare()
+    stayed(home, meddle(home, step, lambda: "refused by the test"))
+    place = home.there
+    place.end_qemu(home.scene)
+    place.start_qemu(home.scene, incoming=True)
+    status, _, said = home.conduct()
+    assert status == 0, said
+    home.arrive()
+    goes_on(home)
+
+
 # -- the monitors --------------------------------------------------------------
 
 COMMANDS = ["migrate-set-capabilities", "migrate", "migrate-continue"]

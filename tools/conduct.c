@@ -200,8 +200,6 @@ static uint64_t event_us(json_t *event)
 static int see_status(struct conductor *c, enum conduct_side side,
 		      const char *status, uint64_t us, struct ob_err *err)
 {
-	static const char *const sides[] = { "source", "destination" };
-
 	snprintf(c->status[side], sizeof(c->status[side]), "%s", status);
 	/* The later of the two. */
 	if (!strcmp(status, "completed"))
@@ -210,7 +208,7 @@ static int see_status(struct conductor *c, enum conduct_side side,
 		return 0;
 	return ob_fail(err, EIO, "QEMU's migration %s at the %s",
 		       !strcmp(status, "failed") ? "failed" : "was cancelled",
-		       sides[side]);
+		       conduct_sides[side]);
 }
 
 static int see_event(struct conductor *c, enum conduct_side side,
@@ -250,8 +248,7 @@ static int see_events(struct conductor *c, enum conduct_side side,
 	}
 	if (r == -ETIMEDOUT)
 		return 0;
-	ob_err_prefix(err, side == CONDUCT_FROM ? "the source"
-						: "the destination");
+	ob_err_prefix(err, "the %s", conduct_sides[side]);
 	return r;
 }
 

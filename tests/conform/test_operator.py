@@ -504,12 +504,12 @@ def test_memory_that_changes_travels(operate):
     stream = pipe_between(a, b, "device.save", "device.load", live=True)
     content = {}
     for n in range(3):
+        before = a.migration()["bytes"]
         for block in range(n, 16384, 512):
             content[block] = os.urandom(512)
             a.guests[0].view[0x100000:0x100200] = content[block]
             disk.write_block(block, 0x100000)
             disk.completion()
-        before = a.migration()["bytes"]
         assert vfu.wait_until(lambda: a.migration()["bytes"] > before)
     a.call("device.quiesce")
     assert finish(stream[0]) == finish(stream[1])

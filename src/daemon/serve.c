@@ -221,12 +221,13 @@ static bool abandoned(const struct serve *s)
 
 static void finish(struct serve *s)
 {
+	/* Before the devices, of which its clients may be waiting for something. */
+	ob_serve_control_close(s);
 	for (size_t i = 0; s->devices && i < s->plan->count; i++)
 		ob_device_destroy(s->devices[i].dev);
 	free(s->devices);
 	if (!s->loop)
 		return;
-	ob_serve_control_close(s);
 	if (s->link)
 		ob_worker_finish(s);
 	ob_timer_cancel(s->loop, &s->patience);

@@ -61,6 +61,8 @@ class Served:
             return link.call("status")["pid"]
 
     def stop(self):
+        if not self.process:    # it has been
+            return
         for client in self.clients:
             client.close()
         alive = self.process.poll() is None

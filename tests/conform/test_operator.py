@@ -424,6 +424,25 @@ def test_a_reader_that_is_killed(operate):
     is_itself(b)
 
 
+def test_a_server_ends_in_the_middle(operate):
+    """... with streams under way, and more asked for behind each."""
+    server = operate("edu", "edu", options=["--no-keeper"])
+    links = []
+    for device in "d0", "d1":
+        sink = control.Sink()
+        links.append(start(server.control, "device.save", sink.out, device=device, live=True))
+        for method in "device.resume", "device.quiesce", "device.config":
+            links[-1].send(method, device=device)
+        links.append(control.Control(server.control))
+        links[-1].send("device.log", device=device, on=True)
+    assert all(vfu.wait_until(lambda: server.migration(device)["stream"] == "out")
+               for device in ("d0", "d1"))
+    server.stop()
+    server.process = None
+    for link in links:
+        link.close()
+
+
 # -- drives ----------------------------------------------------------------
 
 def image(tmp_path):
@@ -485,12 +504,12 @@ def test_memory_that_changes_travels(operate):
     stream = pipe_between(a, b, "device.save", "device.load", live=True)
     content = {}
     for n in range(3):
+        before = a.migration()["bytes"]
         for block in range(n, 16384, 512):
             content[block] = os.urandom(512)
             a.guests[0].view[0x100000:0x100200] = content[block]
             disk.write_block(block, 0x100000)
             disk.completion()
-        before = a.migration()["bytes"]
         assert vfu.wait_until(lambda: a.migration()["bytes"] > before)
     a.call("device.quiesce")
     assert finish(stream[0]) == finish(stream[1])

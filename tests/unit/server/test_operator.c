@@ -167,6 +167,28 @@ static void a_stop_ends_although_the_model_does_not(void **state)
 	end(rig);
 }
 
+/* The client resets what is coming to its standstill: it comes to it. */
+static void a_reset_in_the_middle_of_a_stop(void **state)
+{
+	struct rig *rig = start(false);
+	struct asked a;
+
+	(void)state;
+	rig_seen(rig)->slow = true;
+	assert_int_equal(ob_operator_quiesce(rig->dev, &fresh(&a)->op),
+			 -EINPROGRESS);
+	assert_int_equal(rig_call(rig, RESET, NULL, 0), 0);
+	assert_false(a.ended);
+	ob_dev_stopped(rig->dev);
+	assert_int_equal(outcome(rig, &a, -EINPROGRESS), 0);
+	assert_string_equal(state_of(rig), "STOP");
+	assert_true(ob_dev_is_halted(rig->dev));
+	assert_int_equal(outcome(rig, &a, ob_operator_resume(
+		rig->dev, &fresh(&a)->op)), 0);
+	assert_string_equal(rig_seen(rig)->calls, "rshr");
+	end(rig);
+}
+
 /* A change of state goes on without its asker, and another one finds it. */
 static void an_asker_that_goes(void **state)
 {
@@ -512,6 +534,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_stop_takes_its_time),
 		cmocka_unit_test(a_stop_ends_although_the_model_does_not),
+		cmocka_unit_test(a_reset_in_the_middle_of_a_stop),
 		cmocka_unit_test(an_asker_that_goes),
 		cmocka_unit_test(a_stream_that_is_given_up_before_it_begins),
 		cmocka_unit_test(the_client_goes_meanwhile),

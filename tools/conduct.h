@@ -64,6 +64,7 @@ struct conduct_end {
 	char addr[16], bus[128];	/* where it is plugged */
 	char id[CONDUCT_NAME], model[32];	/* the server's */
 	const char *control;		/* NULL: nobody serves it */
+	json_t *options;		/* its server's keys, or NULL */
 	bool runs;			/* we let it run */
 	struct conduct_call calls[CONDUCT_SLOTS];
 };
@@ -190,8 +191,9 @@ int conduct_put_guard(struct conductor *c, struct ob_err *err);
 
 /* -- conduct_server.c: what a server tells -------------------------------- */
 
-int conduct_config(const struct conduct_end *end,
-		   uint8_t config[OB_REPAIR_CONFIG], struct ob_err *err);
+/* Configuration space, and the keys that the device was made with. */
+int conduct_config(struct conduct_end *end, uint8_t config[OB_REPAIR_CONFIG],
+		   struct ob_err *err);
 int conduct_parse_config(const json_t *result, uint8_t config[OB_REPAIR_CONFIG],
 			 struct ob_err *err);
 /* How far the streams out of it are; unchanged when it does not answer. */

@@ -194,6 +194,7 @@ int conduct_abort(struct conductor *c)
 	conduct_phase(c, "go back");
 	end_destination(c);
 	revive_source(c);
+	conduct_mark(c, CONDUCT_ENDED);
 	return c->note.msg[0] ? -EIO : 0;
 }
 

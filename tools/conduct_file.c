@@ -222,9 +222,9 @@ static json_t *describe_device(const struct conduct_device *d)
 {
 	const struct conduct_end *end = &d->ends[CONDUCT_FROM];
 
-	return json_pack("{s:s, s:s, s:s, s:s, s:o, s:o}", "id", end->qdev,
-			 "model", end->model, "bus", end->bus, "addr",
-			 end->addr, "config",
+	return json_pack("{s:s, s:s, s:s, s:s, s:O*, s:o, s:o}", "id",
+			 end->qdev, "model", end->model, "bus", end->bus,
+			 "addr", end->addr, "options", end->options, "config",
 			 hex(d->repair.config, OB_REPAIR_CONFIG), "msix",
 			 hex(d->repair.table, d->repair.table_len));
 }
@@ -299,6 +299,7 @@ static int take_device(const json_t *obj, struct conduct_device *d)
 	    conduct_from_hex(table, d->repair.table, len))
 		return -EINVAL;
 	d->repair.table_len = len;
+	end->options = json_incref(json_object_get(obj, "options"));
 	return 0;
 }
 
@@ -406,6 +407,9 @@ int conduct_save(struct conductor *c, const char *path, struct ob_err *err)
 	int r = conduct_look(c, CONDUCT_FROM, err);
 
 	f.path = path;
+	for (unsigned i = 0; i < c->nr_devices && !r; i++)
+		r = conduct_config(&c->devices[i].ends[CONDUCT_FROM],
+				   c->devices[i].repair.config, err);
 	if (!r)
 		r = make_folder(path, err);
 	if (r)

@@ -310,7 +310,7 @@ static int compare_configs(struct conduct_device *d, const uint8_t *there,
 {
 	static const struct { uint8_t at; const char *what; } same[] = {
 		{ 0x00, "vendor and device" }, { 0x08, "class and revision" },
-		{ 0x2c, "subsystem" }, { 0x34, "capabilities" },
+		{ 0x2c, "subsystem" },
 	};
 
 	for (unsigned i = 0; i < sizeof(same) / sizeof(same[0]); i++)
@@ -320,6 +320,43 @@ static int compare_configs(struct conduct_device *d, const uint8_t *there,
 				       d->ends[0].qdev, same[i].what,
 				       dword(d->repair.config, same[i].at),
 				       dword(there, same[i].at));
+	return 0;
+}
+
+/* Keys that say where it is, and not what it is. */
+static bool is_place(const char *key)
+{
+	static const char *const places[] = { "socket", "fd", "id", "drive",
+					      "incoming", "drain" };
+
+	for (unsigned i = 0; i < sizeof(places) / sizeof(places[0]); i++)
+		if (!strcmp(key, places[i]))
+			return true;
+	return false;
+}
+
+static const char *first_of(const json_t *values)
+{
+	const char *text = json_string_value(json_array_get(values, 0));
+
+	return text ? text : "?";
+}
+
+/* What only one side says is left to the judgement of what travels. */
+static int compare_keys(const struct conduct_device *d, struct ob_err *err)
+{
+	json_t *value;
+	const char *key;
+
+	json_object_foreach(d->ends[CONDUCT_FROM].options, key, value) {
+		const json_t *there = json_object_get(
+			d->ends[CONDUCT_TO].options, key);
+
+		if (there && !is_place(key) && !json_equal(value, there))
+			return ob_fail(err, EINVAL, "%s has %.20s=%.40s, at the "
+				       "destination %.40s", d->ends[0].qdev,
+				       key, first_of(value), first_of(there));
+	}
 	return 0;
 }
 
@@ -351,7 +388,7 @@ static int compare_device(struct conductor *c, struct conduct_device *d,
 			  struct ob_err *err)
 {
 	const struct conduct_end *from = &d->ends[CONDUCT_FROM];
-	const struct conduct_end *to = &d->ends[CONDUCT_TO];
+	struct conduct_end *to = &d->ends[CONDUCT_TO];
 	uint8_t there[OB_REPAIR_CONFIG];
 	int r;
 
@@ -366,6 +403,8 @@ static int compare_device(struct conductor *c, struct conduct_device *d,
 	r = conduct_config(to, there, err);
 	if (!r)
 		r = compare_configs(d, there, err);
+	if (!r)
+		r = compare_keys(d, err);
 	return r ? r : try_cycles(c, to, there, err);
 }
 

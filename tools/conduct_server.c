@@ -38,8 +38,8 @@ int conduct_parse_config(const json_t *result, uint8_t config[OB_REPAIR_CONFIG],
 	return 0;
 }
 
-int conduct_config(const struct conduct_end *end,
-		   uint8_t config[OB_REPAIR_CONFIG], struct ob_err *err)
+int conduct_config(struct conduct_end *end, uint8_t config[OB_REPAIR_CONFIG],
+		   struct ob_err *err)
 {
 	json_t *result = NULL;
 	int r = control_call(end->control, "device.config",
@@ -50,6 +50,8 @@ int conduct_config(const struct conduct_end *end,
 		r = conduct_parse_config(result, config, err);
 	if (r)
 		ob_err_prefix(err, "%s", end->id);
+	json_decref(end->options);
+	end->options = json_incref(json_object_get(result, "options"));
 	json_decref(result);
 	return r;
 }

@@ -35,4 +35,7 @@ uint64_t conduct_part_us(const struct conductor *c,
 			 const struct conduct_part *part);
 uint64_t conduct_blackout_us(const struct conductor *c);
 
+/* Draws it, as SVG. */
+int conduct_plot(const struct conductor *c, FILE *f, struct ob_err *err);
+
 #endif

@@ -19,9 +19,11 @@
 struct options {
 	struct conduct_params params;
 	bool dry_run, abort;
+	const char *plot;
 };
 
 OB_ARG_TEXT(uri, struct options, params.uri)
+OB_ARG_TEXT(plot, struct options, plot)
 OB_ARG_FLAG(dry_run, struct options, dry_run)
 OB_ARG_FLAG(abort, struct options, abort)
 
@@ -61,6 +63,8 @@ static const struct ob_arg args[] = {
 	{ "dry-run", NULL, "look at everything, begin nothing", set_dry_run },
 	{ "abort", NULL, "end the destination, let the source go on",
 	  set_abort },
+	{ "plot", "FILE.svg", "draw what was sent over time, and the blackout",
+	  set_plot },
 	{ "json", NULL, "print JSON", conduct_set_json },
 	{ NULL, NULL, NULL, NULL },
 };
@@ -113,24 +117,55 @@ static int print(struct conductor *c, const char *outcome, const char *why,
 	return report_print(stdout, tree, true, err);
 }
 
+/* A picture of what did not move may be just what is wanted. */
+static int draw(const struct conductor *c, const struct options *opt,
+		FILE *plot, struct ob_err *err)
+{
+	int r = plot && c->began ? conduct_plot(c, plot, err) : 0;
+
+	if (plot && fclose(plot) && !r)
+		r = ob_fail(err, errno, "cannot write the plot");
+	if (r)
+		ob_err_prefix(err, "%s: %s", opt->plot,
+			      c->marks[CONDUCT_RAN] ? "the VM has moved" : "");
+	return r;
+}
+
+/* What cannot be opened is known before anything moves. */
+static int begin(struct conductor *c, const struct options *opt, FILE **plot,
+		 struct ob_err *err)
+{
+	int r = conduct_open(c, &opt->params, err);
+
+	if (!r)
+		r = conduct_preflight(c, err);
+	if (r || !opt->plot || opt->dry_run)
+		return r;
+	*plot = fopen(opt->plot, "we");
+	return *plot ? 0 : ob_fail(err, errno, "%s: %s", opt->plot,
+				   strerror(errno));
+}
+
 static int migrate(struct conductor *c, const struct options *opt)
 {
 	struct ob_err err = { 0 }, ignored = { 0 };
-	int r = conduct_open(c, &opt->params, &err);
+	FILE *plot = NULL;
+	int r = begin(c, opt, &plot, &err);
 
-	if (!r)
-		r = conduct_preflight(c, &err);
 	if (!r && !opt->dry_run)
 		r = all_phases(c, &err);
 	if (r) {
 		tell_failure(c, &err);
 		print(c, c->said_cont ? "unknown" : "stayed", err.msg,
 		      &ignored);
+		draw(c, opt, plot, &ignored);
 		return TOOL_FAILED;
 	}
 	conduct_view_end(c->view);
 	r = print(c, opt->dry_run ? "possible" : "moved", NULL, &err);
-	return r ? tool_failed("vm-migrate", &err) : TOOL_OK;
+	if (draw(c, opt, plot, r ? &ignored : &err) || r)
+		return tool_failed("vm-migrate", &err);
+	return TOOL_OK;
 }
 
 /* What is not named cannot be asked, and need not. */
@@ -149,7 +184,11 @@ static int abort_other(struct conductor *c, const struct options *opt)
 	conduct_view_end(c->view);
 	if (r)
 		return tool_failed("vm-migrate", &err);
-	printf("the source runs\n");
+	if (!opt->params.json)
+		printf("the source runs\n");
+	else if (report_print(stdout, json_pack("{s:s}", "outcome", "stayed"),
+			      true, &err))
+		return tool_failed("vm-migrate", &err);
 	return TOOL_OK;
 }
 

@@ -26,6 +26,7 @@
 struct ob_gdb {
 	struct ob_qmp *qmp;
 	int fd;
+	bool up;			/* the stub has its chardev, and ends it */
 	char in[PACKET];
 	size_t got;
 };
@@ -222,6 +223,7 @@ static int start_stub(struct ob_gdb *gdb, int theirs, struct ob_err *err)
 	if (r)
 		return r;
 	free(said);
+	gdb->up = true;
 	return expect_ok(gdb, "Qqemu.PhyMemMode:1", err);
 }
 
@@ -254,11 +256,12 @@ void ob_gdb_close(struct ob_gdb *gdb)
 
 	if (!gdb)
 		return;
-	ob_qmp_hmp(gdb->qmp, &said, NULL, "gdbserver none");
+	if (gdb->up)
+		ob_qmp_hmp(gdb->qmp, &said, NULL, "gdbserver none");
+	else
+		ob_qmp_call(gdb->qmp, "chardev-remove",
+			    json_pack("{s:s}", "id", NAME), NULL, NULL);
 	free(said);
-	/* It went with the stub, unless that never came up. */
-	ob_qmp_call(gdb->qmp, "chardev-remove", json_pack("{s:s}", "id", NAME),
-		    NULL, NULL);
 	close(gdb->fd);
 	free(gdb);
 }

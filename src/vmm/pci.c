@@ -106,6 +106,7 @@ static int port_in(struct ob_qmp *qmp, unsigned port, unsigned width,
 
 int ob_pci_begin(struct ob_pci *pci, struct ob_err *err)
 {
+	pci->aim = 0;
 	return port_in(pci->qmp, ADDRESS_PORT, 4, &pci->address, err);
 }
 
@@ -114,12 +115,17 @@ int ob_pci_end(struct ob_pci *pci, struct ob_err *err)
 	return port_out(pci->qmp, ADDRESS_PORT, 4, pci->address, err);
 }
 
+/* The port keeps what it was told. */
 static int aim(struct ob_pci *pci, unsigned offset, struct ob_err *err)
 {
-	return port_out(pci->qmp, ADDRESS_PORT, 4,
-			0x80000000u | (uint32_t)pci->bus << 16 |
-			(uint32_t)pci->slot << 11 |
-			(uint32_t)pci->function << 8 | (offset & 0xfcu), err);
+	uint32_t aim = 0x80000000u | (uint32_t)pci->bus << 16 |
+		       (uint32_t)pci->slot << 11 |
+		       (uint32_t)pci->function << 8 | (offset & 0xfcu);
+	int r = aim == pci->aim ? 0 : port_out(pci->qmp, ADDRESS_PORT, 4, aim,
+					       err);
+
+	pci->aim = r ? 0 : aim;
+	return r;
 }
 
 int ob_pci_read(struct ob_pci *pci, unsigned offset, unsigned width,

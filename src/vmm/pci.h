@@ -16,6 +16,7 @@ struct ob_pci {
 	struct ob_qmp *qmp;
 	uint8_t bus, slot, function;
 	uint32_t address;		/* what the guest left in port 0xcf8 */
+	uint32_t aim;			/* what is there now; 0: not known */
 };
 
 /* The device that QEMU calls id, where it is now; -ENOENT. */

@@ -213,11 +213,14 @@ static void put_set(struct puts *p, unsigned at, unsigned width)
 		}
 }
 
-static void check(struct puts *p, unsigned at, unsigned width, const char *what)
+/* And reads it back. */
+static void put_surely(struct puts *p, unsigned at, unsigned width,
+		       const char *what)
 {
 	uint32_t value = width == 2 ? get16(p->config, at)
 				    : get32(p->config, at), found;
 
+	put(p, at, width);
 	if (!p->r)
 		p->r = ob_pci_read(p->pci, at, width, &found, p->err);
 	if (!p->r && found != value)
@@ -227,13 +230,14 @@ static void check(struct puts *p, unsigned at, unsigned width, const char *what)
 
 static void put_header(struct puts *p)
 {
-	for (unsigned i = 0; i < NR_BARS; i++)
+	put_surely(p, BARS, 4, "the first BAR");
+	for (unsigned i = 1; i < NR_BARS; i++)
 		put_set(p, BARS + 4 * i, 4);
 	put_set(p, ROM, 4);
 	put_set(p, CACHE_LINE, 1);
 	put_set(p, LATENCY, 1);
 	put_set(p, LINE, 1);
-	put(p, COMMAND, 2);
+	put_surely(p, COMMAND, 2, "COMMAND");
 }
 
 static void put_table(struct puts *p, const struct ob_repair *repair)
@@ -269,7 +273,7 @@ static void put_msi(struct puts *p)
 	if (control & MSI_MASKS)
 		put_set(p, data + 4, 4);
 	if (control & MSI_ENABLE)
-		put(p, msi + 2, 2);
+		put_surely(p, msi + 2, 2, "MSI's control");
 }
 
 static void put_caps(struct puts *p)
@@ -279,24 +283,9 @@ static void put_caps(struct puts *p)
 
 	put_msi(p);
 	if (msix)
-		put_set(p, msix + 2, 2);
+		put_surely(p, msix + 2, 2, "MSI-X's control");
 	if (pm && !is_awake(p->config))
 		put(p, pm + 4, 2);
-}
-
-static void check_all(struct puts *p)
-{
-	unsigned msi = find_cap(p->config, CAP_MSI, 24);
-	unsigned msix = find_cap(p->config, CAP_MSIX, 12);
-
-	if (!is_awake(p->config))
-		return;
-	check(p, BARS, 4, "the first BAR");
-	check(p, COMMAND, 2, "COMMAND");
-	if (msi)
-		check(p, msi + 2, 2, "MSI's control");
-	if (msix)
-		check(p, msix + 2, 2, "MSI-X's control");
 }
 
 int ob_repair_put(struct ob_pci *pci, const struct ob_repair *repair,
@@ -309,7 +298,6 @@ int ob_repair_put(struct ob_pci *pci, const struct ob_repair *repair,
 		put_header(&p);
 		put_table(&p, repair);
 		put_caps(&p);
-		check_all(&p);
 		if (!p.r)
 			p.r = ob_pci_end(pci, err);
 	}

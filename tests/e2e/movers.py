@@ -28,24 +28,34 @@ class Place:
         self.controls = [scene.folder / f"{name}-{n}.ctl" for n in range(len(groups))]
         self.servers = [scene.server(*group, options=["--control", control])
                         for group, control in zip(groups, self.controls)]
-        extra = ["-qmp", f"unix:{self.qmp},server=on,wait=off", *qemu]
-        if incoming:
-            extra += ["-S", "-incoming", "defer"]
+        self.qemu = ["-qmp", f"unix:{self.qmp},server=on,wait=off", *qemu]
+        self.machine = machine
+        self.start_qemu(scene, incoming)
+
+    def start_qemu(self, scene, incoming):
+        """One that boots, or one that waits; with the servers that are there."""
+        wait = ["-S", "-incoming", "defer"] if incoming else []
         self.guest = scene.guest(
-            *(disk(socket, id=f"disk{n}", **machine.get("properties", {}))
+            *(disk(socket, id=f"disk{n}", **self.machine.get("properties", {}))
               for n, socket in enumerate(self.sockets)),
-            boot=not incoming, extra=extra, memory=machine.get("memory", MEMORY),
-            cpus=machine.get("cpus", 2), machine=machine.get("machine", "q35"),
-            cmdline=machine.get("cmdline", ""))
+            boot=not incoming, extra=self.qemu + wait,
+            memory=self.machine.get("memory", MEMORY), cpus=self.machine.get("cpus", 2),
+            machine=self.machine.get("machine", "q35"),
+            cmdline=self.machine.get("cmdline", ""))
         if incoming:
             self.guest.version = self.guest.qmp.greet()
+
+    def end_qemu(self, scene):
+        self.guest.close()
+        scene.parts.remove(self.guest)
 
     def status(self):
         return self.guest.qmp("query-status")["status"]
 
     def end(self, scene):
         """QEMU first, as an operator does."""
-        for part in (self.guest, *self.servers):
+        self.end_qemu(scene)
+        for part in self.servers:
             part.close()
             scene.parts.remove(part)
 
@@ -118,6 +128,17 @@ class Traveller:
         assert report["outcome"] == "moved"
         assert self.there.status() == "running" and self.here.status() == "postmigrate"
         self.arrive()
+        return report
+
+    def move_to(self, place):
+        """Into servers that are there already; those here stay, too."""
+        place.start_qemu(self.scene, incoming=True)
+        self.there = place
+        status, report, said = self.conduct()
+        assert status == 0, said
+        self.here.end_qemu(self.scene)
+        self.here, self.there = place, None
+        self.guest = place.guest
         return report
 
     def give_up_there(self):

@@ -5,10 +5,12 @@ OUTBOARD_SOAK=1: twenty migrations in each case, otherwise a few.
 """
 import os
 import time
+import xml.etree.ElementTree as ET
 
 import pytest
 
 from movers import SIZE, Traveller
+from proxy import PASS, ControlProxy
 from test_lifecycle import complaints
 from test_options import interrupts
 
@@ -98,6 +100,29 @@ def test_to_and_fro(scene, tell, case):
         tell(name, sorted(round(report[name], 1) for report in reports))
 
 
+def test_to_and_fro_between_the_same_servers(scene):
+    """Who gave the VM away gets it back, again and again."""
+    t = traveller(scene, count=2)
+    mount(t.guest, 2)
+    start_io(t.guest, 2)
+    places = [t.here, t.prepare()]
+    t.there.end_qemu(scene)
+    for turn in range(1, 2 * MOVES + 1):
+        t.move_to(places[turn % 2])
+        t.guest.sh("sleep 0.5")
+    check_io(t.guest, 2)
+    unmount(t.guest, 2)
+
+
+def test_the_picture(scene):
+    t = traveller(scene)
+    picture = scene.folder / "move.svg"
+    t.move("--plot", picture)
+    words = [text.text for text in ET.parse(picture).iter("{http://www.w3.org/2000/svg}text")]
+    assert any(word.startswith("Moved") for word in words)
+    assert "The blackout alone" in words
+
+
 # -- pages that only a device wrote -----------------------------------------------
 
 READ = 24 << 20
@@ -154,8 +179,6 @@ def test_pages_that_only_a_device_wrote(scene):
 
 def test_without_those_pages_memory_is_old(scene):
     """So the test above sees them."""
-    from proxy import PASS, ControlProxy
-
     path = scene.folder / "proxy.ctl"
     proxies = []
 

@@ -143,7 +143,8 @@ static void each(struct ob_keep *keep, const char *prefix,
 void fake_keep_init(struct fake_keep *fake, int channel)
 {
 	*fake = (struct fake_keep){
-		.keep = { put, get, drop, each }, .channel = channel,
+		.keep = { .put = put, .get = get, .drop = drop, .each = each },
+		.channel = channel,
 	};
 	for (unsigned i = 0; i < FAKE_NAMES; i++)
 		fake->names[i].fd = -1;

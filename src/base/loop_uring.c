@@ -432,19 +432,21 @@ static bool uring_reap(struct ob_loop *loop)
 	struct io_uring *ring = ring_of(loop);
 	struct io_uring_cqe copies[REAP_BATCH];
 	unsigned count, along = ob_sure_along(loop->sure);
+	bool any;
 
 	if (needs_enter(ring))
 		submit_and_look(loop);
 	else if (io_uring_cq_ready(ring))
 		uring_flush(loop, false);
 	count = take(loop, copies);
+	/* Calls that went along set nothing off. */
+	any = count > along - ob_sure_along(loop->sure);
 	for (unsigned i = 0; i < count; i++)
 		dispatch(loop, &copies[i]);
 	ob_watch_retry(loop);
 	if (count)
 		ob_op_advance(loop);
-	/* Calls that go along set nothing off. */
-	return count > along - ob_sure_along(loop->sure);
+	return any;
 }
 
 /*

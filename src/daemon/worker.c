@@ -25,7 +25,7 @@
 
 #define TRIES 3u	/* to take a device over; then it begins anew */
 
-/* Once; threads are not made before signals are blocked. */
+/* Once: its rings come with the first word of the keeper. */
 static int make_loop(struct serve *s, struct ob_err *err)
 {
 	return s->loop ? 0 : ob_loop_create_on(&s->opts->loop, &s->begin.rings,
@@ -35,10 +35,11 @@ static int make_loop(struct serve *s, struct ob_err *err)
 /* There is time: for a rehearsal, or for the practice. */
 static int use_time(struct serve *s, struct ob_err *err)
 {
-	bool has_ring = s->begin.rings.loop >= 0 &&
-		s->opts->loop.engine != OB_LOOP_POOL;
-	int r = has_ring ? make_loop(s, err) : 0;
+	/* Before the loop, which may have threads. */
+	int r = ob_signals_block(err);
 
+	if (!r)
+		r = make_loop(s, err);
 	if (r)
 		return r;
 	ob_keep_memory();

@@ -185,15 +185,13 @@ static void work_off(struct ob_keeper *k, const struct order *order,
 	}
 }
 
-/* Returns in both. */
-static void replace(const struct order *order, unsigned *place,
-		    struct ob_birth *birth)
+/* Returns in both; true: in the new one. */
+static bool replace(struct ob_birth *birth)
 {
 	*birth = ob_birth_none;
 	birth->pid = clone_raw(CLONE_FILES | CLONE_PARENT, &birth->fd);
 	birth->error = birth->pid < 0 ? -errno : 0;
-	if (birth->pid == 0)
-		*place = order->place;
+	return birth->pid == 0;
 }
 
 static void be_born(const struct ob_keeper *k)
@@ -214,11 +212,10 @@ static void be_midwife(struct ob_keeper *k, unsigned place)
 	be_born(k);
 	while (recv(k->midwives[place].end, &order, sizeof(order), 0) ==
 	       sizeof(order)) {
-		if (order.what == REPLACE)
-			replace(&order, &place, &birth);
-		else
+		if (order.what != REPLACE) {
 			work_off(k, &order, &birth);
-		if (order.what == REPLACE && birth.pid == 0) {
+		} else if (replace(&birth)) {
+			place = order.place;
 			be_born(k);
 			continue;
 		}

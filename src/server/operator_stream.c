@@ -220,7 +220,8 @@ void ob_state_flow_go_on(struct ob_operator *o)
 	ob_flow_want(&o->state.flow, true);
 }
 
-/* A stream that is over begins anew, from outside of the group of saving. */
+/* A stream that is over begins anew, from outside of the group of saving.  None of
+ * these arcs waits. */
 static int leave(struct ob_operator *o)
 {
 	enum ob_mig_state state = o->dev->mig.state;

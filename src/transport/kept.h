@@ -132,7 +132,9 @@ int ob_conn_queue_lent(struct ob_conn *conn, const struct iovec *iov,
 bool ob_conn_has_room(const struct ob_conn *conn, size_t len);
 /*
  * ob_conn_flush, outside of a step, sends what is queued and takes what is
- * done off the socket, in one system call.  ob_conn_pending tells whether that
+ * done off the socket, in one system call.  With nothing to send the take goes
+ * along with the loop's next call, so inbox, journal and loop stay until
+ * ob_conn_destroy has returned.  ob_conn_pending tells whether that
  * left something; what was merely queued since does not count.  ob_conn_send is
  * refused (-EINVAL) on such a connection; everything else of conn.h works.
  */

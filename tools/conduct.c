@@ -119,14 +119,13 @@ static int send_call(const struct conduct_end *end, struct conduct_call *call,
 	return r;
 }
 
-int conduct_start(struct conductor *c, struct conduct_end *end,
+int conduct_start(struct conduct_end *end,
 		  enum conduct_slot slot, const char *method, json_t *params,
 		  int fd, struct ob_err *err)
 {
 	struct conduct_call *call = &end->calls[slot];
 	int r;
 
-	(void)c;
 	end_call(call);
 	json_decref(call->result);
 	call->result = NULL;
@@ -397,7 +396,7 @@ int conduct_step(struct conductor *c, enum conduct_side side,
 	int r = 0;
 
 	for (unsigned i = 0; i < c->nr_devices && !r; i++)
-		r = conduct_start(c, &c->devices[i].ends[side], CONDUCT_STEP,
+		r = conduct_start(&c->devices[i].ends[side], CONDUCT_STEP,
 				  method, params ? json_deep_copy(params) : NULL,
 				  -1, err);
 	json_decref(params);

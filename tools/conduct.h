@@ -127,7 +127,7 @@ void conduct_mark(struct conductor *c, enum conduct_mark mark);
 void conduct_phase(struct conductor *c, const char *phase);
 
 /* A request to one device's server; params is taken, and gets the device's id. */
-int conduct_start(struct conductor *c, struct conduct_end *end,
+int conduct_start(struct conduct_end *end,
 		  enum conduct_slot slot, const char *method, json_t *params,
 		  int fd, struct ob_err *err);
 /* The same to all on a side, as a step that may be repeated; waits for all. */

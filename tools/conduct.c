@@ -119,14 +119,13 @@ static int send_call(const struct conduct_end *end, struct conduct_call *call,
 	return r;
 }
 
-int conduct_start(struct conductor *c, struct conduct_end *end,
+int conduct_start(struct conduct_end *end,
 		  enum conduct_slot slot, const char *method, json_t *params,
 		  int fd, struct ob_err *err)
 {
 	struct conduct_call *call = &end->calls[slot];
 	int r;
 
-	(void)c;
 	end_call(call);
 	json_decref(call->result);
 	call->result = NULL;
@@ -200,8 +199,6 @@ static uint64_t event_us(json_t *event)
 static int see_status(struct conductor *c, enum conduct_side side,
 		      const char *status, uint64_t us, struct ob_err *err)
 {
-	static const char *const sides[] = { "source", "destination" };
-
 	snprintf(c->status[side], sizeof(c->status[side]), "%s", status);
 	/* The later of the two. */
 	if (!strcmp(status, "completed"))
@@ -210,7 +207,7 @@ static int see_status(struct conductor *c, enum conduct_side side,
 		return 0;
 	return ob_fail(err, EIO, "QEMU's migration %s at the %s",
 		       !strcmp(status, "failed") ? "failed" : "was cancelled",
-		       sides[side]);
+		       conduct_sides[side]);
 }
 
 static int see_event(struct conductor *c, enum conduct_side side,
@@ -250,8 +247,7 @@ static int see_events(struct conductor *c, enum conduct_side side,
 	}
 	if (r == -ETIMEDOUT)
 		return 0;
-	ob_err_prefix(err, side == CONDUCT_FROM ? "the source"
-						: "the destination");
+	ob_err_prefix(err, "the %s", conduct_sides[side]);
 	return r;
 }
 
@@ -400,7 +396,7 @@ int conduct_step(struct conductor *c, enum conduct_side side,
 	int r = 0;
 
 	for (unsigned i = 0; i < c->nr_devices && !r; i++)
-		r = conduct_start(c, &c->devices[i].ends[side], CONDUCT_STEP,
+		r = conduct_start(&c->devices[i].ends[side], CONDUCT_STEP,
 				  method, params ? json_deep_copy(params) : NULL,
 				  -1, err);
 	json_decref(params);

@@ -102,7 +102,7 @@ struct conductor {
 	char status[2][32];		/* of QEMU's migration */
 	bool stopped;
 	/* How far we came, for who has to undo it. */
-	bool began, stood, migrating, handed, said_cont;
+	bool began, stood, migrating, said_cont;
 	json_t *old_caps, *old_params;
 	json_t *guard;			/* what was taken away, or NULL */
 
@@ -127,7 +127,7 @@ void conduct_mark(struct conductor *c, enum conduct_mark mark);
 void conduct_phase(struct conductor *c, const char *phase);
 
 /* A request to one device's server; params is taken, and gets the device's id. */
-int conduct_start(struct conductor *c, struct conduct_end *end,
+int conduct_start(struct conduct_end *end,
 		  enum conduct_slot slot, const char *method, json_t *params,
 		  int fd, struct ob_err *err);
 /* The same to all on a side, as a step that may be repeated; waits for all. */
@@ -175,11 +175,22 @@ void conduct_restore_qemu(struct conductor *c);
 
 /* The destination against what is known of the source. */
 int conduct_match(struct conductor *c, struct ob_err *err);
-/* The devices of the source and who serves them; those of the destination. */
-int conduct_find(struct conductor *c, enum conduct_side side,
-		 struct ob_err *err);
 /* One side alone: what there is and who serves it. */
 int conduct_look(struct conductor *c, enum conduct_side side,
+		 struct ob_err *err);
+
+/* -- conduct_find.c: devices and servers ------------------------------------ */
+
+extern const char *const conduct_sides[];
+/* A command, with the side's name before what went wrong. */
+int conduct_ask(struct conductor *c, enum conduct_side side,
+		const char *command, json_t *args, json_t **result,
+		struct ob_err *err);
+int conduct_property(struct conductor *c, enum conduct_side side,
+		     const char *path, const char *name, char *text,
+		     size_t size, struct ob_err *err);
+/* The devices of the source and who serves them; those of the destination. */
+int conduct_find(struct conductor *c, enum conduct_side side,
 		 struct ob_err *err);
 
 /* -- conduct_guard.c ------------------------------------------------------- */

@@ -173,12 +173,12 @@ static int attach_devices(struct conductor *c, struct conduct_folder *f,
 		r = attach(f, d->ends[CONDUCT_FROM].qdev, ".state", save, &end,
 			   err);
 		if (!r && save)
-			r = conduct_start(c, &d->ends[CONDUCT_FROM],
+			r = conduct_start(&d->ends[CONDUCT_FROM],
 					  CONDUCT_STATE, "device.save",
 					  json_pack("{s:b}", "live", false),
 					  end, err);
 		else if (!r)
-			r = conduct_start(c, &d->ends[CONDUCT_TO],
+			r = conduct_start(&d->ends[CONDUCT_TO],
 					  CONDUCT_STATE, "device.load", NULL,
 					  end, err);
 	}

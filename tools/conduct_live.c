@@ -113,9 +113,9 @@ static int make_pipe(int ends[2], struct ob_err *err)
 }
 
 /* The reader first, so that the writer finds one. */
-static int connect_servers(struct conductor *c, struct conduct_device *d,
-			   enum conduct_slot slot, const char *out,
-			   json_t *how, const char *in, struct ob_err *err)
+static int connect_servers(struct conduct_device *d, enum conduct_slot slot,
+			   const char *out, json_t *how, const char *in,
+			   struct ob_err *err)
 {
 	OB_CLEANUP_FD int read_end = -1;
 	OB_CLEANUP_FD int write_end = -1;
@@ -127,11 +127,11 @@ static int connect_servers(struct conductor *c, struct conduct_device *d,
 	}
 	read_end = ends[0];
 	write_end = ends[1];
-	r = conduct_start(c, &d->ends[CONDUCT_TO], slot, in, NULL, read_end,
+	r = conduct_start(&d->ends[CONDUCT_TO], slot, in, NULL, read_end,
 			  err);
 	if (r)
 		json_decref(how);
-	return r ? r : conduct_start(c, &d->ends[CONDUCT_FROM], slot, out, how,
+	return r ? r : conduct_start(&d->ends[CONDUCT_FROM], slot, out, how,
 				     write_end, err);
 }
 
@@ -140,10 +140,10 @@ static int start_streams(struct conductor *c, struct ob_err *err)
 	int r = 0;
 
 	for (unsigned i = 0; i < c->nr_devices && !r; i++) {
-		r = connect_servers(c, &c->devices[i], CONDUCT_PAGES,
-				    "pages.out", NULL, "pages.in", err);
+		r = connect_servers(&c->devices[i], CONDUCT_PAGES, "pages.out",
+				    NULL, "pages.in", err);
 		if (!r)
-			r = connect_servers(c, &c->devices[i], CONDUCT_STATE,
+			r = connect_servers(&c->devices[i], CONDUCT_STATE,
 					    "device.save",
 					    json_pack("{s:b}", "live", true),
 					    "device.load", err);

@@ -37,7 +37,7 @@ static void ask_qemu(struct conductor *c)
 	json_t *now = NULL;
 	json_int_t sent = 0, left = 0, total = 0, rate = 0;
 
-	if (!c->qmp[CONDUCT_FROM] || !c->migrating || c->handed)
+	if (!c->qmp[CONDUCT_FROM] || !c->migrating)
 		return;
 	if (ob_qmp_call(c->qmp[CONDUCT_FROM], "query-migrate", NULL, &now,
 			NULL))

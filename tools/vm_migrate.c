@@ -117,6 +117,13 @@ static int print(struct conductor *c, const char *outcome, const char *why,
 	return report_print(stdout, tree, true, err);
 }
 
+static const char *what_became(const struct conductor *c)
+{
+	if (c->said_cont)
+		return "unknown";
+	return c->note.msg[0] ? "stuck" : "stayed";
+}
+
 /* A picture of what did not move may be just what is wanted. */
 static int draw(const struct conductor *c, const struct options *opt,
 		FILE *plot, struct ob_err *err)
@@ -126,8 +133,7 @@ static int draw(const struct conductor *c, const struct options *opt,
 	if (plot && fclose(plot) && !r)
 		r = ob_fail(err, errno, "cannot write the plot");
 	if (r)
-		ob_err_prefix(err, "%s: %s", opt->plot,
-			      c->marks[CONDUCT_RAN] ? "the VM has moved" : "");
+		ob_err_prefix(err, "the VM has moved, but %s", opt->plot);
 	return r;
 }
 
@@ -156,8 +162,7 @@ static int migrate(struct conductor *c, const struct options *opt)
 		r = all_phases(c, &err);
 	if (r) {
 		tell_failure(c, &err);
-		print(c, c->said_cont ? "unknown" : "stayed", err.msg,
-		      &ignored);
+		print(c, what_became(c), err.msg, &ignored);
 		draw(c, opt, plot, &ignored);
 		return TOOL_FAILED;
 	}

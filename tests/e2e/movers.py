@@ -62,8 +62,8 @@ class Place:
 
 def call(scene, control, method, **params):
     """One request to a server, by the tool; its result."""
-    words = [method] + ([json.dumps(params)] if params else [])
-    done = subprocess.run([scene.outboard, "ctl", control, *words],
+    done = subprocess.run([scene.outboard, "ctl", control, method,
+                           *(f"{key}={value}" for key, value in params.items())],
                           stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)

@@ -6,10 +6,12 @@ import resource
 import shutil
 import stat
 import subprocess
+import time
 
 import pytest
 
 from guest import GuestError
+from movers import call
 from test_lifecycle import CHECK, QUICK, WRITE, complaints
 from test_vm_migrate import CASES, check_io, mount, start_io, traveller, unmount
 
@@ -213,6 +215,22 @@ def test_a_bare_migrate_is_refused(scene):
     check_io(t.guest, 1)
     unmount(t.guest, 1)
     assert complaints(t.guest, usual) == []
+
+
+def test_a_bare_migrate_is_noticed(scene):
+    """Without a guard: the destination's server says that its device did not come."""
+    t = traveller(scene)
+    t.prepare()
+    bare_migrate(t)
+    while t.here.guest.qmp("query-migrate")["status"] != "completed":
+        time.sleep(0.1)
+    t.there.guest.qmp("migrate-incoming", uri=f"exec:cat {scene.folder}/bare")
+    deadline = time.monotonic() + 60
+    while not (alarm := call(scene, t.there.controls[0], "status")
+               ["devices"][0]["migration"]["alarm"]):
+        assert time.monotonic() < deadline, "the server says nothing"
+        time.sleep(0.5)
+    assert alarm in t.there.servers[0].log_text()
 
 
 def test_only_migratable_forbids_nothing(scene):

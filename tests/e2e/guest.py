@@ -18,7 +18,7 @@ import time
 BOOT_TIMEOUT = 120
 COMMAND_TIMEOUT = 120
 CLOCK_NOISE = ("tsc:", "clocksource:", "hrtimer:", "hpet:", "sched_clock:",
-               "APIC calibration")
+               "APIC calibration", "TSC found unstable")
 
 
 class GuestError(Exception):

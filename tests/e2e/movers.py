@@ -146,3 +146,16 @@ class Traveller:
         self.there.guest.kill()
         self.there.end(self.scene)
         self.there = None
+
+
+def complaints_of_a_traveller(guest, usual, level):
+    """The kernel's, which are not usual.  QEMU asserts a level interrupt whenever it hears
+    of one, also when the guest has served it meanwhile, and lowers it at the next access
+    to the device: an idle guest may say "nobody cared" (docs/live-migration.md)."""
+    kept, spurious = [], False
+    for line in guest.kernel_complaints():
+        spurious = spurious or (level and "nobody cared" in line)
+        if not spurious and line not in usual:
+            kept.append(line)
+        spurious = spurious and not line.startswith("Disabling IRQ")
+    return kept

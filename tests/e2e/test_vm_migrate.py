@@ -9,9 +9,8 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from movers import SIZE, Traveller
+from movers import SIZE, Traveller, complaints_of_a_traveller
 from proxy import PASS, ControlProxy
-from test_lifecycle import complaints
 from test_options import interrupts
 
 MOVES = 20 if os.environ.get("OUTBOARD_SOAK") else 3
@@ -95,7 +94,7 @@ def test_to_and_fro(scene, tell, case):
         assert raised(t.guest) > before
     check_io(t.guest, count)
     unmount(t.guest, count)
-    assert complaints(t.guest, usual) == []
+    assert complaints_of_a_traveller(t.guest, usual, "cmdline" in made) == []
     for name in ("total_ms", "blackout_ms", "ours_ms"):
         tell(name, sorted(round(report[name], 1) for report in reports))
 

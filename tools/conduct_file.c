@@ -18,11 +18,11 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "carry.h"
 #include "out_file.h"
 
 #define CHANNEL "outboard-file"
 #define SAVE_MS 3600000
-#define PIECE (256u << 10)
 #define FORMAT 1
 
 /* Owns both descriptors. */
@@ -31,7 +31,6 @@ struct pump {
 	int from, to;
 	bool keep;			/* to is a file, which has to be on the disk */
 	int error;
-	char bytes[PIECE];
 };
 
 struct conduct_folder {
@@ -42,42 +41,18 @@ struct conduct_folder {
 
 /* -- carrying ---------------------------------------------------------- */
 
-static int write_all(int fd, const char *bytes, size_t len)
+static int carry_file(struct pump *p)
 {
-	while (len) {
-		ssize_t n = write(fd, bytes, len);
+	int r = carry(p->from, p->to);
 
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		bytes += n;
-		len -= (size_t)n;
-	}
-	return 0;
-}
-
-static int carry(struct pump *p)
-{
-	ssize_t n;
-	int r;
-
-	while ((n = read(p->from, p->bytes, PIECE))) {
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		if ((r = write_all(p->to, p->bytes, (size_t)n)))
-			return r;
-	}
-	return p->keep && fsync(p->to) ? -errno : 0;
+	return r ? r : p->keep && fsync(p->to) ? -errno : 0;
 }
 
 static void *run_pump(void *arg)
 {
 	struct pump *p = arg;
 
-	p->error = carry(p);
+	p->error = carry_file(p);
 	/* Whoever is at the other end of the pipe is to hear of it. */
 	ob_fd_close(&p->from);
 	ob_fd_close(&p->to);

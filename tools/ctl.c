@@ -14,11 +14,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "carry.h"
 #include "control_link.h"
 #include "daemon/control.h"
 #include "tools.h"
-
-#define PIECE 65536
 
 enum { NOTHING = 0, READS = 1, WRITES = 2 };	/* ob_control_takes */
 
@@ -31,34 +30,11 @@ struct pump {
 	int rc;
 };
 
-static int write_all(int fd, const char *bytes, size_t len)
-{
-	while (len) {
-		ssize_t n = write(fd, bytes, len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		bytes += n;
-		len -= (size_t)n;
-	}
-	return 0;
-}
-
 static void *pump_main(void *arg)
 {
 	struct pump *pump = arg;
-	char piece[PIECE];
-	ssize_t n;
 
-	do {
-		n = read(pump->from, piece, sizeof(piece));
-		if (n > 0)
-			pump->rc = write_all(pump->to, piece, (size_t)n);
-		else if (n < 0 && errno != EINTR)
-			pump->rc = -errno;
-	} while (!pump->rc && n);
+	pump->rc = carry(pump->from, pump->to);
 	close(pump->own);
 	return NULL;
 }

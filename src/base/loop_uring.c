@@ -27,6 +27,7 @@
 #define OPS_A_TURN	8	/* then pollers find what these set off */
 #define SUBMIT_BATCH	4	/* the device starts on these meanwhile */
 #define TRIES		100	/* of a kernel without memory */
+#define CROWD		64	/* entries of the completion queue */
 #define PASSES		16	/* without a call that others could go along with */
 
 struct uring {
@@ -309,10 +310,27 @@ static int uring_ring(struct ob_loop *loop, int bell)
 
 /* -- sure calls ----------------------------------------------------------- */
 
+/* Completions may be due that only the kernel can post. */
+static bool needs_enter(const struct io_uring *ring)
+{
+	return IO_URING_READ_ONCE(*ring->sq.kflags) &
+		(IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW);
+}
+
+/*
+ * Its result has to find room in the queue, or it cannot be read before all that
+ * is in the queue has been worked off.  One client cannot fill the rest of it before
+ * the entry is submitted: what nobody reads fills its socket first.
+ */
+static bool is_crowded(struct io_uring *ring)
+{
+	return io_uring_cq_ready(ring) > CROWD || needs_enter(ring);
+}
+
 static int uring_recv(struct ob_loop *loop, uint64_t tag, int fd, void *buf,
 		      size_t len)
 {
-	struct io_uring_sqe *sqe = get_sqe(loop);
+	struct io_uring_sqe *sqe = is_crowded(ring_of(loop)) ? NULL : get_sqe(loop);
 
 	if (!sqe)
 		return -EAGAIN;
@@ -386,13 +404,6 @@ static void dispatch(struct ob_loop *loop, const struct io_uring_cqe *cqe)
 				  cqe->flags & IORING_CQE_F_MORE);
 	else if (is_op(tag))
 		ob_op_complete((struct ob_op *)(uintptr_t)tag, cqe->res);
-}
-
-/* Completions may be due that only the kernel can post. */
-static bool needs_enter(const struct io_uring *ring)
-{
-	return IO_URING_READ_ONCE(*ring->sq.kflags) &
-		(IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW);
 }
 
 /*

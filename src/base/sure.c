@@ -220,6 +220,9 @@ void ob_sure_await(struct ob_sure *sure, struct ob_sure_call *call)
 {
 	if (call->res == -EINPROGRESS)
 		sure->loop->engine->recv_now(sure->loop, call->tag);
+	/* It happened, and its result cannot be read: a successor can. */
+	if (call->res == -EINPROGRESS)
+		abort();
 }
 
 int ob_sure_create(struct ob_loop *loop, struct ob_rings *rings,

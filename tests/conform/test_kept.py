@@ -146,6 +146,21 @@ def test_r34_filters_of_the_real_server(keep):
         assert fields(pid)["NoNewPrivs"] == "1"
 
 
+def test_a_flood_of_one_way_messages(keep, request):
+    """Each wakes the server: more completions than its ring holds.  Nobody is let go,
+    and nobody dies of it."""
+    server, (client,) = keep("null,socket={}")
+    client.close()
+    assert vfu.wait_until(lambda: "has gone" in server.why())
+    worker = server.worker()
+    done = subprocess.run(
+        [request.config.getoption("--outboard"), "bench-mmio", str(client.path),
+         "--mode", "block", "--rounds", "5", "--time", "3"],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=vfu.PATIENCE + 60)
+    assert done.returncode == 0, done.stdout + server.why()
+    assert server.worker() == worker
+
+
 # State that was damaged
 
 def state_of(server, disk, chance):

@@ -6,10 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "base/fd.h"
 #include "control_link.h"
 
 #define FIRST_ROOM 4096u
@@ -23,44 +23,29 @@ struct control_link {
 	size_t got, room;
 };
 
-static int dial(struct control_link *link, const char *path,
-		struct ob_err *err)
-{
-	struct sockaddr_un sun = { .sun_family = AF_UNIX };
-
-	if (strlen(path) >= sizeof(sun.sun_path))
-		return ob_fail(err, ENAMETOOLONG, "%s: too long a path", path);
-	strcpy(sun.sun_path, path);
-	link->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (link->fd < 0 ||
-	    connect(link->fd, (struct sockaddr *)&sun, sizeof(sun)))
-		return ob_fail(err, errno, "%s: %s", path, strerror(errno));
-	return 0;
-}
-
 int control_open(const char *path, struct control_link **out,
 		 struct ob_err *err)
 {
 	struct control_link *link = calloc(1, sizeof(*link));
-	int r;
 
 	if (!link)
 		return ob_fail(err, ENOMEM, "out of memory");
-	link->fd = -1;
-	r = dial(link, path, err);
-	if (r)
-		control_close(link);
-	else
-		*out = link;
-	return r;
+	link->fd = ob_fd_connect(path, err);
+	if (link->fd < 0) {
+		int r = link->fd;
+
+		free(link);
+		return r;
+	}
+	*out = link;
+	return 0;
 }
 
 void control_close(struct control_link *link)
 {
 	if (!link)
 		return;
-	if (link->fd >= 0)
-		close(link->fd);
+	close(link->fd);
 	free(link->text);
 	free(link);
 }

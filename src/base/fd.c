@@ -4,7 +4,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 void ob_fd_close(int *fd)
@@ -49,5 +52,19 @@ int ob_memfd_create(const char *name, off_t size)
 	if (fd < 0 || ftruncate(fd, size) < 0 ||
 	    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK) < 0)
 		return -errno;
+	return ob_fd_take(&fd);
+}
+
+int ob_fd_connect(const char *path, struct ob_err *err)
+{
+	struct sockaddr_un sun = { .sun_family = AF_UNIX };
+	OB_CLEANUP_FD int fd = -1;
+
+	if (strlen(path) >= sizeof(sun.sun_path))
+		return ob_fail(err, ENAMETOOLONG, "%s: too long a path", path);
+	strcpy(sun.sun_path, path);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0 || connect(fd, (struct sockaddr *)&sun, sizeof(sun)))
+		return ob_fail(err, errno, "%s: %s", path, strerror(errno));
 	return ob_fd_take(&fd);
 }

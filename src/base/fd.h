@@ -6,6 +6,8 @@
 #include <stddef.h>
 #include <sys/types.h>
 
+#include <outboard/error.h>
+
 /* Closes *fd if it is one and sets it to -1; errno is preserved. */
 void ob_fd_close(int *fd);
 /* Returns *fd and sets it to -1: the caller takes over. */
@@ -19,5 +21,8 @@ void ob_cleanup_free(void *pointer_to_pointer);
 
 /* A sealed-against-shrinking memfd of size bytes, or -errno. */
 int ob_memfd_create(const char *name, off_t size);
+
+/* A stream socket that is connected to the one at path, or -errno. */
+int ob_fd_connect(const char *path, struct ob_err *err);
 
 #endif

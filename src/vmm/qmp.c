@@ -15,7 +15,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -352,17 +351,11 @@ int ob_qmp_open(int fd, struct ob_qmp **out, struct ob_err *err)
 
 int ob_qmp_connect(const char *path, struct ob_qmp **out, struct ob_err *err)
 {
-	struct sockaddr_un sun = { .sun_family = AF_UNIX };
-	OB_CLEANUP_FD int fd = -1;
-	int r;
+	int fd = ob_fd_connect(path, err), r;
 
-	if (strlen(path) >= sizeof(sun.sun_path))
-		return ob_fail(err, ENAMETOOLONG, "%s: too long a path", path);
-	strcpy(sun.sun_path, path);
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd < 0 || connect(fd, (struct sockaddr *)&sun, sizeof(sun)))
-		return ob_fail(err, errno, "%s: %s", path, strerror(errno));
-	r = ob_qmp_open(ob_fd_take(&fd), out, err);
+	if (fd < 0)
+		return fd;
+	r = ob_qmp_open(fd, out, err);
 	if (r)
 		ob_err_prefix(err, "%s", path);
 	return r;

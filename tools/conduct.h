@@ -210,8 +210,6 @@ int conduct_parse_config(const json_t *result, uint8_t config[OB_REPAIR_CONFIG],
 /* How far the streams out of it are; unchanged when it does not answer. */
 void conduct_stream_status(const struct conduct_end *end, uint64_t *bytes,
 			   uint64_t *left, uint64_t *pages);
-/* Lower-case digits, exactly as many; -EINVAL. */
-int conduct_from_hex(const char *text, uint8_t *buf, size_t len);
 
 /* -- what is seen and told ------------------------------------------------- */
 

@@ -20,6 +20,7 @@
 #include "base/fd.h"
 #include "carry.h"
 #include "out_file.h"
+#include "vmm/hex.h"
 
 #define CHANNEL "outboard-file"
 #define SAVE_MS 3600000
@@ -269,9 +270,9 @@ static int take_device(const json_t *obj, struct conduct_device *d)
 	    take_text(obj, "model", end->model, sizeof(end->model)) ||
 	    take_text(obj, "bus", end->bus, sizeof(end->bus)) ||
 	    take_text(obj, "addr", end->addr, sizeof(end->addr)) ||
-	    !is_plain(end->qdev) || !table || len > OB_REPAIR_TABLE ||
-	    conduct_from_hex(config, d->repair.config, OB_REPAIR_CONFIG) ||
-	    conduct_from_hex(table, d->repair.table, len))
+	    !is_plain(end->qdev) || !config || !table || len > OB_REPAIR_TABLE ||
+	    ob_hex_read(config, d->repair.config, OB_REPAIR_CONFIG) ||
+	    ob_hex_read(table, d->repair.table, len))
 		return -EINVAL;
 	d->repair.table_len = len;
 	end->options = json_incref(json_object_get(obj, "options"));

@@ -5,34 +5,14 @@
 
 #include "conduct.h"
 #include "control_client.h"
-
-static int digit(char c)
-{
-	const char *digits = "0123456789abcdef", *at = strchr(digits, c);
-
-	return c && at ? (int)(at - digits) : -1;
-}
-
-int conduct_from_hex(const char *text, uint8_t *buf, size_t len)
-{
-	if (!text || strlen(text) != 2 * len)
-		return -EINVAL;
-	for (size_t i = 0; i < len; i++) {
-		int high = digit(text[2 * i]), low = digit(text[2 * i + 1]);
-
-		if (high < 0 || low < 0)
-			return -EINVAL;
-		buf[i] = (uint8_t)(high << 4 | low);
-	}
-	return 0;
-}
+#include "vmm/hex.h"
 
 int conduct_parse_config(const json_t *result, uint8_t config[OB_REPAIR_CONFIG],
 			 struct ob_err *err)
 {
 	const char *text = json_string_value(json_object_get(result, "config"));
 
-	if (conduct_from_hex(text, config, OB_REPAIR_CONFIG))
+	if (!text || ob_hex_read(text, config, OB_REPAIR_CONFIG))
 		return ob_fail(err, EPROTO, "device.config: no configuration "
 			       "space of %u bytes", OB_REPAIR_CONFIG);
 	return 0;

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "vmm/hex.h"
 
 #define NAME "outboard-gdb"
 #define ANSWER_MS 5000
@@ -121,27 +122,6 @@ static int expect_ok(struct ob_gdb *gdb, const char *words, struct ob_err *err)
 	return r;
 }
 
-static int digit(char c)
-{
-	const char *digits = "0123456789abcdef", *at = strchr(digits, c | 0x20);
-
-	return c && at ? (int)(at - digits) : -1;
-}
-
-static int from_hex(const char *text, uint8_t *buf, size_t len)
-{
-	if (strlen(text) != 2 * len)
-		return -EPROTO;
-	for (size_t i = 0; i < len; i++) {
-		int high = digit(text[2 * i]), low = digit(text[2 * i + 1]);
-
-		if (high < 0 || low < 0)
-			return -EPROTO;
-		buf[i] = (uint8_t)(high << 4 | low);
-	}
-	return 0;
-}
-
 static int read_piece(struct ob_gdb *gdb, uint64_t addr, uint8_t *buf,
 		      size_t len, struct ob_err *err)
 {
@@ -151,7 +131,7 @@ static int read_piece(struct ob_gdb *gdb, uint64_t addr, uint8_t *buf,
 
 	snprintf(words, sizeof(words), "m%" PRIx64 ",%zx", addr, len);
 	r = ask(gdb, words, &answer, err);
-	if (!r && from_hex(answer, buf, len))
+	if (!r && ob_hex_read(answer, buf, len))
 		r = ob_fail(err, EIO, "QEMU's gdb stub cannot read at %#" PRIx64
 			    ": %.40s", addr, answer);
 	return r;

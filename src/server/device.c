@@ -310,6 +310,8 @@ int ob_device_prepare(const struct ob_device_class *cls,
 void ob_device_get_warm(struct ob_device *dev)
 {
 	ob_state_get_warm(&dev->mem);
+	/* As new as it is, but with its pages. */
+	explicit_bzero(dev->runtime, dev->cls->runtime_size);
 }
 
 /* What is kept is refused: another one, which does not look at it. */

@@ -57,7 +57,12 @@ static const struct control_method methods[] = {
 	{ .name = "pages.out", .run = control_do_pages_out,
 	  .fd = CONTROL_WRITES, .tell = control_tell_pages,
 	  .help = "writes pages of the log, until pages.finish",
-	  .params = { DEVICE }, .result = "bytes, pages, dropped" },
+	  .params = {
+		DEVICE,
+		{ "last", CONTROL_BOOL, false,
+		  "the VM and its devices stand still: as after pages.finish" },
+	  },
+	  .result = "bytes, pages, dropped" },
 	{ .name = "pages.finish", .run = control_do_pages_finish,
 	  .help = "the VM and all of its devices stand still: the last round",
 	  .params = { DEVICE }, .result = "migration" },

@@ -185,8 +185,9 @@ void control_do_pages_out(struct control_client *c,
 	struct ob_device *dev = take_device(c, call);
 
 	if (dev)
-		begun(c, call, ob_operator_pages_out(dev, prepare(c, call),
-						     call->fd));
+		begun(c, call, ob_operator_pages_out(
+			dev, prepare(c, call), call->fd,
+			control_flag(call, "last")));
 }
 
 void control_do_pages_finish(struct control_client *c,

@@ -38,9 +38,12 @@ int ob_operator_load(struct ob_device *dev, struct ob_operation *op, int fd);
 
 /* The operator's log of written pages, beside the client's. */
 int ob_operator_log(struct ob_device *dev, bool on, struct ob_err *err);
-/* Writes pages that the log tells, until ob_operator_pages_finish and END. */
+/*
+ * Writes pages that the log tells, until ob_operator_pages_finish and END; last: as
+ * if that had come.  Another one, until the log begins anew, sends all of them again.
+ */
 int ob_operator_pages_out(struct ob_device *dev, struct ob_operation *op,
-			  int fd);
+			  int fd, bool last);
 /* The last round begins; -EBUSY: the device runs, -ENOENT: nothing goes out. */
 int ob_operator_pages_finish(struct ob_device *dev, struct ob_err *err);
 /* Reads pages into memory aside. */

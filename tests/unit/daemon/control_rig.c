@@ -80,10 +80,10 @@ int ob_operator_load(struct ob_device *dev, struct ob_operation *op, int fd)
 }
 
 int ob_operator_pages_out(struct ob_device *dev, struct ob_operation *op,
-			  int fd)
+			  int fd, bool last)
 {
 	(void)dev;
-	return ask("out", op, fd, false);
+	return ask("out", op, fd, last);
 }
 
 int ob_operator_pages_in(struct ob_device *dev, struct ob_operation *op, int fd)

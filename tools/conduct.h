@@ -57,6 +57,21 @@ enum conduct_slot {
 	CONDUCT_STATE, CONDUCT_PAGES, CONDUCT_STEP, CONDUCT_SLOTS
 };
 
+/* What a server tells of a device that runs; counts are of its process. */
+struct conduct_signs {
+	bool known;
+	uint64_t intx, msi, msix;	/* signalled */
+	uint64_t waiting;		/* due, and cannot leave */
+	uint64_t visits, unanswered;	/* of the guest; signals since the last */
+	uint64_t in_flight;
+};
+
+/* Do interrupts arrive?  conduct_answers has the words. */
+enum conduct_answer {
+	CONDUCT_UNSEEN, CONDUCT_HEARD, CONDUCT_IDLE, CONDUCT_UNHEARD,
+	CONDUCT_LOST, CONDUCT_STUCK
+};
+
 /* One side of a device. */
 struct conduct_end {
 	char qdev[CONDUCT_NAME];	/* QEMU's name of it */
@@ -66,6 +81,7 @@ struct conduct_end {
 	const char *control;		/* NULL: nobody serves it */
 	json_t *options;		/* its server's keys, or NULL */
 	bool runs;			/* we let it run */
+	struct conduct_signs signs;
 	struct conduct_call calls[CONDUCT_SLOTS];
 };
 
@@ -73,6 +89,9 @@ struct conduct_device {
 	struct conduct_end ends[2];
 	struct ob_repair repair;
 	uint64_t bytes, pages, left;	/* for people */
+	enum conduct_answer answer;	/* of the guest, at the destination */
+	struct conduct_signs first;	/* what is compared with */
+	unsigned calm;			/* looks in a row with nothing due */
 };
 
 /* In their order; microseconds since 1970, as QEMU's events have it. */
@@ -154,6 +173,8 @@ int conduct_live(struct conductor *c, struct ob_err *err);
 int conduct_pause(struct conductor *c, struct ob_err *err);
 int conduct_repair(struct conductor *c, struct ob_err *err);
 int conduct_run(struct conductor *c, struct ob_err *err);
+/* It runs, whatever this finds; some seconds at most. */
+void conduct_check(struct conductor *c);
 /*
  * The source goes on, the destination ends.  Does all it can; what it could not
  * is in c->note.
@@ -210,6 +231,13 @@ int conduct_parse_config(const json_t *result, uint8_t config[OB_REPAIR_CONFIG],
 /* How far the streams out of it are; unchanged when it does not answer. */
 void conduct_stream_status(const struct conduct_end *end, uint64_t *bytes,
 			   uint64_t *left, uint64_t *pages);
+
+/* -- conduct_check.c ------------------------------------------------------- */
+
+extern const char *const conduct_answers[];
+/* What the operator has to know of a VM that runs; for people, on stderr. */
+json_t *conduct_warnings(const struct conductor *c);
+void conduct_warn(const struct conductor *c);
 
 /* -- what is seen and told ------------------------------------------------- */
 

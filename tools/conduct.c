@@ -74,8 +74,10 @@ void conduct_close(struct conductor *c)
 	json_decref(c->old_params);
 	json_decref(c->guard);
 	for (unsigned i = 0; i < c->nr_devices; i++)
-		for (unsigned side = 0; side < 2; side++)
+		for (unsigned side = 0; side < 2; side++) {
 			json_decref(c->devices[i].ends[side].options);
+			json_decref(c->devices[i].ends[side].drives);
+		}
 }
 
 /* -- requests to servers ----------------------------------------------- */

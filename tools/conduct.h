@@ -80,6 +80,7 @@ struct conduct_end {
 	char id[CONDUCT_NAME], model[32];	/* the server's */
 	const char *control;		/* NULL: nobody serves it */
 	json_t *options;		/* its server's keys, or NULL */
+	json_t *drives;			/* what they are, or NULL */
 	bool runs;			/* we let it run */
 	bool keeps_pages;		/* on their way, or aside */
 	struct conduct_signs signs;

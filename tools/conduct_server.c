@@ -31,7 +31,9 @@ int conduct_config(struct conduct_end *end, uint8_t config[OB_REPAIR_CONFIG],
 	if (r)
 		ob_err_prefix(err, "%s", end->id);
 	json_decref(end->options);
+	json_decref(end->drives);
 	end->options = json_incref(json_object_get(result, "options"));
+	end->drives = json_incref(json_object_get(result, "drives"));
 	json_decref(result);
 	return r;
 }

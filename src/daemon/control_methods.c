@@ -28,7 +28,7 @@ static const struct control_method methods[] = {
 	{ .name = "device.config", .run = control_do_config,
 	  .help = "configuration space and what a VMM has of it",
 	  .params = { DEVICE },
-	  .result = "config, capabilities, msix, bars, model, options" },
+	  .result = "config, capabilities, msix, bars, model, options, drives" },
 	{ .name = "device.quiesce", .run = control_do_quiesce,
 	  .tell = control_tell_nothing,
 	  .help = "to a standstill: STOP, or from PRE_COPY STOP_COPY",

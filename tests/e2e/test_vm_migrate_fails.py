@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from movers import call
+from movers import SIZE, call
 from proxy import CUT, HANG, PASS, ControlProxy, LinkProxy, MonitorProxy
 from test_lifecycle import CHECK, QUICK, WRITE
 from test_vm_migrate import check_io, mount, start_io, traveller, unmount
@@ -498,6 +498,42 @@ def test_preflight_refuses(home, misfit):
     goes_on(home)
     home.there.end(home.scene)
     home.there = None
+
+
+def refused_for_its_drive(t, words):
+    status, report, said = t.conduct()
+    assert status == 1 and report["outcome"] == "stayed"
+    assert words in said and "disk0" in said and "nothing has begun" in said, said
+    assert t.there.status() == "inmigrate"
+    t.there.end(t.scene)
+    t.there = None
+
+
+def test_preflight_looks_at_the_drives(home):
+    """Whose name may lead elsewhere, or nowhere, by now."""
+    folder = home.scene.folder
+    home.prepare(drives=[f"file:{home.scene.image('other.img', SIZE)}"])
+    refused_for_its_drive(home, "is another one")
+    home.prepare(drives=[f"mem:{SIZE}"])
+    refused_for_its_drive(home, "only one side")
+    link = folder / "link.img"
+    link.symlink_to(home.drives[0].split(":", 1)[1])
+    home.prepare(drives=[f"file:{link}"])
+    link.unlink()
+    refused_for_its_drive(home, "No such file")
+    link.symlink_to(home.drives[0].split(":", 1)[1])
+    home.prepare(drives=[f"delay:1:file:{link}"], keys="incoming=on")
+    status, _, said = home.conduct("--dry-run")
+    assert status == 0, said
+    goes_on(home)
+    home.there.end(home.scene)
+    home.there = None
+
+
+def test_preflight_refuses_another_size(scene):
+    t = traveller(scene, memory_drive=True)
+    t.prepare(drives=[f"mem:{SIZE // 2}"])
+    refused_for_its_drive(t, f"has {SIZE} bytes")
 
 
 def test_preflight_refuses_who_does_not_serve(home):

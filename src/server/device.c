@@ -558,6 +558,8 @@ void ob_dev_trace(struct ob_device *dev, enum ob_trace what, uint16_t a,
 	};
 
 	ob_dev_note(dev, events[what], a, b, c);
+	if (what == OB_TRACE_FETCH)
+		ob_irqs_visited(&dev->irqs);
 }
 
 struct ob_loop *ob_dev_loop(struct ob_device *dev)

@@ -457,6 +457,8 @@ unsigned nvme_cmds_in_order(struct nvme *n, struct nvme_cmd *list[NVME_SLOTS])
 static unsigned adopt_region(struct nvme *n, unsigned from, unsigned to,
 			     struct nvme_list *free)
 {
+	if (to > n->slots_written)
+		to = n->slots_written > from ? n->slots_written : from;
 	while (to > from && n->hot->slots[to - 1].stage == NVME_SLOT_FREE)
 		to--;
 	nvme_list_init(free);

@@ -326,6 +326,7 @@ struct nvme {
 	struct nvme_list free_admin, free_io;
 	/* Slots from here on were never used. */
 	unsigned admin_slots_seen, io_slots_seen;
+	unsigned slots_written;		/* of a loaded state */
 	unsigned nr_busy_drive;		/* drive requests under way */
 	unsigned nr_busy_flush;
 	unsigned nr_busy_dma;		/* transfers by message */

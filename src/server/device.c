@@ -55,6 +55,22 @@ const struct ob_option ob_device_common_options[] = {
 
 static void check_gone(struct ob_timer *timer);
 
+/* Once: they are const, and there may be many devices. */
+static int check_own_tables(struct ob_err *err)
+{
+	static bool checked;
+	int r;
+
+	if (checked)
+		return 0;
+	if ((r = ob_table_check(&ob_core_table, err)) ||
+	    (r = ob_table_check(&ob_dma_table_table, err)) ||
+	    (r = ob_table_check(&ob_session_table, err)))
+		return r;
+	checked = true;
+	return 0;
+}
+
 static int check_class(const struct ob_device_class *cls, struct ob_err *err)
 {
 	int r;
@@ -62,9 +78,7 @@ static int check_class(const struct ob_device_class *cls, struct ob_err *err)
 	if (cls->size != sizeof(*cls) || cls->abi != OB_DEVICE_ABI)
 		return ob_fail(err, EINVAL, "built for another interface (%u bytes, version %u)",
 			       cls->size, cls->abi);
-	if ((r = ob_table_check(&ob_core_table, err)) ||
-	    (r = ob_table_check(&ob_dma_table_table, err)) ||
-	    (r = ob_table_check(&ob_session_table, err)))
+	if ((r = check_own_tables(err)))
 		return r;
 	if (cls->state && (r = ob_table_check(cls->state, err)))
 		return r;
@@ -515,6 +529,11 @@ void *ob_dev_state(struct ob_device *dev)
 void *ob_dev_hot(struct ob_device *dev)
 {
 	return dev->hot;
+}
+
+size_t ob_dev_hot_written(struct ob_device *dev)
+{
+	return ob_state_written(&dev->mem, OB_SECTION_HOT);
 }
 
 void *ob_dev_runtime(struct ob_device *dev)

@@ -72,6 +72,7 @@ struct ob_device {
 
 	/* what outlives the process; kept.h */
 	bool kept;			/* there is a keeper */
+	bool counts;			/* ... and it has our state, not an older one */
 	bool whole;			/* the open step is all or nothing */
 	bool unsettled;			/* names to be dropped after the step */
 	bool fused;			/* the next message is not run */

@@ -68,10 +68,12 @@ struct ob_dma {
 	bool logging;			/* into at least one of these: */
 	struct ob_dirty *log;		/* the client's, or NULL */
 	struct ob_dirty *op_log;	/* the operator's, or NULL */
-	uint64_t slots[OB_BITMAP_WORDS(OB_DMA_MAPS_MAX)];
+	uint64_t *slots;		/* of the table that are taken; with ranges */
 };
 
 void ob_dma_init(struct ob_device *dev);
+/* Room for so many ranges, and for the bits of all slots.  -ENOMEM. */
+int ob_dma_room(struct ob_dma *dma, uint32_t room);
 /* fd is taken when it is used; *fd is -1 then.  0 or -errno for the reply. */
 int ob_dma_map(struct ob_device *dev, const struct ob_dma_map *req, int *fd,
 	       struct ob_err *err);

@@ -90,9 +90,11 @@ static bool is_usable(const struct ob_recorder_memory *mem)
 	       mem->next > 0 && mem->next < NUMBER_MAX;
 }
 
-static void clear(struct ob_recorder_memory *mem)
+/* A new one is zero: its pages are not touched before they are used. */
+static void begin(struct ob_recorder_memory *mem, bool is_new)
 {
-	memset(mem, 0, sizeof(*mem));
+	if (!is_new)
+		memset(mem, 0, sizeof(*mem));
 	mem->count = OB_RECORDER_EVENTS;
 	mem->entry_size = sizeof(struct ob_event_place);
 	mem->next = 1;
@@ -119,7 +121,7 @@ static int check_fd(int fd, struct ob_err *err)
 	return 0;
 }
 
-static int map(struct ob_recorder *rec, struct ob_err *err)
+static int map(struct ob_recorder *rec, bool is_new, struct ob_err *err)
 {
 	void *at = mmap(NULL, sizeof(*rec->memory), PROT_READ | PROT_WRITE,
 			MAP_SHARED, rec->fd, 0);
@@ -129,7 +131,7 @@ static int map(struct ob_recorder *rec, struct ob_err *err)
 			       strerror(errno));
 	rec->memory = at;
 	if (!is_usable(rec->memory))
-		clear(rec->memory);
+		begin(rec->memory, is_new);
 	/* Its writer died between the number and the hint. */
 	if (rec->memory->entries[rec->memory->next % OB_RECORDER_EVENTS].number ==
 	    rec->memory->next)
@@ -139,6 +141,7 @@ static int map(struct ob_recorder *rec, struct ob_err *err)
 
 int ob_recorder_open(struct ob_recorder *rec, int fd, struct ob_err *err)
 {
+	bool is_new = fd < 0;
 	int r = 0;
 
 	*rec = (struct ob_recorder){ .fd = fd };
@@ -151,10 +154,17 @@ int ob_recorder_open(struct ob_recorder *rec, int fd, struct ob_err *err)
 		r = ob_fail(err, -rec->fd, "no memory for the recorder: %s",
 			    strerror(-rec->fd));
 	if (!r)
-		r = map(rec, err);
+		r = map(rec, is_new, err);
 	if (r)
 		ob_recorder_close(rec);
 	return r;
+}
+
+void ob_recorder_get_warm(struct ob_recorder *rec)
+{
+	if (rec->memory)
+		madvise(rec->memory, sizeof(*rec->memory),
+			MADV_POPULATE_WRITE);
 }
 
 void ob_recorder_close(struct ob_recorder *rec)

@@ -74,6 +74,8 @@ struct ob_recorder {
  * it is cleared.
  */
 int ob_recorder_open(struct ob_recorder *rec, int fd, struct ob_err *err);
+/* Takes its pages: it will be written often from now on. */
+void ob_recorder_get_warm(struct ob_recorder *rec);
 /* Accepts what open left behind when it failed, and { .fd = -1 }. */
 void ob_recorder_close(struct ob_recorder *rec);
 

@@ -6,7 +6,6 @@
  * command has ended when its steps return.  Others get a request, whose
  * buffer is a run of pages of the pool.
  */
-#include <stdlib.h>
 #include <string.h>
 
 #include "devices/nvme/nvme.h"
@@ -35,7 +34,8 @@ static size_t request_stride(const struct nvme *n)
 int nvme_io_init(struct nvme *n, struct ob_err *err)
 {
 	n->request_stride = request_stride(n);
-	n->requests = calloc(NVME_IO_SLOTS, n->request_stride);
+	n->requests_size = NVME_IO_SLOTS * n->request_stride;
+	n->requests = nvme_memory_get(n->requests_size);
 	if (!n->requests)
 		return ob_fail(err, ENOMEM, "no memory for requests");
 	return 0;

@@ -110,7 +110,7 @@ struct ob_device {
 
 	struct ob_poller poller;
 	bool poll_on, poll_busy, poller_added;
-	uint64_t last_work, last_look;	/* poll.c */
+	unsigned quiet_turns;		/* poll.c */
 
 	void (*gone)(void *arg);	/* shutdown's */
 	void *gone_arg;

@@ -306,7 +306,8 @@ struct nvme {
 	bool republish;			/* some are assigned since loaded */
 	unsigned guards;		/* depth of nvme_guard */
 	unsigned next_sq;		/* round robin */
-	unsigned last_sq;		/* highest created */
+	unsigned last_sq, last_cq;	/* highest created */
+	uint32_t indexes[2 * NVME_QIDS];	/* as we set EventIdx last */
 	uint32_t moved;			/* bytes copied in this turn */
 	char serial[21], model[41];
 	char uuid[37];
@@ -492,6 +493,7 @@ void nvme_doorbells_adopt(struct nvme *n);
 void nvme_doorbells_halt(struct nvme *n);
 void nvme_doorbells_resume(struct nvme *n);
 void nvme_cq_head_refresh(struct nvme *n, unsigned qid);
+void nvme_cq_head_behind(struct nvme *n, unsigned qid);
 /* The guest's next move of the head, if it has not come yet, is a message. */
 void nvme_cq_head_arm(struct nvme *n, unsigned qid);
 void nvme_admin_index(struct nvme *n);

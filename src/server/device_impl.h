@@ -120,6 +120,7 @@ struct ob_device {
 /* Ends a step, and does what had to wait for its commit. */
 static inline void ob_dev_step_end(struct ob_device *dev)
 {
+	ob_recorder_settle(&dev->rec);
 	ob_step_end(&dev->mem);
 	if (dev->mem.depth)
 		return;

@@ -48,17 +48,10 @@ static uint32_t lower_bound(const struct ob_dma *dma, uint64_t addr)
 	return low;
 }
 
-struct ob_range *ob_dma_find(struct ob_dma *dma, uint64_t addr)
+struct ob_range *ob_dma_search(struct ob_dma *dma, uint64_t addr)
 {
-	struct ob_range *range;
-	uint32_t i;
+	uint32_t i = lower_bound(dma, addr);
 
-	if (dma->hit < dma->nr) {
-		range = &dma->ranges[dma->hit];
-		if (addr >= range->first && addr <= range->last)
-			return range;
-	}
-	i = lower_bound(dma, addr);
 	if (i == dma->nr || addr < dma->ranges[i].first)
 		return NULL;
 	dma->hit = i;

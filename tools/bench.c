@@ -184,6 +184,11 @@ static int prepare(struct bench *b, const char *path)
 		r = prepare_threads(b);
 	if (!r && b->opt.floor > BENCH_FLOOR_CLIENT)
 		r = bench_memcpy_prepare(b);
+	if (!r && b->opt.dirty_log)
+		r = ob_client_log_start(b->client, 4096, NULL, 0, NULL,
+					&b->err);
+	if (!r && b->opt.registers)
+		ob_client_set_spin(b->client, true);
 	return r;
 }
 
@@ -232,6 +237,8 @@ static int run(struct bench *b, const char *path)
 static void destroy(struct bench *b)
 {
 	bench_memcpy_finish(b);
+	if (b->opt.dirty_log && b->client)
+		ob_client_log_stop(b->client, NULL);
 	nvme_user_close(b->nvme);
 	ob_client_destroy(b->client);
 	for (unsigned i = 0; b->threads && i < b->opt.threads; i++) {

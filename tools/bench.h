@@ -52,7 +52,8 @@ struct bench_options {
 	double seconds;				/* 0: no limit */
 	double ramp, idle;
 	double rate;				/* 0: no limit */
-	bool verify, json, interrupts, no_shadow;
+	double registers;			/* reads a second, meanwhile */
+	bool verify, json, interrupts, no_shadow, dirty_log;
 };
 
 struct bench_direction {
@@ -106,6 +107,8 @@ struct bench_thread {
 	struct bench_direction dirs[BENCH_NR_DIRS];
 	uint64_t completed;		/* counted ones; read by the main thread */
 	uint64_t looks, empty_looks;
+	struct hist registers;
+	uint64_t next_register;		/* ns */
 };
 
 struct bench {
@@ -130,6 +133,7 @@ struct bench {
 
 	struct bench_direction dirs[BENCH_NR_DIRS];	/* of all threads */
 	uint64_t checked, unknown, looks, empty_looks;
+	struct hist registers;
 	double elapsed, client_cpu, server_cpu;	/* seconds; CPUs */
 	double idle_cpu;		/* the server's CPUs in opt.idle */
 	uint64_t idle_wakeups;

@@ -100,6 +100,12 @@ static int set_rate(void *into, const char *value, struct ob_err *err)
 	return parse_count(value, &((struct bench_options *)into)->rate, err);
 }
 
+static int set_registers(void *into, const char *value, struct ob_err *err)
+{
+	return parse_count(value, &((struct bench_options *)into)->registers,
+			   err);
+}
+
 static int set_ios(void *into, const char *value, struct ob_err *err)
 {
 	double count;
@@ -220,6 +226,7 @@ static int set_bs(void *into, const char *value, struct ob_err *err)
 OB_ARG_FLAG(verify, struct bench_options, verify)
 OB_ARG_FLAG(interrupts, struct bench_options, interrupts)
 OB_ARG_FLAG(no_shadow, struct bench_options, no_shadow)
+OB_ARG_FLAG(dirty_log, struct bench_options, dirty_log)
 OB_ARG_FLAG(json, struct bench_options, json)
 
 const struct ob_arg bench_args[] = {
@@ -243,6 +250,9 @@ const struct ob_arg bench_args[] = {
 	{ "ramp", "SECONDS", "before that, not counted", set_ramp },
 	{ "idle", "SECONDS", "after that, to see what the server does when "
 	  "there is nothing to do", set_idle },
+	{ "registers", "RATE", "read a register so many times a second "
+	  "meanwhile", set_registers },
+	{ "dirty-log", NULL, "with the dirty log on", set_dirty_log },
 	{ "verify", NULL, "check what is read", set_verify },
 	{ "nsid", "N", "namespace (default 1)", set_nsid },
 	{ "size", "SIZE", "use only the first bytes of the namespace",
@@ -268,9 +278,10 @@ void bench_defaults(struct bench_options *opt)
 
 static int check_floor(const struct bench_options *opt, struct ob_err *err)
 {
-	if (opt->floor && (opt->verify || opt->interrupts))
-		return ob_fail(err, EINVAL, "--floor does no --verify and no "
-			       "--interrupts");
+	if (opt->floor && (opt->verify || opt->interrupts || opt->registers ||
+			   opt->dirty_log || opt->idle))
+		return ob_fail(err, EINVAL, "there is no device that --floor "
+			       "could ask that of");
 	if (opt->floor > BENCH_FLOOR_CLIENT && opt->rate)
 		return ob_fail(err, EINVAL, "memcpy has no --rate");
 	return 0;

@@ -338,6 +338,27 @@ static int idle(struct bench_thread *t, uint64_t last)
 	return r ? r : check_stuck(t, last);
 }
 
+/*
+ * One thread does this beside its I/O, and waits for the answer; what is in
+ * flight keeps the server busy meanwhile.
+ */
+static int read_register(struct bench_thread *t)
+{
+	struct bench *b = t->bench;
+	uint64_t value, start = now_ns(), end;
+	int r;
+
+	if (t->index || start < t->next_register || !counts(t))
+		return 0;
+	pthread_mutex_lock(&b->nvme->lock);
+	r = nvme_user_get_reg(b->nvme, NVME_USER_VERSION, &value, 4, &t->err);
+	pthread_mutex_unlock(&b->nvme->lock);
+	end = now_ns();
+	hist_add(&t->registers, end - start);
+	t->next_register = start + (uint64_t)(1e9 / b->opt.registers);
+	return r;
+}
+
 /* -- the run ----------------------------------------------------------- */
 
 /* Found or started something on some queue; -errno. */
@@ -380,6 +401,8 @@ static int keep_busy(struct bench_thread *t)
 		} else if (!r) {
 			r = idle(t, last);
 		}
+		if (r >= 0 && t->bench->opt.registers)
+			r = read_register(t);
 	} while (r >= 0 && (t->in_flight || refill));
 	return r < 0 ? r : 0;
 }

@@ -82,15 +82,24 @@ static json_t *describe_samples(struct bench *b)
 			 b->nr_samples ? b->samples[b->nr_samples - 1] : 0.0);
 }
 
+/* How the device is used, beside the I/O itself. */
+static void describe_ways(const struct bench *b, json_t *job)
+{
+	json_object_set_new(job, "completion", json_string(
+		b->opt.interrupts ? "interrupt" : "poll"));
+	json_object_set_new(job, "dirty_log", json_boolean(b->opt.dirty_log));
+}
+
 static json_t *describe_job(const struct bench *b)
 {
 	static const char *const how[] = {
 		"mapped", "posted", "answered", "called",
 	};
 	const struct nvme_user *nvme = b->nvme;
+	json_t *job;
 
-	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, "
-			 "s:I, s:f, s:f, s:f, s:s, s:b, s:s}",
+	job = json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, "
+			 "s:I, s:f, s:f, s:f, s:s, s:b}",
 			 "rw", bench_rw_names[b->opt.rw], "floor",
 			 bench_floor_names[b->opt.floor], "model", nvme->model,
 			 "serial", nvme->serial, "bs", b->opt.bs,
@@ -102,9 +111,9 @@ static json_t *describe_job(const struct bench *b)
 			 (json_int_t)(b->nr_units * b->unit),
 			 "seconds", b->elapsed, "ramp_seconds", b->opt.ramp,
 			 "rate_limit", b->opt.rate, "doorbells",
-			 how[nvme->how], "shadow_doorbells", nvme->shadow,
-			 "completion",
-			 b->opt.interrupts ? "interrupt" : "poll");
+			 how[nvme->how], "shadow_doorbells", nvme->shadow);
+	describe_ways(b, job);
+	return job;
 }
 
 static uint64_t doorbell_writes(const struct bench *b)
@@ -149,6 +158,11 @@ static void add_rest(const struct bench *b, json_t *tree)
 				  "sectors_of_other_origin",
 				  (json_int_t)b->unknown, "seed",
 				  json_sprintf("0x%" PRIx64, b->opt.seed)));
+	if (b->opt.registers)
+		json_object_set_new(tree, "registers",
+			json_pack("{s:I, s:o}", "count",
+				  (json_int_t)b->registers.count, "latency_us",
+				  describe_latency(&b->registers)));
 	if (b->opt.idle && b->client)
 		json_object_set_new(tree, "idle",
 			json_pack("{s:f, s:f, s:I}", "seconds", b->opt.idle,
@@ -190,6 +204,16 @@ static void print_sizes(json_t *sizes)
 	printf("\n");
 }
 
+static void print_latency(json_t *lat)
+{
+	printf("latency us: avg %.1f, min %.1f", number(lat, "avg"),
+	       number(lat, "min"));
+	for (unsigned i = 0; i < NR_PERCENTILES; i++)
+		printf(", %s %.1f", percentiles[i].name,
+		       number(lat, percentiles[i].name));
+	printf(", max %.1f\n", number(lat, "max"));
+}
+
 static void print_direction(const char *name, json_t *dir)
 {
 	json_t *lat = json_object_get(dir, "latency_us");
@@ -200,12 +224,8 @@ static void print_direction(const char *name, json_t *dir)
 	       name, number(dir, "iops") / 1e3,
 	       number(dir, "bytes_per_second") / (1 << 20),
 	       number(dir, "ios"), number(dir, "errors"));
-	printf("         latency us: avg %.1f, min %.1f", number(lat, "avg"),
-	       number(lat, "min"));
-	for (unsigned i = 0; i < NR_PERCENTILES; i++)
-		printf(", %s %.1f", percentiles[i].name,
-		       number(lat, percentiles[i].name));
-	printf(", max %.1f\n", number(lat, "max"));
+	printf("         ");
+	print_latency(lat);
 	print_sizes(json_object_get(dir, "ios_by_size"));
 }
 
@@ -249,6 +269,11 @@ static void print_device(const struct bench *b, json_t *tree)
 	       "and found %.1f at once\n", b->looks,
 	       100 * number(client, "empty_share"),
 	       number(client, "found_per_look"));
+	if (b->opt.registers) {
+		printf("  registers %" PRIu64 " read, ", b->registers.count);
+		print_latency(json_object_get(json_object_get(tree, "registers"),
+					      "latency_us"));
+	}
 	if (b->opt.idle)
 		printf("  idle   server %.3f %%, woken %" PRIu64 " times in "
 		       "%.1f s\n", 100 * b->idle_cpu, b->idle_wakeups,

@@ -215,6 +215,7 @@ static void add_up(struct bench *b)
 			add_direction(b, &b->dirs[dir], &t->dirs[dir]);
 		b->checked += t->verify.checked;
 		b->unknown += t->verify.unknown;
+		hist_merge(&b->registers, &t->registers);
 		b->looks += t->looks;
 		b->empty_looks += t->empty_looks;
 	}

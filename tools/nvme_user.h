@@ -126,6 +126,8 @@ void nvme_user_close(struct nvme_user *dev);
 int nvme_user_admin(struct nvme_user *dev, struct nvme_user_sqe *sqe,
 		    uint32_t *result, struct ob_err *err);
 
+#define NVME_USER_VERSION 0x08u	/* a register that never changes */
+
 enum nvme_user_opcode {
 	NVME_USER_FLUSH = 0x00, NVME_USER_WRITE = 0x01, NVME_USER_READ = 0x02,
 };

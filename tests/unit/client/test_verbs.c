@@ -197,9 +197,11 @@ static void limited_disk(void **state)
 		assert_true(real(tree, "read", "ios") <= 2000 * seconds);
 		json_decref(tree);
 	}
-	assert_int_equal(run("bench", &server, "--ios 10 --idle 0.05 --json"),
+	assert_int_equal(run("bench", &server, "--ios 2k --rate 20k "
+			     "--registers 1M --dirty-log --idle 0.05 --json"),
 			 0);
 	tree = parse();
+	assert_true(number(tree, "registers", "count") > 0);
 	assert_true(json_is_object(json_object_get(tree, "idle")));
 	assert_true(real(tree, "idle", "seconds") > 0);
 	json_decref(tree);

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+import threading
 import time
 
 import pytest
@@ -182,6 +183,38 @@ def test_a_worker_is_killed(home, step, side):
         return PASS
 
     arrived(home, meddle(home, step, kill))
+
+
+@pytest.mark.parametrize("step", [STEPS[7], STEPS[8]], ids=[NAMES[7], NAMES[8]])
+@pytest.mark.parametrize("ms", [0.3, 1, 3])
+def test_a_worker_is_killed_within(home, step, ms):
+    """When it has begun with what it was asked for, or has just done it."""
+    home.prepare()
+    place = home.here if step[0] == "from" else home.there
+
+    def kill():
+        threading.Timer(ms / 1000, kill_worker, [place]).start()
+        return PASS
+
+    arrived(home, meddle(home, step, kill))
+
+
+@pytest.mark.parametrize("step", [STEPS[5], STEPS[7], STEPS[8]],
+                         ids=[NAMES[5], NAMES[7], NAMES[8]])
+def test_a_worker_of_two_devices_is_killed(scene, step):
+    """One has its pages in place, perhaps, when the other's are lost."""
+    t = traveller(scene, count=2)
+    mount(t.guest, 2)
+    start_io(t.guest, 2)
+    t.prepare()
+
+    def kill():
+        kill_worker(t.here if step[0] == "from" else t.there)
+        return PASS
+
+    arrived(t, meddle(t, step, kill))
+    check_io(t.guest, 2)
+    unmount(t.guest, 2)
 
 
 def await_streams(t, place, process, names):

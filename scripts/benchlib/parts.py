@@ -140,7 +140,8 @@ def measure_price(first, second):
     return found
 
 
-WAYS = {"kill": ("SIGKILL", ()),
+WAYS = {"nothing": ("nothing", ("--no-kills",)),
+        "kill": ("SIGKILL", ()),
         "kill-standby": ("SIGKILL, `--standby`", ("--standby",)),
         "upgrade": ("upgrade", ("--upgrade", "--no-kills")),
         "upgrade-standby": ("upgrade, `--standby`", ("--upgrade", "--no-kills", "--standby"))}
@@ -157,10 +158,13 @@ def stalls(way, drive):
          "--for", f"{STALL_SECONDS}s", "--json",
          "--plot", RECORD.with_name(f"{way}-{drive}.svg"), *DRIVES[drive], *options],
         timeout=10 * int(STALL_SECONDS) + 60))
-    stall = report["upgrade stall us" if "upgrade" in way else "kill stall us"]
+    event = way.split("-")[0]
+    gap, stall = report[f"{event} gap us"], report[f"{event} stall us"]
     wrong = sum(report[key] for key in ("errors", "lost", "stale", "damaged", "twice"))
-    return (f"| {title}, `{drive}:` | {stall['count']} | {stall['p50'] / 1e3:.1f} "
-            f"| {stall['p99'] / 1e3:.1f} | {stall['max'] / 1e3:.1f} | {report['ios']:,} | {wrong} |")
+    times = (gap["p50"], gap["p99"], gap["max"], stall["p50"], stall["p99"], stall["max"])
+    return (f"| {title}, `{drive}:` | {gap['count']} | "
+            + " | ".join(f"{time / 1e3:.1f}" for time in times)
+            + f" | {report['ios']:,} | {wrong} |")
 
 
 def about():
@@ -196,11 +200,14 @@ batch takes on either side is a test, `tests/crash/calls.c`.
 ## The gap
 
 `outboard torture` with one queue of depth 32 on 64 MiB of memory, or in a file, for {seconds} s
-each, an event every 50 ms on average. A stall is the longest time without a completion
-around an event, in milliseconds; in a file that is the disk's latency as well.
+each, an event every 50 ms on average, in milliseconds. The gap is the longest time without
+a completion from 1 ms before the end of a process to 10 ms after, the stall that of all
+the time until the next event: there are also rehearsals, the births of standbys, and
+what the machine does. "Nothing" happens at the events of the first two rows: so long are the
+gaps and stalls of this machine by itself. In a file they are the disk's latency as well.
 
-| event | events | p50 | p99 | longest | I/Os | errors |
-| --- | --- | --- | --- | --- | --- | --- |
+| event | events | gap p50 | p99 | longest | stall p50 | p99 | longest | I/Os | errors |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
 {stalls}
 
 {pictures}

@@ -109,9 +109,8 @@ int conduct_begin_again(struct conductor *c, struct ob_err *err)
 		for (unsigned slot = 0; slot < CONDUCT_STEP && !r; slot++) {
 			struct conduct_device *d = &c->devices[i];
 
-			if (!may_begin(d, slot))
-				continue;
-			r = begin_one(c, d, slot, err);
+			if (may_begin(d, slot))
+				r = begin_one(c, d, slot, err);
 		}
 	return r;
 }

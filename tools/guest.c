@@ -184,11 +184,31 @@ static int tolerate(struct guest *g, int r, struct ob_err *err)
 
 static void note_time(struct guest *g)
 {
-	uint64_t now = now_ns();
+	uint64_t now = now_ns(), stall = now - g->last_ns;
 
-	if (now - g->last_ns > g->longest_ns)
-		g->longest_ns = now - g->last_ns;
+	if (stall > g->longest_ns)
+		g->longest_ns = stall;
+	if (stall > GUEST_STALL_NS)
+		g->stalls[g->nr_stalls++ % GUEST_STALLS] =
+			(struct guest_stall){ g->last_ns, now };
 	g->last_ns = now;
+}
+
+uint64_t guest_longest_stall(const struct guest *g, uint64_t from_ns,
+			     uint64_t to_ns)
+{
+	uint64_t longest = GUEST_STALL_NS, now = now_ns();
+
+	if (g->last_ns < to_ns && now - g->last_ns > longest)
+		longest = now - g->last_ns;
+	for (unsigned i = 0; i < GUEST_STALLS; i++) {
+		const struct guest_stall *s = &g->stalls[i];
+
+		if (s->begin_ns < to_ns && s->end_ns > from_ns &&
+		    s->end_ns - s->begin_ns > longest)
+			longest = s->end_ns - s->begin_ns;
+	}
+	return longest;
 }
 
 static int take(struct guest *g, unsigned at, bool *any, struct ob_err *err)

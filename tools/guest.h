@@ -15,6 +15,8 @@
 #define GUEST_MAX_QUEUES 16u
 #define GUEST_MAX_DEPTH 256u
 #define GUEST_BLOCK 4096u
+#define GUEST_STALL_NS 100000u		/* from here on it is one */
+#define GUEST_STALLS 1024u
 
 struct guest_io {
 	bool busy;
@@ -30,6 +32,11 @@ struct guest_options {
 	bool interrupts;		/* else it polls */
 	bool shadow;
 	bool tolerant;			/* faults are counted, not returned */
+};
+
+/* A time without a completion. */
+struct guest_stall {
+	uint64_t begin_ns, end_ns;
 };
 
 /* What must not be; the first one in words. */
@@ -49,6 +56,8 @@ struct guest {
 	uint64_t random, done, reads, writes, flushes;
 	/* Since the last completion, and the longest such wait until now. */
 	uint64_t last_ns, longest_ns;
+	struct guest_stall stalls[GUEST_STALLS];	/* the last ones, a ring */
+	uint64_t nr_stalls;
 	struct guest_faults faults;
 };
 
@@ -69,6 +78,13 @@ int guest_attach(struct guest *g, struct ob_client *client,
 /* Memory and interrupts of a side for a client, before or after a move. */
 int guest_prepare(struct guest *g, struct ob_client *client, unsigned side,
 		  struct ob_err *err);
+
+/*
+ * The longest stall that touches the time between the two, the present one
+ * among them; one too short to be kept counts as GUEST_STALL_NS.
+ */
+uint64_t guest_longest_stall(const struct guest *g, uint64_t from_ns,
+			     uint64_t to_ns);
 
 uint64_t guest_random(uint64_t *state);
 

@@ -71,7 +71,7 @@ OB_ARG_TEXT(engine, struct torture_options, engine)
 OB_ARG_TEXT(plot, struct torture_options, plot)
 OB_ARG_TEXT(vm, struct torture_options, vm)
 
-OB_ARG_FLAG(only_upgrade, struct torture_options, only_upgrade)
+OB_ARG_FLAG(no_kills, struct torture_options, no_kills)
 OB_ARG_FLAG(migrate, struct torture_options, migrate)
 OB_ARG_FLAG(standby, struct torture_options, standby)
 OB_ARG_FLAG(interrupts, struct torture_options, interrupts)
@@ -102,7 +102,7 @@ static const struct ob_arg args[] = {
 	  set_binary },
 	{ "upgrade", "[=BINARY]", "some events are upgrades, there and back",
 	  set_upgrade },
-	{ "no-kills", NULL, "all events are upgrades", set_only_upgrade },
+	{ "no-kills", NULL, "all events are upgrades, or nothing", set_no_kills },
 	{ "migrate", NULL, "between two servers, now and then", set_migrate },
 	{ "standby", NULL, "keep a warm successor", set_standby },
 	{ "vm", "FOLDER", "a Linux guest, of scripts/prepare-vm --print",
@@ -112,7 +112,7 @@ static const struct ob_arg args[] = {
 	{ "no-keeper", NULL, "one process: for comparison, with --kills 0",
 	  set_no_keeper },
 	{ "json", NULL, "print JSON", set_json },
-	{ "plot", "FILE", "the stalls as SVG", set_plot },
+	{ "plot", "FILE", "the gaps as SVG", set_plot },
 	{ NULL, NULL, NULL, NULL },
 };
 
@@ -153,10 +153,10 @@ static int write_plot(const struct torture *t, struct ob_err *err)
 		return ob_fail(err, errno, "%s: %s", t->opt.plot,
 			       strerror(errno));
 	snprintf(title, sizeof(title), "%llu events under %u x %u I/Os%s",
-		 (unsigned long long)(t->kills + t->upgrades),
+		 (unsigned long long)(t->kills + t->upgrades + t->nothings),
 		 (unsigned)t->opt.queues, (unsigned)t->opt.depth,
 		 t->opt.standby ? ", warm successor" : "");
-	r = torture_plot(f, t->stalls, title, err);
+	r = torture_plot(f, t->gaps, title, err);
 	if (fclose(f) && !r)
 		r = ob_fail(err, errno, "%s: %s", t->opt.plot,
 			    strerror(errno));
@@ -207,8 +207,6 @@ static int check(const struct torture_options *opt, struct ob_err *err)
 	if (opt->depth < 1 || opt->depth > GUEST_MAX_DEPTH)
 		return ob_fail(err, EINVAL, "a depth of 1 to %u",
 			       GUEST_MAX_DEPTH);
-	if (opt->only_upgrade && !opt->upgrade)
-		return ob_fail(err, EINVAL, "--no-kills needs --upgrade");
 	if (opt->vm && opt->migrate)
 		return ob_fail(err, EINVAL, "a real guest cannot --migrate");
 	if (opt->no_keeper && opt->kills)

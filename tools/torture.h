@@ -2,7 +2,8 @@
 /*
  * outboard torture: options (torture.c), the load (torture_run.c), who kills
  * (torture_killer.c, a thread of its own, so that a kill meets the server at
- * any instruction), the account (torture_report.c, torture_plot.c).
+ * any instruction), who sees a process end (torture_watch.c), the account
+ * (torture_report.c, torture_plot.c).
  */
 #ifndef TOOLS_TORTURE_H
 #define TOOLS_TORTURE_H
@@ -30,11 +31,15 @@ struct torture_options {
 	const char *engine;		/* of the server's I/O; NULL: its own choice */
 	const char *plot;
 	const char *vm;			/* folder of a real guest; NULL: the built-in */
-	bool upgrade, only_upgrade, migrate, standby, interrupts, no_keeper;
+	bool upgrade, no_kills, migrate, standby, interrupts, no_keeper;
 	bool json;
 };
 
-enum torture_event { TORTURE_KILL, TORTURE_UPGRADE, TORTURE_NR_EVENTS };
+/* NOTHING: for comparison, what a time without an event costs on this machine. */
+enum torture_event { TORTURE_KILL, TORTURE_UPGRADE, TORTURE_NOTHING,
+		     TORTURE_NR_EVENTS };
+
+extern const char *const torture_event_names[TORTURE_NR_EVENTS];
 
 /* Of a keeper and its worker, while nothing is being killed. */
 struct torture_size {
@@ -57,13 +62,15 @@ struct torture {
 	pthread_t killer;
 	bool killing;
 	int stop, failed;
-	uint64_t events, kind, kills, upgrades, refused;
+	uint64_t events, kind, kills, upgrades, refused, nothings;
+	uint64_t gone_ns, gone_kind;	/* somebody's end, and by which event */
 	struct ob_err killer_err;
 
 	/* The load's. */
-	uint64_t seen, seen_kind, started_ns, ended_ns, next_line_ns, next_move_ns,
-		 moves, cuts, cancels;
+	uint64_t seen, seen_kind, seen_end_ns, end_ns, end_kind, started_ns,
+		 ended_ns, next_line_ns, next_move_ns, moves, cuts, cancels;
 	struct hist stalls[TORTURE_NR_EVENTS];
+	struct hist gaps[TORTURE_NR_EVENTS];	/* the stall around an end */
 	struct hist downtime;
 	uint64_t slowest_ns;		/* I/O of a real guest */
 	struct torture_size first[2], last[2];
@@ -83,9 +90,21 @@ int torture_vm_end(struct torture *t, struct ob_err *err);
 
 /* torture_killer.c */
 int torture_killer_start(struct torture *t, struct ob_err *err);
-/* Waits for it; its error, if it had one. */
-int torture_killer_stop(struct torture *t, struct ob_err *err);
+/* It finishes what it has begun, and that can take a while. */
+void torture_killer_stop(struct torture *t);
 bool torture_killer_ended(const struct torture *t);
+/* Waits for it; its error, if it had one. */
+int torture_killer_join(struct torture *t, struct ob_err *err);
+
+/* torture_watch.c: a thread that notes in *at when a process has ended. */
+struct torture_watch {
+	pthread_t thread;
+	int process, stop;		/* pidfd; eventfd, or -1: nobody watches */
+	uint64_t *at;
+};
+
+void torture_watch_start(struct torture_watch *w, pid_t pid, uint64_t *at);
+void torture_watch_stop(struct torture_watch *w);
 
 /* torture_report.c */
 /* Everything that must be zero is, and nothing has grown; else why not. */
@@ -95,8 +114,8 @@ json_t *torture_describe(const struct torture *t);
 /* The line that is seen meanwhile. */
 void torture_line(struct torture *t, bool last);
 
-/* torture_plot.c: the stalls, as SVG */
-int torture_plot(FILE *f, const struct hist stalls[TORTURE_NR_EVENTS],
+/* torture_plot.c: the gaps, as SVG */
+int torture_plot(FILE *f, const struct hist gaps[TORTURE_NR_EVENTS],
 		 const char *title, struct ob_err *err);
 
 #endif

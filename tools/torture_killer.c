@@ -78,6 +78,13 @@ static void announce(struct torture *t, enum torture_event kind)
 	__atomic_add_fetch(&t->events, 1, __ATOMIC_RELEASE);
 }
 
+/* And when the gap began. */
+static void mark(struct torture *t, enum torture_event kind)
+{
+	__atomic_store_n(&t->gone_kind, kind, __ATOMIC_RELAXED);
+	__atomic_store_n(&t->gone_ns, now_ns(), __ATOMIC_RELEASE);
+}
+
 /* Who serves, unless it is the one that was killed last and is still going. */
 static pid_t victim(struct killer *k, unsigned which)
 {
@@ -96,6 +103,7 @@ static void kill_process(struct killer *k, unsigned which, pid_t pid)
 	announce(k->t, TORTURE_KILL);
 	if (!syscall(SYS_pidfd_send_signal, fd, SIGKILL, NULL, 0)) {
 		__atomic_add_fetch(&k->t->kills, 1, __ATOMIC_RELAXED);
+		mark(k->t, TORTURE_KILL);
 		k->killed[which] = pid;
 		k->in_vain++;
 	}
@@ -164,6 +172,7 @@ static int upgrade_one(struct killer *k, struct ob_err *err)
 {
 	struct torture *t = k->t;
 	struct disturbance d = { .k = k, .which = choose_server(k) };
+	struct torture_watch watch;
 	const struct control_upgrade up = {
 		.binary = k->upgrade % 2 ? t->binary : t->other,
 		.look = disturb, .arg = &d,
@@ -171,12 +180,16 @@ static int upgrade_one(struct killer *k, struct ob_err *err)
 	json_t *status = NULL;
 	int r;
 
-	if (!t->opt.only_upgrade && k->upgrade / 2 % 2)
+	if (!t->opt.no_kills && k->upgrade / 2 % 2)
 		d.at = now_ns() + some_time(k);
 	k->upgrade++;
 	announce(t, TORTURE_UPGRADE);
+	__atomic_store_n(&t->gone_kind, TORTURE_UPGRADE, __ATOMIC_RELAXED);
 	k->in_vain++;			/* the old one's death */
+	torture_watch_start(&watch, child_worker(&t->servers[d.which]),
+			    &t->gone_ns);
 	r = control_upgrade(t->controls[d.which], &up, &status, err);
+	torture_watch_stop(&watch);
 	json_decref(status);
 	if (!r)
 		__atomic_add_fetch(&t->upgrades, 1, __ATOMIC_RELAXED);
@@ -187,18 +200,34 @@ static int upgrade_one(struct killer *k, struct ob_err *err)
 	return 0;
 }
 
-static bool is_upgrade(struct killer *k)
+static enum torture_event next_event(struct killer *k)
 {
 	const struct torture_options *opt = &k->t->opt;
 
-	return opt->only_upgrade ||
-	       (opt->upgrade &&
-		guest_random(&k->random) % UPGRADE_SHARE == 0);
+	if (opt->no_kills)
+		return opt->upgrade ? TORTURE_UPGRADE : TORTURE_NOTHING;
+	if (opt->upgrade && guest_random(&k->random) % UPGRADE_SHARE == 0)
+		return TORTURE_UPGRADE;
+	return TORTURE_KILL;
+}
+
+static int happen(struct killer *k, enum torture_event event,
+		  struct ob_err *err)
+{
+	if (event == TORTURE_UPGRADE)
+		return upgrade_one(k, err);
+	if (event == TORTURE_KILL)
+		return kill_one(k, err);
+	k->t->nothings++;
+	announce(k->t, event);
+	mark(k->t, event);
+	return 0;
 }
 
 static bool has_more(const struct torture *t)
 {
-	return !stopped(t) && t->kills + t->upgrades < t->opt.kills;
+	return !stopped(t) &&
+	       t->kills + t->upgrades + t->nothings < t->opt.kills;
 }
 
 static void *killer_main(void *arg)
@@ -210,16 +239,16 @@ static void *killer_main(void *arg)
 	int r = 0;
 
 	while (!r && has_more(t)) {
-		bool upgrade = is_upgrade(&k);
+		enum torture_event event = next_event(&k);
 
 		wait_some(&k);
 		/* An upgrade is a death, too, and may be cut short by another. */
-		while (!stopped(t) && !may_kill(&k, upgrade ? 2 : 1))
+		while (!stopped(t) &&
+		       !may_kill(&k, event == TORTURE_UPGRADE ? 2 : 1))
 			nap(1000000);
 		if (stopped(t))
 			break;
-		r = upgrade ? upgrade_one(&k, &t->killer_err)
-			    : kill_one(&k, &t->killer_err);
+		r = happen(&k, event, &t->killer_err);
 	}
 	__atomic_store_n(&t->failed, r ? r : 1, __ATOMIC_RELEASE);
 	return NULL;
@@ -243,11 +272,16 @@ bool torture_killer_ended(const struct torture *t)
 	return t->killing && __atomic_load_n(&t->failed, __ATOMIC_ACQUIRE);
 }
 
-int torture_killer_stop(struct torture *t, struct ob_err *err)
+void torture_killer_stop(struct torture *t)
+{
+	__atomic_store_n(&t->stop, 1, __ATOMIC_RELEASE);
+}
+
+int torture_killer_join(struct torture *t, struct ob_err *err)
 {
 	if (!t->killing)
 		return 0;
-	__atomic_store_n(&t->stop, 1, __ATOMIC_RELEASE);
+	torture_killer_stop(t);
 	pthread_join(t->killer, NULL);
 	t->killing = false;
 	if (t->failed < 0)

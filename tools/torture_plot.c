@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
- * The longest stall of each event as a histogram: time on a logarithmic axis,
- * eight bars to a decade, kills and upgrades beside each other.  Plain SVG,
+ * The gap of each event as a histogram: time on a logarithmic axis,
+ * eight bars to a decade, the kinds of events beside each other.  Plain SVG,
  * no script and no font of its own.
  */
 #include <errno.h>
@@ -79,7 +79,7 @@ static void axes(FILE *f, uint64_t most)
 	snprintf(words, sizeof(words), "%llu", (unsigned long long)most);
 	text(f, LEFT - 8, TOP + 4, "end", words);
 	text(f, (LEFT + RIGHT) / 2, BOTTOM + 44, "middle",
-	     "longest time without a completion, for each event");
+	     "time without a completion around each event");
 }
 
 static void bars(FILE *f, const struct series *s, uint64_t most,
@@ -94,8 +94,8 @@ static void bars(FILE *f, const struct series *s, uint64_t most,
 		if (s->bars[i])
 			fprintf(f, "<rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" "
 				"height=\"%.1f\" fill=\"%s\"/>\n",
-				x_of(i) + width * place / 2, BOTTOM - height,
-				width / 2 - 1, height, colour);
+				x_of(i) + width * place / TORTURE_NR_EVENTS,
+				BOTTOM - height, width / TORTURE_NR_EVENTS - 1, height, colour);
 	}
 }
 
@@ -116,16 +116,17 @@ static void legend(FILE *f, const struct hist *h, const char *name,
 	text(f, LEFT + 20, y, "start", words);
 }
 
-int torture_plot(FILE *f, const struct hist stalls[TORTURE_NR_EVENTS],
+int torture_plot(FILE *f, const struct hist gaps[TORTURE_NR_EVENTS],
 		 const char *title, struct ob_err *err)
 {
-	static const char *const names[] = { "kills", "upgrades" };
-	static const char *const colours[] = { "#d55e00", "#0072b2" };
+	static const char *const colours[] = {
+		"#d55e00", "#0072b2", "#777777",
+	};
 	struct series series[TORTURE_NR_EVENTS];
 	uint64_t most = 1;
 
 	for (unsigned i = 0; i < TORTURE_NR_EVENTS; i++) {
-		gather(&stalls[i], &series[i]);
+		gather(&gaps[i], &series[i]);
 		if (series[i].most > most)
 			most = series[i].most;
 	}
@@ -137,8 +138,9 @@ int torture_plot(FILE *f, const struct hist stalls[TORTURE_NR_EVENTS],
 	axes(f, most);
 	for (unsigned i = 0; i < TORTURE_NR_EVENTS; i++) {
 		bars(f, &series[i], most, i, colours[i]);
-		if (stalls[i].count)
-			legend(f, &stalls[i], names[i], i, colours[i]);
+		if (gaps[i].count)
+			legend(f, &gaps[i], torture_event_names[i], i,
+			       colours[i]);
 	}
 	fputs("</svg>\n", f);
 	if (fflush(f) || ferror(f))

@@ -23,6 +23,10 @@ static uint64_t wrong_blocks(const struct torture *t)
 	return v->lost + v->stale + v->damaged;
 }
 
+const char *const torture_event_names[TORTURE_NR_EVENTS] = {
+	"kill", "upgrade", "nothing",
+};
+
 void torture_line(struct torture *t, bool last)
 {
 	bool terminal = isatty(STDERR_FILENO);
@@ -75,10 +79,11 @@ int torture_verdict(const struct torture *t, struct ob_err *err)
 		return -EILSEQ;
 	}
 	if (t->opt.kills != UINT64_MAX &&
-	    t->kills + t->upgrades < t->opt.kills)
+	    t->kills + t->upgrades + t->nothings < t->opt.kills)
 		return ob_fail(err, ETIMEDOUT, "%" PRIu64 " of %" PRIu64
 			       " events happened in time",
-			       t->kills + t->upgrades, t->opt.kills);
+			       t->kills + t->upgrades + t->nothings,
+			       t->opt.kills);
 	return check_growth(t, err);
 }
 
@@ -96,15 +101,24 @@ static void print_sizes(const struct torture *t, FILE *f)
 	}
 }
 
-static void print_stalls(const struct hist *h, const char *name, FILE *f)
+static void print_times(const struct hist *h, const char *name,
+			const char *what, FILE *f)
 {
 	char p50[MOVE_TIME_MAX], p99[MOVE_TIME_MAX], max[MOVE_TIME_MAX];
 
 	if (h->count)
-		fprintf(f, "%-10s longest stall: p50 %s, p99 %s, max %s\n",
-			name, move_time(hist_percentile(h, 0.5), p50),
+		fprintf(f, "%-10s %s: p50 %s, p99 %s, max %s\n", name, what,
+			move_time(hist_percentile(h, 0.5), p50),
 			move_time(hist_percentile(h, 0.99), p99),
 			move_time(h->max, max));
+}
+
+static void print_stalls(const struct torture *t, unsigned event, FILE *f)
+{
+	const char *name = torture_event_names[event];
+
+	print_times(&t->gaps[event], name, "gap", f);
+	print_times(&t->stalls[event], name, "longest stall", f);
 }
 
 static void print_slowest(const struct torture *t, FILE *f)
@@ -141,8 +155,8 @@ void torture_print(const struct torture *t, FILE *f)
 	else
 		fprintf(f, "completed twice  %" PRIu64 "\n", g->faults.twice);
 	print_sizes(t, f);
-	print_stalls(&t->stalls[TORTURE_KILL], "kill", f);
-	print_stalls(&t->stalls[TORTURE_UPGRADE], "upgrade", f);
+	for (unsigned i = 0; i < TORTURE_NR_EVENTS; i++)
+		print_stalls(t, i, f);
 }
 
 static json_t *describe_stalls(const struct hist *h)
@@ -161,6 +175,18 @@ static json_t *describe_size(const struct torture_size *s)
 			 (json_int_t)s->worker_fds, "keeper bytes",
 			 (json_int_t)s->keeper_memory, "worker bytes",
 			 (json_int_t)s->worker_memory);
+}
+
+static void add_stalls(const struct torture *t, json_t *tree)
+{
+	char key[32];
+
+	for (unsigned i = 0; i < TORTURE_NR_EVENTS; i++) {
+		snprintf(key, sizeof(key), "%s stall us", torture_event_names[i]);
+		json_object_set_new(tree, key, describe_stalls(&t->stalls[i]));
+		snprintf(key, sizeof(key), "%s gap us", torture_event_names[i]);
+		json_object_set_new(tree, key, describe_stalls(&t->gaps[i]));
+	}
 }
 
 json_t *torture_describe(const struct torture *t)
@@ -189,9 +215,6 @@ json_t *torture_describe(const struct torture *t)
 				    json_real((double)t->slowest_ns / 1e3));
 	json_object_set_new(tree, "first", describe_size(&t->first[0]));
 	json_object_set_new(tree, "last", describe_size(&t->last[0]));
-	json_object_set_new(tree, "kill stall us",
-			    describe_stalls(&t->stalls[TORTURE_KILL]));
-	json_object_set_new(tree, "upgrade stall us",
-			    describe_stalls(&t->stalls[TORTURE_UPGRADE]));
+	add_stalls(t, tree);
 	return tree;
 }

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
  * The load.  The guest keeps its queues full and polls, so that the time of
- * every completion is known; what an event cost is the longest time without
- * one between this event and the next.  Before the first event and after the
+ * every completion is known.  An event's gap is the time without one around
+ * the end of a process; its longest stall is that of all the time until the
+ * next event, in which other things happen as well: a rehearsal, the birth of
+ * a standby, whatever the machine does.  Before the first event and after the
  * last there is a while of peace, in which descriptors and memory are counted.
  */
 #include <errno.h>
@@ -17,6 +19,8 @@
 #define PEACE_NS 500000000ull
 #define GRACE_MS "250"			/* of an upgrade; a kill may come in it */
 #define EVENTS_PER_MOVE 5		/* on average */
+#define BEFORE_NS 1000000u		/* an end is not seen earlier than that */
+#define AFTER_NS 10000000u		/* by then the next one serves, or is slow */
 
 /* -- servers ----------------------------------------------------------- */
 
@@ -155,11 +159,30 @@ static void measure(struct torture *t, struct torture_size *sizes)
 
 /* -- the load ---------------------------------------------------------- */
 
+/* Some time after an end, or when the next one is there. */
+static void account_gap(struct torture *t)
+{
+	uint64_t at = __atomic_load_n(&t->gone_ns, __ATOMIC_ACQUIRE);
+	uint64_t end = t->end_ns;
+
+	if (end && (at != end || t->guest->last_ns > end + AFTER_NS)) {
+		hist_add(&t->gaps[t->end_kind],
+			 guest_longest_stall(t->guest, end - BEFORE_NS,
+					     end + AFTER_NS));
+		t->end_ns = 0;
+	}
+	if (at == t->seen_end_ns)
+		return;
+	t->end_ns = t->seen_end_ns = at;
+	t->end_kind = __atomic_load_n(&t->gone_kind, __ATOMIC_RELAXED);
+}
+
 /* What the last event has cost is known when the next one comes. */
 static void account(struct torture *t, bool end)
 {
 	uint64_t events = __atomic_load_n(&t->events, __ATOMIC_ACQUIRE);
 
+	account_gap(t);
 	if (events == t->seen && !end)
 		return;
 	if (t->seen)
@@ -233,6 +256,17 @@ static int load_for(struct torture *t, uint64_t ns, struct ob_err *err)
 	return r;
 }
 
+/* An upgrade that has begun goes on under load, as all others. */
+static int load_until_killer_ended(struct torture *t, struct ob_err *err)
+{
+	int r = 0;
+
+	torture_killer_stop(t);
+	while (!r && !t->opt.vm && t->killing && !torture_killer_ended(t))
+		r = turn(t, err);
+	return r;
+}
+
 static int serving(const struct torture *t, struct ob_err *err)
 {
 	int r = 0;
@@ -255,7 +289,9 @@ static int load(struct torture *t, struct ob_err *err)
 	if ((r = torture_killer_start(t, err)))
 		return r;
 	r = load_for(t, (uint64_t)(t->opt.seconds * 1e9), err);
-	ended = torture_killer_stop(t, &why);
+	if (!r)
+		r = load_until_killer_ended(t, err);
+	ended = torture_killer_join(t, &why);
 	if (!r && ended) {
 		*err = why;
 		r = ended;

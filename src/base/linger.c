@@ -4,13 +4,17 @@
  * unmapped: 0.05 ms for every MiB of guest memory that was ever touched, 20 ms
  * for half a GiB; and 36 ms more for an AIO context.  But memory is taken apart
  * by the last task that uses it.  So there is one more, which does nothing but
- * wait for our death, and then takes apart at the lowest priority while the
- * successor is already at work.  Measured with 64 MiB: gone after 0.07 ms
- * instead of 4 ms.
+ * wait for our death, and then takes apart when nobody else needs the CPU.
+ * Measured with 64 MiB: gone after 0.07 ms instead of 4 ms.
+ *
+ * Where all CPUs are busy its turn would still be a whole tick of the
+ * scheduler's, taken from the successor or a virtual CPU; so it lets the
+ * successor get ready first.  The kernel's killer ends it at once, together
+ * with its maker, whose memory it is.
  *
  * It is a process, not a thread, since threads die before their process is
  * told to be dead.  It shares the memory, with it the thread-local errno of
- * who made it, and therefore makes no call that could fail.
+ * who made it, and therefore makes no call that could fail while that lives.
  */
 #include <base/linger.h>
 
@@ -18,11 +22,11 @@
 #include <signal.h>
 #include <stddef.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
-#define LOWEST		19
+#define AFTER_NS	20000000l
 #define NONE		(~0u)
 
 static _Alignas(16) char stack[16 << 10];
@@ -31,15 +35,23 @@ static pid_t maker;
 /* The signals of the whole system are blocked here; SIGKILL is not. */
 static int wait_for_death(void *arg)
 {
+	const struct timespec after = { 0, AFTER_NS };
+	const struct sched_param none = { 0 };
+	sigset_t term;
+
 	(void)arg;
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	sigemptyset(&term);
+	sigaddset(&term, SIGTERM);
+	prctl(PR_SET_PDEATHSIG, SIGTERM);
 	if (getppid() != maker)
 		_exit(0);
 	prctl(PR_SET_NAME, "outboard-linger", 0, 0, 0);
 	syscall(SYS_close_range, 0, NONE, 0);
-	setpriority(PRIO_PROCESS, 0, LOWEST);
-	for (;;)
-		pause();
+	sched_setscheduler(0, SCHED_IDLE, &none);
+	while (getppid() == maker)
+		sigwaitinfo(&term, NULL);
+	nanosleep(&after, NULL);
+	_exit(0);
 }
 
 void ob_linger(void)

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/slice.h"
 #include "daemon/kept.h"
 #include "daemon/limits.h"
 #include "daemon/notify.h"
@@ -133,6 +134,7 @@ int ob_serve_kept(const struct ob_serve_options *opts, struct ob_err *err)
 	int r;
 
 	ob_log_set_level(opts->log_level);
+	ob_slice_short();
 	ob_raise_fd_limit();
 	ob_notify_open();
 	keeper.binary = open("/proc/self/exe", O_PATH | O_CLOEXEC);

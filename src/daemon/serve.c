@@ -20,6 +20,7 @@
 
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/slice.h"
 #include "daemon/limits.h"
 #include "daemon/notify.h"
 #include "daemon/serve.h"
@@ -286,6 +287,7 @@ int ob_serve(const struct ob_serve_options *opts, bool *usage,
 	int rc;
 
 	ob_log_set_level(opts->log_level);
+	ob_slice_short();
 	rc = ob_link_open(&s.link, err);
 	if (rc)
 		return rc;

@@ -89,8 +89,8 @@ static const struct sock_filter keeper[] = {
 	ALLOW(accept4), ALLOW(getsockopt), ALLOW(setitimer),
 	ALLOW(rt_sigreturn),
 	/* workers' lives */
-	ALLOW(waitid), ALLOW(pidfd_send_signal),
-	ALLOW(clock_gettime), ALLOW(exit_group),
+	ALLOW(waitid), ALLOW(pidfd_send_signal), ALLOW(sched_setaffinity),
+	ALLOW(clock_gettime), ALLOW(getcpu), ALLOW(exit_group),
 	/* of fcntl one command: O_NONBLOCK on a listening socket */
 	EQUALS(SYS_fcntl, 1, 0),
 	BPF_STMT(BPF_RET | BPF_K, OB_KEEPER_REFUSAL),

@@ -12,6 +12,7 @@
  *
  * Until SWITCH nothing has changed for the clients, and a refusal costs nothing.
  */
+#include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -155,6 +156,24 @@ void ob_upgrade_copied(struct ob_keeper *k, uint64_t token)
 	ob_worker_give(k, k->next);
 }
 
+/*
+ * To die takes a CPU.  If it is waiting for one that others keep busy, it is
+ * moved to ours, which is about to be free; else nothing happened until the
+ * scheduler's next tick.
+ */
+static void kill_at_once(struct ob_worker *w)
+{
+	int cpu = sched_getcpu();
+	cpu_set_t here;
+
+	ob_worker_signal(w, SIGKILL);
+	if (cpu < 0 || cpu >= CPU_SETSIZE)
+		return;
+	CPU_ZERO(&here);
+	CPU_SET(cpu, &here);
+	sched_setaffinity(w->pid, sizeof(here), &here);
+}
+
 void ob_upgrade_answer(struct ob_keeper *k, const struct ob_keeper_msg *msg)
 {
 	if (k->upgrade.state != OB_UPGRADE_REHEARSAL)
@@ -172,7 +191,7 @@ void ob_upgrade_answer(struct ob_keeper *k, const struct ob_keeper_msg *msg)
 	k->upgrade.state = OB_UPGRADE_SWITCH;
 	k->upgrade.until = 0;
 	k->next->state = OB_WORKER_WAITS;
-	ob_worker_signal(k->active, SIGKILL);
+	kill_at_once(k->active);
 }
 
 void ob_upgrade_switch(struct ob_keeper *k)
@@ -197,9 +216,6 @@ void ob_upgrade_ready(struct ob_keeper *k)
 		return;
 	k->upgrade.until = ob_keeper_ms() + k->opts->grace_ms;
 	k->status.last_upgrade = OB_UPGRADE_SWITCHED;
-	/* Now there is time. */
-	forget_copies(k);
-	ob_life_dismiss(&k->standby);
 }
 
 static void confirm(struct ob_keeper *k)
@@ -210,6 +226,7 @@ static void confirm(struct ob_keeper *k)
 	SAY(INFO, "upgrade done: worker %d, generation %llu",
 	    (int)k->active->pid, (unsigned long long)k->active->generation);
 	finish(k, OB_UPGRADE_DONE, "");
+	ob_life_dismiss(&k->standby);
 	ob_life_standby(k);
 }
 

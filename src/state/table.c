@@ -8,13 +8,10 @@
  * accepts, and a nested structure goes into one PART however full it is.
  */
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <outboard/state.h>
 
-#include "base/bitmap.h"
-#include "base/fd.h"
 #include "state/field.h"
 
 static int check_table(const struct ob_table *table, unsigned depth,
@@ -129,25 +126,52 @@ static int check_row(const struct ob_table *table, const struct ob_field *f,
 	return f->type == OB_FIELD_STRUCT ? check_sub(table, f, depth, err) : 0;
 }
 
-static int claim(const struct ob_table *table, const struct ob_field *f,
-		 uint64_t *seen, struct ob_err *err)
+static uint32_t end_of(const struct ob_field *f)
 {
-	uint32_t end = f->offset + f->size * f->count;
-	size_t twice = ob_bits_find_set(seen, f->offset, end);
+	return f->offset + f->size * f->count;
+}
 
-	if (twice < end)
-		return ob_fail(err, EINVAL, "%s.%s: byte %zu is in an earlier row too",
-			       table->name, f->name, twice);
-	ob_bits_set(seen, f->offset, end - f->offset);
+static int check_overlap(const struct ob_table *table, const struct ob_field *f,
+			 struct ob_err *err)
+{
+	const struct ob_field *other;
+
+	for (other = table->fields; other != f; other++)
+		if (other->offset < end_of(f) && f->offset < end_of(other))
+			return ob_fail(err, EINVAL, "%s.%s: byte %u is in an "
+				       "earlier row too", table->name, f->name,
+				       f->offset > other->offset ?
+				       f->offset : other->offset);
 	return 0;
+}
+
+static const struct ob_field *row_at(const struct ob_table *table,
+				     uint32_t offset)
+{
+	const struct ob_field *f;
+
+	for (f = table->fields; f->type != OB_FIELD_END; f++)
+		if (f->offset == offset)
+			return f;
+	return NULL;
+}
+
+/* None overlaps another, so the next one begins where this one ends. */
+static uint32_t find_hole(const struct ob_table *table)
+{
+	const struct ob_field *f;
+	uint32_t at = 0;
+
+	while (at < table->size && (f = row_at(table, at)))
+		at = end_of(f);
+	return at;
 }
 
 static int check_table(const struct ob_table *table, unsigned depth,
 		       struct ob_err *err)
 {
-	OB_CLEANUP_FREE uint64_t *seen = NULL;
 	const struct ob_field *f;
-	size_t hole;
+	uint32_t hole;
 	int r;
 
 	if (!table->name || !table->fields || table->size == 0)
@@ -157,19 +181,16 @@ static int check_table(const struct ob_table *table, unsigned depth,
 	if (depth > OB_TABLE_DEPTH)
 		return ob_fail(err, EINVAL, "%s: tables nest deeper than %d",
 			       table->name, OB_TABLE_DEPTH);
-	seen = calloc(OB_BITMAP_WORDS(table->size), sizeof(*seen));
-	if (!seen)
-		return ob_fail(err, ENOMEM, "%s: out of memory", table->name);
 	for (f = table->fields; f->type != OB_FIELD_END; f++)
 		if ((r = check_row(table, f, depth, err)) ||
-		    (r = claim(table, f, seen, err)))
+		    (r = check_overlap(table, f, err)))
 			return r;
 	if (f - table->fields > OB_TABLE_ROWS_MAX)
 		return ob_fail(err, EINVAL, "%s: more than %u rows", table->name,
 			       OB_TABLE_ROWS_MAX);
-	hole = ob_bits_find_clear(seen, table->size, 1);
+	hole = find_hole(table);
 	if (hole < table->size)
-		return ob_fail(err, EINVAL, "%s: byte %zu is in no row",
+		return ob_fail(err, EINVAL, "%s: byte %u is in no row",
 			       table->name, hole);
 	return 0;
 }

@@ -215,7 +215,6 @@ static void torture_is_misused(void **state)
 		{ "--queues", "17", "queues" },
 		{ "--depth", "0", "depth" },
 		{ "--depth", "257", "depth" },
-		{ "--no-kills", NULL, "--upgrade" },
 		{ "--no-keeper", NULL, "--kills 0" },
 		{ "disk", NULL, "unexpected argument 'disk'" },
 	};

@@ -220,6 +220,8 @@ static bool fence(struct world *w, unsigned processor)
 static struct nvme_plain plain;
 static struct nvme_hot hot;
 static struct nvme n;
+static struct nvme_sq sqs[NVME_QIDS];
+static struct nvme_cq cqs[NVME_QIDS];
 static uint32_t shadows[2 * NVME_QIDS], indexes[2 * NVME_QIDS];
 
 static struct {
@@ -800,7 +802,8 @@ static void prepare(struct world *w)
 		w->guests[q].left = setup.commands;
 	w->deaths = setup.deaths;
 	n = (struct nvme){
-		.st = &plain, .hot = &hot, .master = true,
+		.st = &plain, .hot = &hot, .sqs = sqs, .cqs = cqs,
+		.master = true,
 		.last_sq = setup.queues, .last_cq = setup.queues,
 		.max_queues = setup.queues,
 	};

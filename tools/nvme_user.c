@@ -175,11 +175,10 @@ static size_t pages(size_t bytes)
 static unsigned queue_entries(const struct nvme_user *dev)
 {
 	unsigned most = (unsigned)(dev->cap & 0xffff) + 1;
-	unsigned entries = dev->params.depth + 1;
+	unsigned usual = most < USUAL_ENTRIES ? most : USUAL_ENTRIES;
+	unsigned needed = dev->params.depth + 1;
 
-	if (entries < USUAL_ENTRIES)
-		entries = USUAL_ENTRIES;
-	return entries < most ? entries : most;
+	return needed > usual ? needed : usual;
 }
 
 static size_t memory_needed(const struct nvme_user *dev)

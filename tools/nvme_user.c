@@ -17,6 +17,7 @@
 
 #define PAGE 4096u
 #define ADMIN_ENTRIES 32u
+#define USUAL_ENTRIES 128u
 #define GUEST_ADDR 0x100000000ull
 #define ADMIN_TIMEOUT_NS 30000000000ull
 #define ADMIN_SPIN_NS 1000000u	/* before it sleeps between two looks */
@@ -170,9 +171,20 @@ static size_t pages(size_t bytes)
 	return (bytes + PAGE - 1) & ~(size_t)(PAGE - 1);
 }
 
-static size_t memory_needed(const struct nvme_user_params *p)
+/* As drivers do: larger than what is in flight, and one entry stays free. */
+static unsigned queue_entries(const struct nvme_user *dev)
 {
-	size_t entries = p->depth + 1;
+	unsigned most = (unsigned)(dev->cap & 0xffff) + 1;
+	unsigned usual = most < USUAL_ENTRIES ? most : USUAL_ENTRIES;
+	unsigned needed = dev->params.depth + 1;
+
+	return needed > usual ? needed : usual;
+}
+
+static size_t memory_needed(const struct nvme_user *dev)
+{
+	const struct nvme_user_params *p = &dev->params;
+	size_t entries = queue_entries(dev);
 	size_t queue = pages(entries * sizeof(struct nvme_user_sqe)) +
 		       pages(entries * sizeof(struct nvme_user_cqe)) +
 		       p->depth * (p->buffer_size + PAGE);
@@ -187,7 +199,7 @@ int nvme_user_memory(struct nvme_user *dev, struct ob_err *err)
 {
 	void *p;
 
-	dev->memory_size = memory_needed(&dev->params);
+	dev->memory_size = memory_needed(dev);
 	dev->memory_fd = memfd_create("nvme-memory", MFD_CLOEXEC);
 	if (dev->memory_fd < 0 ||
 	    ftruncate(dev->memory_fd, (off_t)dev->memory_size))
@@ -427,7 +439,7 @@ int nvme_user_queues_init(struct nvme_user *dev, struct ob_err *err)
 	for (unsigned i = 0; !r && i < dev->params.queues; i++)
 		r = nvme_user_queue_init(dev, &dev->queues[i],
 					 (uint16_t)(i + 1),
-					 (uint16_t)(dev->params.depth + 1),
+					 (uint16_t)queue_entries(dev),
 					 err);
 	return r;
 }

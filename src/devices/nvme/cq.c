@@ -2,7 +2,7 @@
 /*
  * Completion queues: posting.
  *
- * A finished command waits in its queue's list until the end of the batch;
+ * A finished command waits in its queue's list until some have come together;
  * then as many entries as have room are written, in order, and told by at
  * most one interrupt.  Position and phase are our own (R16).  With the queue
  * full the rest waits for the guest's head doorbell (R18).

@@ -5,8 +5,8 @@
  * A command's way: a doorbell moves a submission queue's tail (doorbell.c);
  * work() fetches entries in batches (sq.c); each gets a slot and is run
  * through the steps that its opcode's row names (cmd.c, admin.c, io.c); its
- * completion waits at its completion queue until the end of the batch (cq.c)
- * and is told by one interrupt (irq.c).
+ * completion waits at its completion queue until some have come together
+ * (cq.c) and is told by one interrupt (irq.c).
  */
 #ifndef OB_NVME_NVME_H
 #define OB_NVME_NVME_H

@@ -160,7 +160,8 @@ def stalls(way, drive):
     stall = report["upgrade stall us" if "upgrade" in way else "kill stall us"]
     wrong = sum(report[key] for key in ("errors", "lost", "stale", "damaged", "twice"))
     return (f"| {title}, `{drive}:` | {stall['count']} | {stall['p50'] / 1e3:.1f} "
-            f"| {stall['p99'] / 1e3:.1f} | {stall['max'] / 1e3:.1f} | {report['ios']:,} | {wrong} |")
+            f"| {stall['p99'] / 1e3:.1f} | {stall['max'] / 1e3:.1f} | {report['ios']:,} "
+            f"| {wrong} |")
 
 
 def about():

@@ -274,6 +274,9 @@ const struct ob_device_class *ob_dev_class(const struct ob_device *dev);
 const char *ob_dev_id(const struct ob_device *dev);
 void *ob_dev_state(struct ob_device *dev);
 void *ob_dev_hot(struct ob_device *dev);
+/* All of the hot part from here on is zeros that were never written: memory that
+ * does not exist yet, and comes into being by being read. */
+size_t ob_dev_hot_written(struct ob_device *dev);
 void *ob_dev_runtime(struct ob_device *dev);
 struct ob_loop *ob_dev_loop(struct ob_device *dev);
 /* Brackets of a step; the library sets them around its own calls.  They nest. */

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
- * A hash with chains, by index, in two mappings without reserve.  Entries that
+ * A hash with chains, by index, in mappings without reserve.  Entries that
  * were never used are untouched, so an almost empty table of 65536 costs a few
- * pages.
+ * pages.  A second hash, by the text up to the first '/', has the entries of one
+ * device together: there may be a thousand.
  */
 #include <errno.h>
 #include <string.h>
@@ -19,6 +20,12 @@ static void *reserve(size_t size)
 		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 }
 
+static void release(void *at, size_t size)
+{
+	if (at != MAP_FAILED)
+		munmap(at, size);
+}
+
 static size_t entries_size(const struct ob_held *held)
 {
 	return (held->room + 1) * sizeof(*held->entries);
@@ -32,11 +39,13 @@ int ob_held_init(struct ob_held *held, uint32_t room)
 	if (held->entries == MAP_FAILED)
 		return -ENOMEM;
 	held->buckets = reserve(BUCKETS * sizeof(*held->buckets));
-	if (held->buckets == MAP_FAILED) {
-		munmap(held->entries, entries_size(held));
-		return -ENOMEM;
-	}
-	return 0;
+	held->folders = reserve(BUCKETS * sizeof(*held->folders));
+	if (held->buckets != MAP_FAILED && held->folders != MAP_FAILED)
+		return 0;
+	release(held->folders, BUCKETS * sizeof(*held->folders));
+	release(held->buckets, BUCKETS * sizeof(*held->buckets));
+	release(held->entries, entries_size(held));
+	return -ENOMEM;
 }
 
 void ob_held_finish(struct ob_held *held)
@@ -45,19 +54,31 @@ void ob_held_finish(struct ob_held *held)
 		return;
 	for (uint32_t i = held->first; i; i = held->entries[i].after)
 		ob_fd_close(&held->entries[i].fd);
-	munmap(held->entries, entries_size(held));
-	munmap(held->buckets, BUCKETS * sizeof(*held->buckets));
+	release(held->folders, BUCKETS * sizeof(*held->folders));
+	release(held->buckets, BUCKETS * sizeof(*held->buckets));
+	release(held->entries, entries_size(held));
 	*held = (struct ob_held){ 0 };
 }
 
-/* FNV-1a */
-static uint32_t *bucket(const struct ob_held *held, const char *name)
+/* FNV-1a, up to that character or the end. */
+static uint32_t hash_of(const char *name, char end)
 {
 	uint32_t hash = 2166136261u;
 
-	while (*name)
+	while (*name && *name != end)
 		hash = (hash ^ (uint8_t)*name++) * 16777619u;
-	return &held->buckets[hash % BUCKETS];
+	return hash % BUCKETS;
+}
+
+static uint32_t *bucket(const struct ob_held *held, const char *name)
+{
+	return &held->buckets[hash_of(name, '\0')];
+}
+
+static struct ob_held_folder *folder(const struct ob_held *held,
+				     const char *name)
+{
+	return &held->folders[hash_of(name, '/')];
 }
 
 struct ob_held_entry *ob_held_find(struct ob_held *held, const char *name)
@@ -78,6 +99,18 @@ static uint32_t take_free(struct ob_held *held)
 	else if (held->used < held->room)
 		i = ++held->used;
 	return i;
+}
+
+static void append_to_folder(struct ob_held *held, uint32_t i)
+{
+	struct ob_held_folder *f = folder(held, held->entries[i].name);
+
+	held->entries[i].older = f->last;
+	if (f->last)
+		held->entries[f->last].younger = i;
+	else
+		f->first = i;
+	f->last = i;
 }
 
 static void append(struct ob_held *held, uint32_t i)
@@ -111,6 +144,7 @@ int ob_held_put(struct ob_held *held, const char *name, int fd)
 	memcpy(entry->name, name, strnlen(name, OB_KEEPER_NAME - 1));
 	*head = i;
 	append(held, i);
+	append_to_folder(held, i);
 	return 0;
 }
 
@@ -129,6 +163,21 @@ static void unlink_entry(struct ob_held *held, struct ob_held_entry *entry)
 	held->count--;
 }
 
+static void leave_folder(struct ob_held *held, struct ob_held_entry *entry)
+{
+	struct ob_held_folder *f = folder(held, entry->name);
+	struct ob_held_entry *all = held->entries;
+
+	if (entry->older)
+		all[entry->older].younger = entry->younger;
+	else
+		f->first = entry->younger;
+	if (entry->younger)
+		all[entry->younger].older = entry->older;
+	else
+		f->last = entry->older;
+}
+
 void ob_held_remove(struct ob_held *held, struct ob_held_entry *entry)
 {
 	uint32_t i = (uint32_t)(entry - held->entries);
@@ -138,6 +187,7 @@ void ob_held_remove(struct ob_held *held, struct ob_held_entry *entry)
 		link = &held->entries[*link].chain;
 	*link = entry->chain;
 	unlink_entry(held, entry);
+	leave_folder(held, entry);
 	ob_fd_close(&entry->fd);
 	entry->chain = held->free;
 	held->free = i;
@@ -151,11 +201,14 @@ struct ob_held_entry *ob_held_next(const struct ob_held *held,
 	return i ? &held->entries[i] : NULL;
 }
 
-bool ob_held_match(const struct ob_held_entry *entry, const char *pattern)
+struct ob_held_entry *ob_held_below(const struct ob_held *held,
+				    const char *path,
+				    const struct ob_held_entry *entry)
 {
-	size_t len = strlen(pattern);
+	uint32_t i = entry ? entry->younger : folder(held, path)->first;
+	size_t len = strlen(path);
 
-	if (len && pattern[len - 1] == '/')
-		return !strncmp(entry->name, pattern, len);
-	return !strcmp(entry->name, pattern);
+	while (i && strncmp(held->entries[i].name, path, len))
+		i = held->entries[i].younger;
+	return i ? &held->entries[i] : NULL;
 }

@@ -22,12 +22,16 @@ struct ob_held_entry {
 	bool untold;			/* ... and could not tell of yet */
 	uint32_t chain;			/* in its bucket, or of free ones */
 	uint32_t before, after;		/* in order; 0: none */
+	uint32_t older, younger;	/* the same, of its folder's bucket */
 	char name[OB_KEEPER_NAME];
 };
 
 struct ob_held {
 	struct ob_held_entry *entries;	/* [0] is nobody */
 	uint32_t *buckets;
+	struct ob_held_folder {
+		uint32_t first, last;
+	} *folders;
 	uint32_t room, count, used, free;
 	uint32_t first, last;
 };
@@ -43,7 +47,12 @@ void ob_held_remove(struct ob_held *held, struct ob_held_entry *entry);
 /* NULL at the end; entry NULL: the first. */
 struct ob_held_entry *ob_held_next(const struct ob_held *held,
 				   const struct ob_held_entry *entry);
-/* Is the entry meant by pattern: its name, or a folder above it? */
-bool ob_held_match(const struct ob_held_entry *entry, const char *pattern);
+/*
+ * The same of those alone that begin with path, in which there is a '/': it costs
+ * what is below the first one, however many others there are.
+ */
+struct ob_held_entry *ob_held_below(const struct ob_held *held,
+				    const char *path,
+				    const struct ob_held_entry *entry);
 
 #endif

@@ -146,10 +146,9 @@ static void drop(struct ob_keeper *k, const char *pattern)
 			ob_held_forget(k, entry);
 		return;
 	}
-	for (entry = ob_held_next(&k->held, NULL); entry; entry = next) {
-		next = ob_held_next(&k->held, entry);
-		if (ob_held_match(entry, pattern))
-			ob_held_forget(k, entry);
+	for (entry = ob_held_below(&k->held, pattern, NULL); entry; entry = next) {
+		next = ob_held_below(&k->held, pattern, entry);
+		ob_held_forget(k, entry);
 	}
 }
 

@@ -77,19 +77,14 @@ static bool is_prefix(const char *name)
 
 static bool is_known(struct ob_link *link, const char *name)
 {
-	struct ob_held_entry *entry = ob_held_next(&link->held, NULL);
-
-	if (!is_prefix(name))
-		return ob_held_find(&link->held, name);
-	while (entry && !ob_held_match(entry, name))
-		entry = ob_held_next(&link->held, entry);
-	return entry;
+	return is_prefix(name) ? ob_held_below(&link->held, name, NULL) :
+				 ob_held_find(&link->held, name);
 }
 
 static void drop(struct ob_keep *keep, const char *name)
 {
 	struct ob_link *link = link_of(keep);
-	struct ob_held_entry *entry = ob_held_next(&link->held, NULL), *next;
+	struct ob_held_entry *entry, *next;
 
 	if (link->rehearsed || !is_known(link, name))
 		return;
@@ -98,10 +93,9 @@ static void drop(struct ob_keep *keep, const char *name)
 		ob_held_remove(&link->held, ob_held_find(&link->held, name));
 		return;
 	}
-	for (; entry; entry = next) {
-		next = ob_held_next(&link->held, entry);
-		if (ob_held_match(entry, name))
-			ob_held_remove(&link->held, entry);
+	for (entry = ob_held_below(&link->held, name, NULL); entry; entry = next) {
+		next = ob_held_below(&link->held, name, entry);
+		ob_held_remove(&link->held, entry);
 	}
 }
 
@@ -109,11 +103,10 @@ static void each(struct ob_keep *keep, const char *prefix,
 		 void (*fn)(void *arg, const char *name), void *arg)
 {
 	struct ob_link *link = link_of(keep);
-	struct ob_held_entry *entry = ob_held_next(&link->held, NULL);
+	struct ob_held_entry *entry = ob_held_below(&link->held, prefix, NULL);
 
-	for (; entry; entry = ob_held_next(&link->held, entry))
-		if (!strncmp(entry->name, prefix, strlen(prefix)))
-			fn(arg, entry->name);
+	for (; entry; entry = ob_held_below(&link->held, prefix, entry))
+		fn(arg, entry->name);
 }
 
 void ob_link_keep_init(struct ob_link *link)

@@ -178,9 +178,11 @@ static int adopt_bar(struct ob_device *dev, unsigned i, struct ob_err *err)
 /* None of this can fail; nothing is raised, since the device stands still. */
 static void become(struct ob_device *dev, const struct ob_adopt_parts *parts)
 {
-	ob_mig_commit_part(dev->plain, parts->plain, dev->cls->state);
-	ob_mig_commit_part(dev->hot, parts->hot, dev->cls->hot);
-	ob_mig_commit_part(dev->core, parts->core, &ob_core_table);
+	ob_state_fill(&dev->mem, OB_SECTION_CORE, parts->core);
+	if (parts->plain)
+		ob_state_fill(&dev->mem, OB_SECTION_PLAIN, parts->plain);
+	if (parts->hot)
+		ob_state_fill(&dev->mem, OB_SECTION_HOT, parts->hot);
 	ob_irqs_update(dev);
 	ob_bus_master_update(dev);
 	if (dev->cls->loaded)
@@ -249,8 +251,11 @@ static int hand_over(struct ob_device *dev, struct ob_err *err)
 	hdr->generation = ob_old_state_header(dev->old)->generation + 1;
 	ob_fuse_taken(dev, false);
 	r = ob_dev_keep(dev, dev->mem.fd, "state");
-	return r ? ob_fail(err, -r, "the keeper does not take the state: %s",
-			   strerror(-r)) : 0;
+	if (r)
+		return ob_fail(err, -r, "the keeper does not take the state: %s",
+			       strerror(-r));
+	dev->counts = dev->kept;
+	return 0;
 }
 
 static int take_over(struct ob_device *dev, const struct ob_adopt_parts *parts,
@@ -263,6 +268,7 @@ static int take_over(struct ob_device *dev, const struct ob_adopt_parts *parts,
 		return r;
 	become(dev, parts);
 	adopt_client(dev);
+	ob_arrival_adopt(dev);
 	ob_fuse_judge(dev);
 	return 0;
 }

@@ -116,10 +116,8 @@ int ob_adopt_dma(struct ob_device *dev, struct ob_err *err)
 
 	if (n == 0)
 		return 0;
-	dma->ranges = calloc(n, sizeof(*dma->ranges));
-	if (!dma->ranges)
+	if (ob_dma_room(dma, n))
 		return ob_fail(err, ENOMEM, "out of memory");
-	dma->room = n;
 	for (i = 0; i < table->used && !r; i++)
 		if (table->entries[i].size)
 			r = add(dev, i, err);

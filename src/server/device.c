@@ -55,6 +55,22 @@ const struct ob_option ob_device_common_options[] = {
 
 static void check_gone(struct ob_timer *timer);
 
+/* Once: they are const, and there may be many devices. */
+static int check_own_tables(struct ob_err *err)
+{
+	static bool checked;
+	int r;
+
+	if (checked)
+		return 0;
+	if ((r = ob_table_check(&ob_core_table, err)) ||
+	    (r = ob_table_check(&ob_dma_table_table, err)) ||
+	    (r = ob_table_check(&ob_session_table, err)))
+		return r;
+	checked = true;
+	return 0;
+}
+
 static int check_class(const struct ob_device_class *cls, struct ob_err *err)
 {
 	int r;
@@ -62,9 +78,7 @@ static int check_class(const struct ob_device_class *cls, struct ob_err *err)
 	if (cls->size != sizeof(*cls) || cls->abi != OB_DEVICE_ABI)
 		return ob_fail(err, EINVAL, "built for another interface (%u bytes, version %u)",
 			       cls->size, cls->abi);
-	if ((r = ob_table_check(&ob_core_table, err)) ||
-	    (r = ob_table_check(&ob_dma_table_table, err)) ||
-	    (r = ob_table_check(&ob_session_table, err)))
+	if ((r = check_own_tables(err)))
 		return r;
 	if (cls->state && (r = ob_table_check(cls->state, err)))
 		return r;
@@ -310,6 +324,8 @@ int ob_device_prepare(const struct ob_device_class *cls,
 void ob_device_get_warm(struct ob_device *dev)
 {
 	ob_state_get_warm(&dev->mem);
+	/* As new as it is, but with its pages. */
+	explicit_bzero(dev->runtime, dev->cls->runtime_size);
 }
 
 /* What is kept is refused: another one, which does not look at it. */
@@ -515,6 +531,11 @@ void *ob_dev_hot(struct ob_device *dev)
 	return dev->hot;
 }
 
+size_t ob_dev_hot_written(struct ob_device *dev)
+{
+	return ob_state_written(&dev->mem, OB_SECTION_HOT);
+}
+
 void *ob_dev_runtime(struct ob_device *dev)
 {
 	return dev->runtime;
@@ -548,14 +569,13 @@ void ob_dev_record(struct ob_device *dev, uint16_t what, uint32_t b,
 void ob_dev_trace(struct ob_device *dev, enum ob_trace what, uint16_t a,
 		  uint32_t b, uint64_t c)
 {
-	static const enum ob_event events[] = {
-		[OB_TRACE_FETCH] = OB_EVENT_FETCH,
-		[OB_TRACE_DRIVE] = OB_EVENT_DRIVE,
-		[OB_TRACE_DRIVE_DONE] = OB_EVENT_DRIVE_DONE,
-		[OB_TRACE_POST] = OB_EVENT_POST,
-	};
+	_Static_assert(OB_EVENT_POST - OB_EVENT_FETCH ==
+		       (unsigned)OB_TRACE_POST - OB_TRACE_FETCH,
+		       "the same, in the same order");
 
-	ob_dev_note(dev, events[what], a, b, c);
+	ob_dev_note(dev, OB_EVENT_FETCH + (what - OB_TRACE_FETCH), a, b, c);
+	if (what == OB_TRACE_FETCH)
+		ob_irqs_visited(&dev->irqs);
 }
 
 struct ob_loop *ob_dev_loop(struct ob_device *dev)

@@ -65,13 +65,17 @@ struct ob_dma {
 	struct ob_dma_file *files;
 	struct ob_dma_file *over;	/* unused, but the keeper has them yet */
 	uint64_t pgsize;		/* smallest page, for alignment */
+	bool file_lost;			/* of some file, not told yet */
+	unsigned losses;		/* ob_guard_losses when last told */
 	bool logging;			/* into at least one of these: */
 	struct ob_dirty *log;		/* the client's, or NULL */
 	struct ob_dirty *op_log;	/* the operator's, or NULL */
-	uint64_t slots[OB_BITMAP_WORDS(OB_DMA_MAPS_MAX)];
+	uint64_t *slots;		/* of the table that are taken; with ranges */
 };
 
 void ob_dma_init(struct ob_device *dev);
+/* Room for so many ranges, and for the bits of all slots.  -ENOMEM. */
+int ob_dma_room(struct ob_dma *dma, uint32_t room);
 /* fd is taken when it is used; *fd is -1 then.  0 or -errno for the reply. */
 int ob_dma_map(struct ob_device *dev, const struct ob_dma_map *req, int *fd,
 	       struct ob_err *err);
@@ -123,7 +127,17 @@ int ob_dma_attach(struct ob_range *range, uint64_t size);
 void ob_dma_detach(struct ob_device *dev, struct ob_range *range);
 
 /* The range that holds addr, or NULL. */
-struct ob_range *ob_dma_find(struct ob_dma *dma, uint64_t addr);
+struct ob_range *ob_dma_search(struct ob_dma *dma, uint64_t addr);
+
+static inline struct ob_range *ob_dma_find(struct ob_dma *dma, uint64_t addr)
+{
+	struct ob_range *range = dma->hit < dma->nr ? &dma->ranges[dma->hit]
+						    : NULL;
+
+	if (range && addr >= range->first && addr <= range->last)
+		return range;
+	return ob_dma_search(dma, addr);
+}
 
 /*
  * dma_msg.c: memory that only the client can reach.  Requests wait in a queue

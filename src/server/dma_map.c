@@ -48,17 +48,10 @@ static uint32_t lower_bound(const struct ob_dma *dma, uint64_t addr)
 	return low;
 }
 
-struct ob_range *ob_dma_find(struct ob_dma *dma, uint64_t addr)
+struct ob_range *ob_dma_search(struct ob_dma *dma, uint64_t addr)
 {
-	struct ob_range *range;
-	uint32_t i;
+	uint32_t i = lower_bound(dma, addr);
 
-	if (dma->hit < dma->nr) {
-		range = &dma->ranges[dma->hit];
-		if (addr >= range->first && addr <= range->last)
-			return range;
-	}
-	i = lower_bound(dma, addr);
 	if (i == dma->nr || addr < dma->ranges[i].first)
 		return NULL;
 	dma->hit = i;
@@ -126,19 +119,38 @@ void ob_dma_detach(struct ob_device *dev, struct ob_range *range)
 		ob_dma_file_put(dev, range->file);
 }
 
-static int make_room(struct ob_dma *dma)
+/* Nothing of this is there as long as nothing is mapped. */
+int ob_dma_room(struct ob_dma *dma, uint32_t room)
 {
-	uint32_t room = dma->room ? 2 * dma->room : 16;
-	struct ob_range *ranges;
+	struct ob_range *ranges = reallocarray(dma->ranges, room,
+					       sizeof(*ranges));
 
-	if (dma->nr < dma->room)
-		return 0;
-	ranges = reallocarray(dma->ranges, room, sizeof(*ranges));
 	if (!ranges)
 		return -ENOMEM;
 	dma->ranges = ranges;
+	if (!dma->slots)
+		dma->slots = calloc(OB_BITMAP_WORDS(OB_DMA_MAPS_MAX),
+				    sizeof(*dma->slots));
+	if (!dma->slots)
+		return -ENOMEM;
 	dma->room = room;
 	return 0;
+}
+
+static void no_room(struct ob_dma *dma)
+{
+	free(dma->ranges);
+	free(dma->slots);
+	dma->ranges = NULL;
+	dma->slots = NULL;
+	dma->room = 0;
+}
+
+static int make_room(struct ob_dma *dma)
+{
+	if (dma->nr < dma->room)
+		return 0;
+	return ob_dma_room(dma, dma->room ? 2 * dma->room : 16);
 }
 
 /*
@@ -332,9 +344,7 @@ static void unmap_all(struct ob_device *dev)
 		forget(dev, &dma->ranges[--dma->nr]);
 	dma->clearing = false;
 	table(dev)->used = 0;
-	free(dma->ranges);
-	dma->ranges = NULL;
-	dma->room = 0;
+	no_room(dma);
 }
 
 int ob_dma_unmap(struct ob_device *dev, const struct ob_dma_unmap *req)
@@ -367,7 +377,7 @@ void ob_dma_finish(struct ob_device *dev)
 
 	while (dma->nr)
 		ob_dma_detach(dev, &dma->ranges[--dma->nr]);
-	free(dma->ranges);
+	no_room(dma);
 	ob_dirty_destroy(dma->log);
 	ob_dirty_destroy(dma->op_log);
 	ob_dma_files_free(dma);

@@ -92,6 +92,7 @@ int ob_dev_keep_all(struct ob_device *dev, struct ob_err *err)
 	    (r = ob_dev_keep(dev, dev->mem.fd, "state")))
 		return ob_fail(err, -r, "the keeper does not take it: %s",
 			       strerror(-r));
+	dev->counts = dev->kept;
 	return 0;
 }
 

@@ -46,6 +46,8 @@ int ob_wire_create(struct ob_device *dev, struct ob_err *err);
 /* The predecessor's, as its state says that it is divided. */
 int ob_wire_adopt(struct ob_device *dev, struct ob_err *err);
 void ob_wire_finish(struct ob_device *dev);
+/* Nobody is connected: what is in it is nobody's. */
+void ob_wire_cool(struct ob_device *dev);
 void ob_wire_memory(struct ob_device *dev, bool twin,
 		    struct ob_conn_memory *out);
 

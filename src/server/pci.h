@@ -20,12 +20,15 @@ struct ob_config_hook {
 
 #define OB_MAX_HOOKS 8
 
+/* Behind it there is nothing but zeros that stay so. */
+#define OB_CONFIG_USED 0x110u
+
 struct ob_config_space {
 	uint32_t size;			/* 256, or 4096 with PCI Express */
 	uint16_t pm, msi, msix, express;	/* capability offsets; 0: none */
-	uint8_t initial[OB_CONFIG_SIZE];	/* power-on values */
-	uint8_t writable[OB_CONFIG_SIZE];
-	uint8_t w1c[OB_CONFIG_SIZE];
+	uint8_t initial[OB_CONFIG_USED];	/* power-on values */
+	uint8_t writable[OB_CONFIG_USED];
+	uint8_t w1c[OB_CONFIG_USED];
 	unsigned nr_hooks;
 	struct ob_config_hook hooks[OB_MAX_HOOKS];
 };

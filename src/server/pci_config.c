@@ -47,7 +47,7 @@ static void store(struct ob_device *dev, uint32_t offset, const uint8_t *buf,
 	const struct ob_config_space *cfg = &dev->cfg;
 	uint32_t i;
 
-	for (i = 0; i < len; i++) {
+	for (i = 0; i < len && offset + i < OB_CONFIG_USED; i++) {
 		uint8_t *byte = &dev->core->config[offset + i];
 		uint8_t mask = cfg->writable[offset + i];
 
@@ -80,7 +80,10 @@ void ob_config_write(struct ob_device *dev, uint32_t offset, const void *buf,
 
 void ob_config_reset(struct ob_device *dev)
 {
-	memcpy(dev->core->config, dev->cfg.initial, dev->cfg.size);
+	uint8_t *config = dev->core->config;
+
+	memcpy(config, dev->cfg.initial, OB_CONFIG_USED);
+	memset(config + OB_CONFIG_USED, 0, OB_CONFIG_SIZE - OB_CONFIG_USED);
 }
 
 static uint64_t bar_address(const struct ob_device *dev, unsigned bar)

@@ -26,7 +26,9 @@ void ob_bus_master_update(struct ob_device *dev)
 	if (on == dev->bus_master)
 		return;
 	dev->bus_master = on;
-	if (!on)
+	if (on)
+		ob_recorder_get_warm(&dev->rec);
+	else
 		ob_dma_msg_drop(dev, 0, UINT64_MAX, -EACCES);
 	if (dev->cls->bus_master)
 		dev->cls->bus_master(dev, on);

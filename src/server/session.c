@@ -194,6 +194,14 @@ static void session_free(struct ob_session *s)
 	free(s);
 }
 
+/* There may be a thousand devices to which nobody is connected. */
+static void cool(struct ob_device *dev)
+{
+	ob_state_clear(&dev->mem, OB_SECTION_DMA);	/* nothing is mapped */
+	ob_state_cool(&dev->mem);
+	ob_wire_cool(dev);
+}
+
 /*
  * What of the client is in the state.  Its table of maps and its interrupts are
  * cleared in place: who dies here leaves a client whose end is found again.
@@ -215,6 +223,7 @@ static void forget_client(struct ob_device *dev)
 	ob_operator_client_gone(dev);
 	ob_arrival_over(dev, false);
 	ob_dev_unkeep_client(dev);
+	cool(dev);
 }
 
 /* Others have the socket too, and the peer is to see its end now. */

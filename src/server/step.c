@@ -8,7 +8,7 @@
  * such a message again, which is as once.
  *
  * Of the core only what this device uses is saved: the MSI-X table is last in
- * it.
+ * it.  Until the keeper has the state nothing is: nobody would ever read it.
  */
 #include <stddef.h>
 
@@ -20,7 +20,7 @@
 
 void ob_step_protect_journal(struct ob_device *dev)
 {
-	if (!dev->kept)
+	if (!dev->counts)
 		return;
 	ob_undo_add(&dev->mem, &dev->ss->main, sizeof(dev->ss->main));
 	if (dev->ss->has_twin)
@@ -39,7 +39,7 @@ static void protect_state(struct ob_device *dev)
 
 void ob_step_protect(struct ob_device *dev)
 {
-	if (!dev->kept)
+	if (!dev->counts)
 		return;
 	dev->whole = true;
 	ob_undo_add(&dev->mem, dev->ss, sizeof(*dev->ss));
@@ -50,7 +50,7 @@ void ob_dev_protect(struct ob_device *dev, const void *hot, size_t len)
 {
 	struct ob_state_header *hdr = ob_state_header(&dev->mem);
 
-	if (!dev->kept)
+	if (!dev->counts)
 		return;
 	if (hdr->step_kind != OB_STEP_MESSAGE)
 		hdr->step_kind = OB_STEP_ADMIN;

@@ -95,6 +95,12 @@ int ob_wire_adopt(struct ob_device *dev, struct ob_err *err)
 	return r ? r : map(dev, sum(dev->ss->wire), err);
 }
 
+void ob_wire_cool(struct ob_device *dev)
+{
+	if (dev->wire.base)
+		madvise(dev->wire.base, dev->wire.size, MADV_REMOVE);
+}
+
 void ob_wire_finish(struct ob_device *dev)
 {
 	if (dev->wire.base)

@@ -2,7 +2,6 @@
 /* The state memfd: laid out once at creation, mapped for the device's life. */
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -12,7 +11,7 @@
 #include "state/schema_priv.h"
 #include "state/state_mem.h"
 
-#define WARM_BYTES (256u << 10)
+#define WARM_BYTES (8u << 10)
 
 static const struct ob_field extent_rows[] = {
 	OB_U64(1, struct ob_state_extent, offset, "0.1"),
@@ -121,19 +120,21 @@ static int check_undo(const struct ob_table *const tables[OB_NR_TABLES],
 		       (unsigned long long)sum, OB_UNDO_BYTES);
 }
 
-/* A buffer for any schema costs only the pages that are written. */
+/* A buffer for any schema costs only the pages that are written; of the
+ * allocator it would become memory that others get, and have to clear. */
 static int write_schema(struct ob_writer *wr,
 			const struct ob_table *const tables[OB_NR_TABLES],
 			struct ob_err *err)
 {
 	struct ob_schema_root roots[OB_NR_TABLES];
-	uint8_t *bytes = malloc(OB_SCHEMA_BYTES_MAX);
+	void *bytes = mmap(NULL, OB_SCHEMA_BYTES_MAX, PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	unsigned i, n = 0;
 	int r;
 
-	ob_writer_init(wr, bytes, OB_SCHEMA_BYTES_MAX);
-	if (!bytes)
+	if (bytes == MAP_FAILED)
 		return ob_fail(err, ENOMEM, "out of memory for a schema");
+	ob_writer_init(wr, bytes, OB_SCHEMA_BYTES_MAX);
 	for (i = 0; i < OB_NR_TABLES; i++)
 		if (tables[i])
 			roots[n++] = (struct ob_schema_root){
@@ -188,7 +189,7 @@ int ob_state_create(struct ob_state_mem *mem, const char *model,
 		    const struct ob_table *const tables[OB_NR_TABLES],
 		    struct ob_err *err)
 {
-	struct ob_writer schema;
+	struct ob_writer schema = { 0 };
 	int r;
 
 	*mem = (struct ob_state_mem){ .fd = -1 };
@@ -197,11 +198,13 @@ int ob_state_create(struct ob_state_mem *mem, const char *model,
 	r = write_schema(&schema, tables, err);
 	if (!r)
 		r = create_with(mem, model, tables, &schema, err);
-	free(schema.start);
+	if (schema.start)
+		munmap(schema.start, OB_SCHEMA_BYTES_MAX);
 	return r;
 }
 
-/* A large section is seldom full; what it has more comes when it is written. */
+/* The begin of a section is in use as a rule; what is behind comes when it is
+ * written, and in an idle device never. */
 static void take_pages(struct ob_state_mem *mem, enum ob_section which)
 {
 	const struct ob_state_extent *ext = &ob_state_header(mem)->sections[which];
@@ -218,6 +221,90 @@ void ob_state_get_warm(struct ob_state_mem *mem)
 	take_pages(mem, OB_SECTION_PLAIN);
 	take_pages(mem, OB_SECTION_HOT);
 	take_pages(mem, OB_SECTION_SESSION);
+}
+
+/* Calls each for every page of [at, end) of the file that is no hole. */
+static void each_page(struct ob_state_mem *mem, size_t at, size_t end,
+		      void (*each)(struct ob_state_mem *mem, size_t at))
+{
+	const size_t page = page_up(1);
+
+	while (at < end) {
+		off_t data = lseek(mem->fd, (off_t)at, SEEK_DATA), hole;
+
+		if (data < 0 || (size_t)data >= end)
+			break;
+		hole = lseek(mem->fd, data, SEEK_HOLE);
+		for (at = (size_t)data; at < end && (off_t)at < hole; at += page)
+			each(mem, at);
+	}
+}
+
+size_t ob_state_written(const struct ob_state_mem *mem, enum ob_section which)
+{
+	const struct ob_state_extent *ext = &ob_state_header(mem)->sections[which];
+	off_t at = (off_t)ext->offset, end = at + (off_t)ext->size, hole = at;
+
+	while (at >= 0 && at < end) {
+		hole = lseek(mem->fd, at, SEEK_HOLE);
+		at = hole < 0 ? -1 : lseek(mem->fd, hole, SEEK_DATA);
+	}
+	return hole < 0 || hole > end ? ext->size : (size_t)hole - ext->offset;
+}
+
+static bool is_zero(const uint8_t *bytes, size_t len)
+{
+	return !bytes[0] && !memcmp(bytes, bytes + 1, len - 1);
+}
+
+static void give_back(struct ob_state_mem *mem, size_t at)
+{
+	const size_t page = page_up(1);
+
+	if (is_zero(mem->base + at, page))
+		madvise(mem->base + at, page, MADV_REMOVE);
+}
+
+void ob_state_cool(struct ob_state_mem *mem)
+{
+	const struct ob_state_extent *undo =
+		&ob_state_header(mem)->sections[OB_SECTION_UNDO];
+	const size_t page = page_up(1);
+
+	if (mem->depth || mem->undo->count)
+		return;
+	madvise(mem->base + undo->offset + page, page_up(undo->size) - page,
+		MADV_REMOVE);
+	each_page(mem, page, undo->offset, give_back);
+}
+
+void ob_state_clear(struct ob_state_mem *mem, enum ob_section which)
+{
+	const struct ob_state_extent *ext = &ob_state_header(mem)->sections[which];
+
+	if (madvise(mem->base + ext->offset, page_up(ext->size), MADV_REMOVE))
+		memset(mem->base + ext->offset, 0, ext->size);
+}
+
+static void clear(struct ob_state_mem *mem, size_t at)
+{
+	memset(mem->base + at, 0, page_up(1));
+}
+
+void ob_state_fill(struct ob_state_mem *mem, enum ob_section which,
+		   const void *bytes)
+{
+	const struct ob_state_extent *ext = &ob_state_header(mem)->sections[which];
+	const size_t page = page_up(1);
+	const uint8_t *from = bytes;
+	size_t at, len;
+
+	each_page(mem, ext->offset, ext->offset + ext->size, clear);
+	for (at = 0; at < ext->size; at += page) {
+		len = ext->size - at < page ? ext->size - at : page;
+		if (!is_zero(from + at, len))
+			memcpy(mem->base + ext->offset + at, from + at, len);
+	}
 }
 
 void ob_state_destroy(struct ob_state_mem *mem)

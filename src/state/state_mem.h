@@ -110,6 +110,20 @@ void ob_state_destroy(struct ob_state_mem *mem);
 /* Takes the pages that every life writes, before it has to be quick. */
 void ob_state_get_warm(struct ob_state_mem *mem);
 
+/*
+ * Outside of steps: gives back the pages that hold nothing but zeros (whoever reads
+ * a section takes those that it had never touched) and what the undo had needed.
+ */
+void ob_state_cool(struct ob_state_mem *mem);
+/* How much of the section, from its begin, up to the last page that was written. */
+size_t ob_state_written(const struct ob_state_mem *mem, enum ob_section which);
+/* All of the section becomes zeros, and costs nothing. */
+void ob_state_clear(struct ob_state_mem *mem, enum ob_section which);
+/* The section becomes these bytes, as many as it has; what is zero of it and was
+ * never written stays untouched. */
+void ob_state_fill(struct ob_state_mem *mem, enum ob_section which,
+		   const void *bytes);
+
 struct ob_state_header *ob_state_header(const struct ob_state_mem *mem);
 /* NULL when the section is absent. */
 void *ob_state_section(const struct ob_state_mem *mem, enum ob_section which);

@@ -32,8 +32,12 @@ static struct nvme_list *free_list(struct nvme_cmd *c)
 
 int nvme_cmds_init(struct nvme *n, struct ob_err *err)
 {
-	n->cmds = calloc(NVME_SLOTS, sizeof(*n->cmds));
-	if (!n->cmds || nvme_pool_init(&n->io_pool, NVME_IO_POOL_PAGES) ||
+	n->cmds = nvme_memory_get(NVME_SLOTS * sizeof(*n->cmds));
+	n->batches = nvme_memory_get(sizeof(*n->batches));
+	n->sqs = calloc(n->max_queues + 1, sizeof(*n->sqs));
+	n->cqs = calloc(n->max_queues + 1, sizeof(*n->cqs));
+	if (!n->cmds || !n->batches || !n->sqs || !n->cqs ||
+	    nvme_pool_init(&n->io_pool, NVME_IO_POOL_PAGES) ||
 	    nvme_pool_init(&n->admin_pool, NVME_ADMIN_POOL_PAGES))
 		return ob_fail(err, ENOMEM, "no memory for commands");
 	nvme_list_init(&n->free_admin);
@@ -49,8 +53,11 @@ void nvme_cmds_finish(struct nvme *n)
 {
 	nvme_pool_finish(&n->io_pool);
 	nvme_pool_finish(&n->admin_pool);
-	free(n->requests);
-	free(n->cmds);
+	nvme_memory_put(n->requests, n->requests_size);
+	free(n->sqs);
+	free(n->cqs);
+	nvme_memory_put(n->batches, sizeof(*n->batches));
+	nvme_memory_put(n->cmds, NVME_SLOTS * sizeof(*n->cmds));
 }
 
 static void tie_twin(struct nvme *n, unsigned i)
@@ -450,6 +457,8 @@ unsigned nvme_cmds_in_order(struct nvme *n, struct nvme_cmd *list[NVME_SLOTS])
 static unsigned adopt_region(struct nvme *n, unsigned from, unsigned to,
 			     struct nvme_list *free)
 {
+	if (to > n->slots_written)
+		to = n->slots_written > from ? n->slots_written : from;
 	while (to > from && n->hot->slots[to - 1].stage == NVME_SLOT_FREE)
 		to--;
 	nvme_list_init(free);

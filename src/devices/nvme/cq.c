@@ -222,6 +222,7 @@ static bool flush_some(struct nvme *n, unsigned qid)
 	count = batch_size(n, qid);
 	if (!count)
 		return false;
+	nvme_cq_head_behind(n, qid);
 	assign(n, qid, count);
 	to = ob_dma_ptr(n->dev, addr, count * sizeof(struct nvme_cqe), true);
 	if (to) {
@@ -252,6 +253,13 @@ void nvme_cqs_flush(struct nvme *n)
 	}
 }
 
+/* None has anything to post any more. */
+void nvme_cqs_forget(struct nvme *n)
+{
+	for (; n->flush; n->flush = n->flush->next)
+		n->flush->queued = false;
+}
+
 /* After a time in which nothing could be posted. */
 void nvme_cqs_revive(struct nvme *n)
 {
@@ -278,7 +286,7 @@ static void record_order(struct nvme *n, const struct nvme_cq *cq)
  */
 void nvme_cqs_halt(struct nvme *n)
 {
-	for (unsigned i = 0; i < NVME_QIDS; i++) {
+	for (unsigned i = 0; i <= n->max_queues; i++) {
 		struct nvme_cq *cq = &n->cqs[i];
 
 		cq->waiting = 0;
@@ -294,14 +302,17 @@ void nvme_cq_reset(struct nvme *n, unsigned qid)
 {
 	struct nvme_cq *cq = &n->cqs[qid];
 
+	n->hot->cqs[qid] = (struct nvme_cq_hot){ .phase = 1 };
+	n->st->cqs[qid] = (struct nvme_cq_state){ 0 };
+	if (qid > n->max_queues)
+		return;
 	nvme_list_init(&cq->done);
 	cq->waiting = cq->assigned = 0;
 	cq->sqs = 0;
 	cq->bad_head = NVME_NO_VALUE;
 	cq->stale = cq->posting != 0;
 	cq->n = n;
-	n->hot->cqs[qid] = (struct nvme_cq_hot){ .phase = 1 };
-	n->st->cqs[qid] = (struct nvme_cq_state){ 0 };
+	cq->batch = n->batches->cq[qid];
 }
 
 /* After a client came back: is the memory of all queues there again? */

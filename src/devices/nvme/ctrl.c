@@ -63,7 +63,7 @@ void nvme_ctrl_stop(struct nvme *n)
 {
 	nvme_protect_all(n);
 	n->st->generation++;
-	n->flush = NULL;
+	nvme_cqs_forget(n);
 	nvme_data_forget_waiting(n);
 	nvme_list_init(&n->owed);
 	n->nr_owed = n->nr_owed_admin = 0;
@@ -71,10 +71,9 @@ void nvme_ctrl_stop(struct nvme *n)
 	ob_dma_cancel_all(n->dev);
 	for (unsigned i = 0; i < NVME_QIDS; i++) {
 		nvme_sq_reset(n, i);
-		n->cqs[i].queued = false;
 		nvme_cq_reset(n, i);
 	}
-	n->last_sq = n->next_sq = 0;
+	n->last_sq = n->last_cq = n->next_sq = 0;
 	nvme_doorbells_reset(n);
 	nvme_irq_reset(n);
 	nvme_aer_reset(n);

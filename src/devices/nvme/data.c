@@ -15,10 +15,9 @@
 
 int nvme_pool_init(struct nvme_pool *pool, uint32_t pages)
 {
-	void *base = mmap(NULL, (size_t)pages * 4096, PROT_READ | PROT_WRITE,
-			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	void *base = nvme_memory_get((size_t)pages * 4096);
 
-	if (base == MAP_FAILED)
+	if (!base)
 		return -ENOMEM;
 	/* Guest data: not in a core dump (R32). */
 	madvise(base, (size_t)pages * 4096, MADV_DONTDUMP);
@@ -30,8 +29,7 @@ int nvme_pool_init(struct nvme_pool *pool, uint32_t pages)
 
 void nvme_pool_finish(struct nvme_pool *pool)
 {
-	if (pool->base)
-		munmap(pool->base, (size_t)pool->pages * 4096);
+	nvme_memory_put(pool->base, (size_t)pool->pages * 4096);
 	pool->base = NULL;
 }
 

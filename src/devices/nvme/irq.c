@@ -52,7 +52,7 @@ static void time_is_up(struct ob_timer *timer)
 
 	ob_dev_enter(n->dev);
 	n->coalescing = false;
-	for (unsigned i = 0; i < NVME_QIDS; i++)
+	for (unsigned i = 0; i <= n->max_queues; i++)
 		if (n->cqs[i].waiting)
 			raise(n, &n->cqs[i]);
 	ob_dev_leave(n->dev);

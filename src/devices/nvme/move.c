@@ -211,6 +211,16 @@ static void adopt_timestamp(struct nvme *n)
 		f->timestamp_ns = now;
 }
 
+/* Memory that was never written is not looked at: it would become real. */
+static unsigned slots_written(const struct nvme *n)
+{
+	size_t bytes = ob_dev_hot_written(n->dev);
+	size_t first = offsetof(struct nvme_hot, slots);
+
+	return bytes <= first ? 0 : (bytes - first + sizeof(struct nvme_slot) - 1) /
+				    sizeof(struct nvme_slot);
+}
+
 /* check has accepted the state, and a reset has emptied the runtime.  Memory
  * behind the BAR is in place, if it came. */
 void nvme_move_loaded(struct ob_device *dev)
@@ -219,6 +229,7 @@ void nvme_move_loaded(struct ob_device *dev)
 
 	n->halted = n->draining = true;
 	adopt_timestamp(n);
+	n->slots_written = slots_written(n);
 	nvme_recover(n);
 	nvme_identity_adopt(n);
 	nvme_queues_adopt(n);

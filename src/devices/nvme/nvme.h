@@ -51,6 +51,7 @@ extern const struct ob_device_class ob_nvme_class;
 #define NVME_POST		64u
 #define NVME_TURN_COMMANDS	32u	/* of one turn of the loop */
 #define NVME_TURN_BYTES		(128u << 10)
+#define NVME_POST_EVERY		8u	/* commands */
 
 /* Slots of the admin queue come first, so that I/O never takes them. */
 #define NVME_ADMIN_SLOTS	32u
@@ -257,7 +258,7 @@ struct nvme_sq {
 	struct nvme_cmd *deleter;	/* waits for in_flight to reach 0 */
 	struct nvme *n;
 	struct ob_dma_op dma;
-	struct nvme_sqe batch[NVME_FETCH];
+	struct nvme_sqe *batch;		/* NVME_FETCH */
 };
 
 struct nvme_cq {
@@ -273,7 +274,13 @@ struct nvme_cq {
 	struct nvme_cq *next;
 	struct nvme *n;
 	struct ob_dma_op dma;
-	struct nvme_cqe batch[NVME_POST];
+	struct nvme_cqe *batch;		/* NVME_POST */
+};
+
+/* Apart from the queues, so that those which nobody uses stay untouched. */
+struct nvme_batches {
+	struct nvme_sqe sq[NVME_QIDS][NVME_FETCH];
+	struct nvme_cqe cq[NVME_QIDS][NVME_POST];
 };
 
 enum nvme_doorbells {
@@ -300,7 +307,8 @@ struct nvme {
 	bool republish;			/* some are assigned since loaded */
 	unsigned guards;		/* depth of nvme_guard */
 	unsigned next_sq;		/* round robin */
-	unsigned last_sq;		/* highest created */
+	unsigned last_sq, last_cq;	/* highest created */
+	uint32_t indexes[2 * NVME_QIDS];	/* as we set EventIdx last */
 	uint32_t moved;			/* bytes copied in this turn */
 	char serial[21], model[41];
 	char uuid[37];
@@ -320,6 +328,7 @@ struct nvme {
 	struct nvme_list free_admin, free_io;
 	/* Slots from here on were never used. */
 	unsigned admin_slots_seen, io_slots_seen;
+	unsigned slots_written;		/* of a loaded state */
 	unsigned nr_busy_drive;		/* drive requests under way */
 	unsigned nr_busy_flush;
 	unsigned nr_busy_dma;		/* transfers by message */
@@ -328,11 +337,13 @@ struct nvme {
 	unsigned nr_owed;		/* these, and those that go on */
 	unsigned nr_owed_admin;		/* ... of the admin queue */
 	char *requests;
-	size_t request_stride;
+	size_t request_stride, requests_size;
 	struct nvme_pool io_pool, admin_pool;
 
-	struct nvme_sq sqs[NVME_QIDS];
-	struct nvme_cq cqs[NVME_QIDS];
+	/* max_queues + 1 of each; the guest can have no others. */
+	struct nvme_sq *sqs;
+	struct nvme_cq *cqs;
+	struct nvme_batches *batches;
 };
 
 static inline uint32_t nvme_page_size(const struct nvme *n)
@@ -357,6 +368,7 @@ static inline bool nvme_turn_is_over(const struct nvme *n)
 void nvme_fatal(struct nvme *n, const char *why);
 void nvme_kick(struct nvme *n);
 bool nvme_work(struct nvme *n);
+void nvme_post(struct nvme *n);
 
 /* regs.c */
 void nvme_regs_reset(struct nvme *n);
@@ -456,6 +468,7 @@ void nvme_cq_reset(struct nvme *n, unsigned qid);
 void nvme_cq_add(struct nvme *n, unsigned qid, struct nvme_cmd *c);
 void nvme_cq_queue(struct nvme *n, struct nvme_cq *cq);
 void nvme_cqs_flush(struct nvme *n);
+void nvme_cqs_forget(struct nvme *n);
 void nvme_cqs_revive(struct nvme *n);
 void nvme_cqs_halt(struct nvme *n);
 void nvme_sqs_halt(struct nvme *n);
@@ -482,6 +495,7 @@ void nvme_doorbells_adopt(struct nvme *n);
 void nvme_doorbells_halt(struct nvme *n);
 void nvme_doorbells_resume(struct nvme *n);
 void nvme_cq_head_refresh(struct nvme *n, unsigned qid);
+void nvme_cq_head_behind(struct nvme *n, unsigned qid);
 /* The guest's next move of the head, if it has not come yet, is a message. */
 void nvme_cq_head_arm(struct nvme *n, unsigned qid);
 void nvme_admin_index(struct nvme *n);
@@ -495,6 +509,10 @@ void nvme_irq_reset(struct nvme *n);
 void nvme_irq_init(struct nvme *n);
 void nvme_irq_finish(struct nvme *n);
 void nvme_irq_resume(struct nvme *n);
+
+/* memory.c: large and zero; a page of it is memory when it is used.  NULL. */
+void *nvme_memory_get(size_t size);
+void nvme_memory_put(void *at, size_t size);
 
 /* data.c */
 int nvme_pool_init(struct nvme_pool *pool, uint32_t pages);
@@ -562,6 +580,9 @@ int nvme_step_page(struct nvme_cmd *c);	/* len is 4096 */
 /* io.c */
 int nvme_io_init(struct nvme *n, struct ob_err *err);
 struct ob_block_request *nvme_io_request(struct nvme *n, unsigned slot);
+/* These come after the command that begins now: hurries their memory. */
+void nvme_io_ahead(const struct nvme *n, const struct nvme_sqe *next,
+		   unsigned count);
 /* Data has come from the guest by message, whatever becomes of its command. */
 void nvme_io_data_moved(struct nvme_cmd *c);
 

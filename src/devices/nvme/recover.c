@@ -50,7 +50,7 @@ static void number_sq(struct nvme *n, unsigned qid)
 	uint64_t entries = n->st->sqs[qid].entries;
 
 	hot->fetched = hot->head + entries * NVME_SLOTS;
-	for (unsigned i = 0; i < NVME_SLOTS; i++)
+	for (unsigned i = 0; i < n->slots_written; i++)
 		if (n->hot->slots[i].stage != NVME_SLOT_FREE &&
 		    n->hot->slots[i].sqid == qid)
 			n->hot->slots[i].fetch = i;
@@ -95,7 +95,7 @@ void nvme_recover(struct nvme *n)
 		recover_sq(n, i);
 		recover_cq(n, i);
 	}
-	for (unsigned i = 0; i < NVME_SLOTS; i++) {
+	for (unsigned i = 0; i < n->slots_written; i++) {
 		struct nvme_slot *slot = &n->hot->slots[i];
 
 		if (slot->stage != NVME_SLOT_FREE && is_over(n, slot))

@@ -134,6 +134,8 @@ static bool dispatch(struct nvme *n, unsigned qid)
 	pass_entry(n, qid);
 	ob_dev_trace(n->dev, OB_TRACE_FETCH, qid, c->slot->sqe.cid,
 		     c->slot->sqe.opcode);
+	if (qid)
+		nvme_io_ahead(n, &sq->batch[sq->pos], sq->count - sq->pos);
 	nvme_cmd_begin(c);
 	return true;
 }
@@ -158,7 +160,9 @@ bool nvme_sq_serve(struct nvme *n, unsigned qid, unsigned *budget)
 		if (!dispatch(n, qid))
 			break;
 		did = true;
-		--*budget;
+		/* The guest goes on with these while we do the next. */
+		if (--*budget % NVME_POST_EVERY == 0)
+			nvme_post(n);
 	}
 	return did;
 }
@@ -167,14 +171,17 @@ void nvme_sq_reset(struct nvme *n, unsigned qid)
 {
 	struct nvme_sq *sq = &n->sqs[qid];
 
+	n->hot->sqs[qid] = (struct nvme_sq_hot){ 0 };
+	n->st->sqs[qid] = (struct nvme_sq_state){ 0 };
+	if (qid > n->max_queues)
+		return;
 	sq->pos = sq->count = 0;
 	sq->in_flight = 0;
 	sq->deleter = NULL;
 	sq->bad_tail = NVME_NO_VALUE;
 	sq->stale = sq->fetching != 0;
 	sq->n = n;
-	n->hot->sqs[qid] = (struct nvme_sq_hot){ 0 };
-	n->st->sqs[qid] = (struct nvme_sq_state){ 0 };
+	sq->batch = n->batches->sq[qid];
 }
 
 /*
@@ -183,7 +190,7 @@ void nvme_sq_reset(struct nvme *n, unsigned qid)
  */
 void nvme_sqs_halt(struct nvme *n)
 {
-	for (unsigned i = 0; i < NVME_QIDS; i++) {
+	for (unsigned i = 0; i <= n->max_queues; i++) {
 		n->sqs[i].pos = n->sqs[i].count = 0;
 		n->sqs[i].deleter = NULL;
 	}

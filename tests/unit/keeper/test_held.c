@@ -33,9 +33,6 @@ static void names_are_found_in_order(void **state)
 		assert_string_equal(e->name, order[i++]);
 	assert_int_equal(i, 3);
 	assert_null(ob_held_find(&held, "c"));
-	assert_true(ob_held_match(ob_held_find(&held, "c/d"), "c/"));
-	assert_false(ob_held_match(ob_held_find(&held, "c/d"), "c"));
-	assert_false(ob_held_match(ob_held_find(&held, "b"), ""));
 	ob_held_finish(&held);
 }
 
@@ -76,6 +73,51 @@ static void a_full_table_says_so(void **state)
 	ob_held_finish(&held);
 }
 
+static unsigned below(struct ob_held *held, const char *path, const char *first)
+{
+	struct ob_held_entry *e = ob_held_below(held, path, NULL);
+	unsigned n = 0;
+
+	if (first)
+		assert_string_equal(e->name, first);
+	for (; e; e = ob_held_below(held, path, e))
+		n++;
+	return n;
+}
+
+/* Also where many folders share a bucket. */
+static void a_folder_is_found_among_many(void **state)
+{
+	struct ob_held held;
+	struct ob_held_entry *e;
+	char name[40];
+
+	(void)state;
+	assert_int_equal(ob_held_init(&held, OB_HELD_MAX), 0);
+	for (int i = 0; i < 3; i++) {
+		for (int dev = 0; dev < 20000; dev++) {
+			snprintf(name, sizeof(name), "disk%d/%c/%d", dev,
+				 'a' + i % 2, i);
+			assert_int_equal(ob_held_put(&held, name, -1), 0);
+		}
+	}
+	for (int dev = 0; dev < 20000; dev++) {
+		snprintf(name, sizeof(name), "disk%d/", dev);
+		assert_int_equal(below(&held, name, NULL), 3);
+	}
+	assert_int_equal(below(&held, "disk17/a/", "disk17/a/0"), 2);
+	assert_int_equal(below(&held, "disk17/b/", "disk17/b/1"), 1);
+	assert_int_equal(below(&held, "disk17/c/", NULL), 0);
+	assert_int_equal(below(&held, "disk20000/", NULL), 0);
+	while ((e = ob_held_below(&held, "disk17/a/", NULL)))
+		ob_held_remove(&held, e);
+	assert_int_equal(below(&held, "disk17/", "disk17/b/1"), 1);
+	assert_int_equal(ob_held_put(&held, "disk17/a/9", -1), 0);
+	assert_int_equal(below(&held, "disk17/", "disk17/b/1"), 2);
+	assert_int_equal(held.count, 60000 - 1);
+	ob_held_finish(&held);
+}
+
 /* As many as there can be, so that every bucket has a chain. */
 static void chains_hold(void **state)
 {
@@ -105,6 +147,7 @@ int main(void)
 		cmocka_unit_test(names_are_found_in_order),
 		cmocka_unit_test(what_is_replaced_or_removed_is_closed),
 		cmocka_unit_test(a_full_table_says_so),
+		cmocka_unit_test(a_folder_is_found_among_many),
 		cmocka_unit_test(chains_hold),
 	};
 

@@ -30,6 +30,11 @@ void *ob_dev_state(struct ob_device *dev)
 	return dev->state;
 }
 
+size_t ob_dev_hot_written(struct ob_device *dev)
+{
+	return dev->cls->hot->size;
+}
+
 void *ob_dev_hot(struct ob_device *dev)
 {
 	return dev->hot;

@@ -13,7 +13,7 @@ help:
 	@echo 'make vm-migrate  a VM moves between two QEMUs while it does I/O'
 	@echo 'make check    everything tested; scripts/check STEP... for a part'
 	@echo 'make soak     move a guest to and fro, and call it back, for long'
-	@echo 'make bench    measure, against the floor and against fio'
+	@echo 'make bench    measure, against the floor and against fio; writes a page'
 	@echo 'make install  with PREFIX (/usr/local) and DESTDIR'
 	@echo 'make clean    remove what was built; disks in ./run stay'
 
@@ -23,9 +23,13 @@ $(BUILD)/build.ninja:
 	@scripts/install-deps build
 	@meson setup --prefix $(PREFIX) -Dtests=auto $(BUILD)
 
-run vm bench: all
+run vm: all
 	@scripts/install-deps $@
 	@scripts/$@ $(BUILD)/outboard
+
+bench: all
+	@scripts/install-deps bench vm
+	@scripts/bench $(BUILD)/outboard
 
 vm-migrate: all
 	@scripts/install-deps vm

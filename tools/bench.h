@@ -77,6 +77,7 @@ struct bench_queue {
 	struct bench_slot slots[NVME_USER_MAX_DEPTH];
 	uint16_t free[NVME_USER_MAX_DEPTH];
 	unsigned nr_free;
+	uint8_t apart[128];		/* from the next, another thread's */
 };
 
 /* What may start, by the clock. */

@@ -89,7 +89,7 @@ static int parse_count(const char *value, double *count, struct ob_err *err)
 		    : NULL;
 	for (const char *u = units; unit && u <= unit; u++)
 		*count *= 1000;
-	if (end == value || (*end && (!unit || end[1])) || !(*count > 0) ||
+	if (end == value || (*end && (!unit || end[1])) || !(*count >= 0.001) ||
 	    *count > 1e15)
 		return ob_fail(err, EINVAL, "'%s' is no number of I/Os", value);
 	return 0;

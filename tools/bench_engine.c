@@ -261,11 +261,12 @@ static int serve_queue(struct bench_thread *t, struct bench_queue *q,
 	unsigned n = nvme_user_take(q->nvme, done, POLL_BATCH), started = 0;
 	int r = 0;
 
-	t->looks++;
 	if (n)
 		t->now = now_ns();
-	else
-		t->empty_looks++;
+	if (counts(t)) {
+		t->looks++;
+		t->empty_looks += !n;
+	}
 	for (unsigned i = 0; i < n && !r; i++)
 		r = complete(t, q, &done[i]);
 	if (!r && refill && q->nr_free)

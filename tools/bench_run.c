@@ -135,9 +135,9 @@ static void sample(struct bench *b)
 {
 	uint64_t part = (b->until - b->count_from) / BENCH_SAMPLES, now, sum;
 	uint64_t since = b->count_from, next = since + part, count = 0;
-	bool ended = false;
+	bool ended = !part;
 
-	while (!ended && next <= b->until) {
+	while (!ended && b->nr_samples < BENCH_SAMPLES) {
 		ended = wait_until(b, next);
 		now = now_ns();
 		sum = completed(b);

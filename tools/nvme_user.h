@@ -77,6 +77,7 @@ struct nvme_user_queue {
 	/* In the upper bits of a slot's command identifiers, so that a
 	   completion that comes twice is known as such. */
 	uint8_t turns[NVME_USER_MAX_DEPTH];
+	uint8_t apart[128];		/* from the next, another thread's */
 };
 
 struct nvme_user {

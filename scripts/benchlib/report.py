@@ -81,14 +81,25 @@ def wall_depth1(found):
                       pick(found[f"mem {way}"], "1", "p50"), unit=" µs")
 
 
+def own_time(all_at_once, one, at_once):
+    """Of one command, from what it takes when 32 are found at once and when
+    one is: a part for the command and a part for the look."""
+    look = max(0, one - all_at_once) * 32 / 31
+    return one - look + look / at_once
+
+
 def wall_client(found):
-    """The client is not the limit when it is faster alone: the share of its
-    time that a run took is what it would have needed alone."""
-    alone = found["client"]
-    yield Row("the client alone, depth 32", "", spread([rate / 1e6 for rate in alone]) + " M/s")
+    """The client is not the limit when it is faster alone.  Alone it takes as
+    many completions at once as there are, or one by one; with a device it is
+    something between, from which the share of its time follows."""
+    alone, singly = found["client"], found["client, one by one"]
+    for words, rates in (("32 at once", alone), ("one by one", singly)):
+        yield Row(f"the client alone, {words}", "",
+                  spread([rate / 1e6 for rate in rates]) + " M/s")
     for drive in ("mem", "null"):
         rounds = pick(found[f"{drive} mapped"], "32")
-        busy = divide(pick(rounds, "iops"), alone)
+        busy = [entry["iops"] * own_time(1 / all_at_once, 1 / one, max(1, entry["found"]))
+                for entry, all_at_once, one in zip(rounds, alone, singly)]
         yield Row(f"its share of its own time with `{drive}:`, mapped", "well below 1",
                   f"{spread(busy)}; {median(pick(rounds, 'empty')):.0%} of its looks in vain, "
                   f"{median(pick(rounds, 'found')):.1f} found by the others", median(busy) < 0.8)

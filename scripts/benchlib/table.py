@@ -45,9 +45,9 @@ def read(depth, seconds, cpus, *options):
 
 # --- the wall ---------------------------------------------------------------
 
-def floor(what, cpus):
-    return load("--floor", what, "--size", SIZE, "--time", scaled(2), "--ramp", 0.1,
-                cpus=cpus, socket=None)["read"]["iops"]
+def floor(what, cpus, depth=32):
+    return load("--floor", what, "--size", SIZE, "--qd", depth, "--time", scaled(2),
+                "--ramp", 0.1, cpus=cpus, socket=None)["read"]["iops"]
 
 
 def disk(drive, way, server, client):
@@ -62,6 +62,7 @@ def measure_wall(server, client):
     print("\nOne core of a server against the memory of one core: million/s\n")
     steps = {what: lambda what=what: floor(what, server) for what in ("memcpy", "memcpy-huge")}
     steps["client"] = lambda: floor("client", client)
+    steps["client, one by one"] = lambda: floor("client", client, 1)
     for drive in ("mem", "null"):
         for way in ("mapped", "adaptive"):
             steps[f"{drive} {way}"] = lambda drive=drive, way=way: disk(
@@ -179,7 +180,7 @@ REGISTER_ROWS = (("both spin", ["--busy-poll"], "spin", (0, 1)),
 def register_report(options, mode, server, client):
     with served("nvme,drive=mem:64M", *options, cpus=server):
         return json.loads(output([harness.OUTBOARD, "bench-mmio", SOCKET, "--mode", mode,
-                                  "--time", max(2, scaled(8)), "--json"], cpus=client))
+                                  "--time", max(4, scaled(8)), "--json"], cpus=client))
 
 
 def saturated(server, client):

@@ -131,6 +131,16 @@ void ob_op_fallocate(struct ob_loop *loop, struct ob_op *op, int fd, int mode,
 void ob_op_cancel(struct ob_loop *loop, struct ob_op *op);
 
 /*
+ * Memory from which operations are going to transfer often: the loop may have
+ * the kernel hold its pages, which saves it work.  They count as locked
+ * memory then, once they have been used some times.  Ranges do not overlap.
+ * reclaim before the memory is unmapped, with no operation in flight from it;
+ * a range that was not lent is none of its business.  -ENOMEM: use it all the same.
+ */
+int ob_loop_lend(struct ob_loop *loop, void *base, size_t size);
+void ob_loop_reclaim(struct ob_loop *loop, void *base);
+
+/*
  * An eventfd that a peer shares with us.  Signalling never blocks the loop,
  * whatever the peer did to the file's flags or its counter (rule R6); signals
  * raised within one turn are one signal.  Zero-initialise, set fd.  After

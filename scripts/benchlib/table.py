@@ -118,6 +118,23 @@ def measure_file_target(server, client):
             return read(32, 4, ())
 
     found = alternate(ROUNDS, ours=ours, fio=lambda: of_fio(fio(IMAGE, 32, scaled(4))))
+    print_file_target(found)
+    compare_to_copying(ours)
+    return found
+
+
+def compare_to_copying(ours):
+    """A bare ring that copies what it has read, as we have to and fio does not."""
+    program = harness.OUTBOARD.parents[1] / "tests/bench/bench_copy"
+    if not program.exists():
+        return
+    found = alternate(ROUNDS, ours=ours, ring=lambda: {
+        "iops": float(harness.output([program, IMAGE, 32, scaled(4)]))})
+    line("a bare ring that copies, iops", spread(values(found["ring"], "iops"), 1e3))
+    line("  ratio", spread(ratios(found, "ours", "ring", "iops")))
+
+
+def print_file_target(found):
     for key, unit in (("iops", 1e3), ("p99", 1)):
         for name, rounds in found.items():
             line(f"{name}, {key}", spread(values(rounds, key), unit))
@@ -125,7 +142,6 @@ def measure_file_target(server, client):
     for name, rounds in found.items():
         line(f"{name}, processor time for one, µs",
              spread([entry["server"] / entry["iops"] * 1e6 for entry in rounds]))
-    return found
 
 
 def ratios(found, a, b, key):

@@ -189,6 +189,7 @@ void ob_loop_destroy(struct ob_loop *loop)
 	ob_signals_close(loop);
 	loop->engine->close(loop);
 	ob_sure_destroy(loop->sure);
+	ob_lending_finish(loop);
 	free(loop->slots);
 	free(loop);
 }

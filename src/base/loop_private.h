@@ -57,12 +57,29 @@ struct engine {
 		    size_t len);
 	/* Hands it over; its result goes to ob_sure_came. */
 	void (*recv_now)(struct ob_loop *loop, uint64_t tag);
+	/* Optional.  A table for memory whose pages the kernel holds, and an entry
+	 * of it; NULL gives it up.  0, -errno. */
+	int (*hold_table)(struct ob_loop *loop, unsigned slots);
+	int (*hold)(struct ob_loop *loop, unsigned slot, void *addr,
+		    size_t len);
 };
 
 struct spin {
 	uint64_t window;		/* ns, 0: do not spin */
 	uint32_t holdoff;		/* short sleeps to ignore */
 	uint32_t penalty;		/* the next holdoff */
+};
+
+#define OB_LENT_SLOTS	512
+
+/* loop_lent.c */
+struct ob_lent;
+struct lending {
+	struct ob_lent *ranges;		/* by address */
+	unsigned count, last;
+	bool has_table;
+	unsigned nr_free;
+	uint16_t free[OB_LENT_SLOTS];	/* entries of the table, a stack */
 };
 
 #define OB_AIO_BATCH	32
@@ -103,6 +120,7 @@ struct ob_loop {
 	struct op_list waiting;		/* for room */
 	struct op_list finished;	/* done to be called */
 
+	struct lending lending;
 	struct ob_signal *raised;	/* to be sent with this turn's end */
 	struct ob_aio aio;
 };
@@ -147,6 +165,11 @@ void ob_op_complete(struct ob_op *op, int res);
 bool ob_op_advance(struct ob_loop *loop);
 /* Cancels all, returns when done has run for each. */
 void ob_op_drain(struct ob_loop *loop);
+
+/* loop_lent.c */
+/* Where the kernel has the pages of this transfer; -1: nowhere. */
+int ob_lent_slot(struct ob_loop *loop, const struct iovec *iov);
+void ob_lending_finish(struct ob_loop *loop);
 
 /* loop_timer.c */
 bool ob_deferred_run(struct ob_loop *loop);

@@ -18,6 +18,7 @@
 #include <base/fd.h>
 
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -235,6 +236,27 @@ static void uring_watch_disarm(struct ob_loop *loop, uint32_t index)
 	io_uring_sqe_set_data64(sqe, 0);
 }
 
+/* Most transfers are of one piece, and some of those of memory that was lent. */
+static void prepare_transfer(struct ob_loop *loop, struct io_uring_sqe *sqe,
+			     const struct ob_op *op)
+{
+	const struct iovec *iov = op->addr;
+	bool is_one = op->len == 1 && iov->iov_len <= INT_MAX;
+	int slot = is_one ? ob_lent_slot(loop, iov) : -1;
+	bool reads = op->code == OP_READV;
+	int opcode = reads ? IORING_OP_READV : IORING_OP_WRITEV;
+
+	if (slot >= 0)
+		opcode = reads ? IORING_OP_READ_FIXED : IORING_OP_WRITE_FIXED;
+	else if (is_one)
+		opcode = reads ? IORING_OP_READ : IORING_OP_WRITE;
+	io_uring_prep_rw(opcode, sqe, op->fd, is_one ? iov->iov_base : iov,
+			 is_one ? (unsigned)iov->iov_len : op->len, op->off);
+	sqe->rw_flags = (int)op->flags;
+	if (slot >= 0)
+		sqe->buf_index = (uint16_t)slot;
+}
+
 static int uring_op_start(struct ob_loop *loop, struct ob_op *op)
 {
 	struct io_uring_sqe *sqe = get_sqe(loop);
@@ -243,11 +265,8 @@ static int uring_op_start(struct ob_loop *loop, struct ob_op *op)
 		return -EAGAIN;
 	switch ((enum op_code)op->code) {
 	case OP_READV:
-		io_uring_prep_readv(sqe, op->fd, op->addr, op->len, op->off);
-		break;
 	case OP_WRITEV:
-		io_uring_prep_writev2(sqe, op->fd, op->addr, op->len, op->off,
-				      (int)op->flags);
+		prepare_transfer(loop, sqe, op);
 		break;
 	case OP_FDATASYNC:
 		io_uring_prep_fsync(sqe, op->fd, IORING_FSYNC_DATASYNC);
@@ -306,6 +325,23 @@ static int uring_ring(struct ob_loop *loop, int bell)
 	io_uring_sqe_set_flags(sqe, IOSQE_CQE_SKIP_SUCCESS);
 	io_uring_sqe_set_data64(sqe, 0);
 	return 0;
+}
+
+/* Linux 5.19; nothing is lost without. */
+static int uring_hold_table(struct ob_loop *loop, unsigned slots)
+{
+	return io_uring_register_buffers_sparse(ring_of(loop), slots);
+}
+
+static int uring_hold(struct ob_loop *loop, unsigned slot, void *addr,
+		      size_t len)
+{
+	struct iovec iov = { addr, len };
+	__u64 tag = 0;
+	int r = io_uring_register_buffers_update_tag(ring_of(loop), slot, &iov,
+						     &tag, 1);
+
+	return r < 0 ? r : 0;
 }
 
 /* -- sure calls ----------------------------------------------------------- */
@@ -511,4 +547,6 @@ const struct engine ob_engine_uring = {
 	.ring = uring_ring,
 	.recv = uring_recv,
 	.recv_now = uring_recv_now,
+	.hold_table = uring_hold_table,
+	.hold = uring_hold,
 };

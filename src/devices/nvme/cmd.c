@@ -40,6 +40,9 @@ int nvme_cmds_init(struct nvme *n, struct ob_err *err)
 	    nvme_pool_init(&n->io_pool, NVME_IO_POOL_PAGES) ||
 	    nvme_pool_init(&n->admin_pool, NVME_ADMIN_POOL_PAGES))
 		return ob_fail(err, ENOMEM, "no memory for commands");
+	/* What drives transfer to and from; a want of memory costs speed. */
+	(void)ob_loop_lend(n->loop, n->io_pool.base,
+			   (size_t)n->io_pool.pages * 4096);
 	nvme_list_init(&n->free_admin);
 	nvme_list_init(&n->free_io);
 	nvme_list_init(&n->aers);
@@ -51,6 +54,8 @@ int nvme_cmds_init(struct nvme *n, struct ob_err *err)
 
 void nvme_cmds_finish(struct nvme *n)
 {
+	if (n->io_pool.base)
+		ob_loop_reclaim(n->loop, n->io_pool.base);
 	nvme_pool_finish(&n->io_pool);
 	nvme_pool_finish(&n->admin_pool);
 	nvme_memory_put(n->requests, n->requests_size);

@@ -165,6 +165,8 @@ static void worker_init(struct worker *worker, struct life *life)
 		fprintf(stderr, "worker: %s\n", err.msg);
 		exit(1);
 	}
+	/* Its pages go on to be the kernel's when the worker is dead. */
+	ob_loop_lend(worker->loop, life->blocks, BLOCKS * BLOCK);
 	worker->watch = (struct ob_watch){
 		.ready = on_ready, .fd = life->polled[1], .events = POLLIN,
 	};

@@ -2,7 +2,7 @@
 /*
  * outboard bench: I/O on a served NVMe disk through the driver in user space,
  * with a summary like fio's and, with --verify, proof that what is read is
- * what was written.
+ * what was written; or what the same would cost without a device.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -10,178 +10,185 @@
 #include <string.h>
 #include <sys/random.h>
 
-#include <outboard/option.h>
-
 #include "bench.h"
 #include "connect.h"
 #include "report.h"
-#include "socket_args.h"
 #include "tools.h"
 
-const char *const bench_rw_names[BENCH_NR_RW] = {
-	"randread", "randwrite", "read", "write", "randrw",
-};
-
-static int set_rw(void *into, const char *value, struct ob_err *err)
-{
-	struct bench_options *opt = into;
-
-	for (unsigned i = 0; i < BENCH_NR_RW; i++)
-		if (!strcmp(value, bench_rw_names[i])) {
-			opt->rw = (enum bench_rw)i;
-			return 0;
-		}
-	return ob_fail(err, EINVAL,
-		       "randread, randwrite, read, write or randrw, not '%s'",
-		       value);
-}
-
-static int set_number(uint64_t *into, const char *value, uint64_t min,
-		      uint64_t max, struct ob_err *err)
-{
-	int r = ob_parse_size(value, into, err);
-
-	if (!r && (*into < min || *into > max))
-		r = ob_fail(err, EINVAL, "%" PRIu64 " to %" PRIu64
-			    ", not '%s'", min, max, value);
-	return r ? -EINVAL : 0;
-}
-
-static int set_bs(void *into, const char *value, struct ob_err *err)
-{
-	return set_number(&((struct bench_options *)into)->block_size, value,
-			  512, 2 << 20, err);
-}
-
-static int set_qd(void *into, const char *value, struct ob_err *err)
-{
-	return set_number(&((struct bench_options *)into)->depth, value, 1,
-			  NVME_USER_MAX_DEPTH, err);
-}
-
-static int set_queues(void *into, const char *value, struct ob_err *err)
-{
-	return set_number(&((struct bench_options *)into)->queues, value, 1,
-			  NVME_USER_MAX_QUEUES, err);
-}
-
-static int set_nsid(void *into, const char *value, struct ob_err *err)
-{
-	return set_number(&((struct bench_options *)into)->nsid, value, 1,
-			  UINT32_MAX - 1, err);
-}
-
-static int set_size(void *into, const char *value, struct ob_err *err)
-{
-	return set_number(&((struct bench_options *)into)->size, value, 512,
-			  INT64_MAX, err);
-}
-
-static int set_seed(void *into, const char *value, struct ob_err *err)
-{
-	struct bench_options *opt = into;
-	int r = tool_parse_number(value, &opt->seed, err);
-
-	return r || opt->seed ? r : ob_fail(err, EINVAL, "0 is no seed");
-}
-
-static int set_time(void *into, const char *value, struct ob_err *err)
-{
-	struct bench_options *opt = into;
-
-	return tool_parse_seconds(value, &opt->seconds, err);
-}
-
-OB_ARG_FLAG(verify, struct bench_options, verify)
-OB_ARG_FLAG(interrupts, struct bench_options, interrupts)
-OB_ARG_FLAG(no_shadow, struct bench_options, no_shadow)
-OB_ARG_FLAG(json, struct bench_options, json)
-
-static const struct ob_arg args[] = {
-	{ "rw", "KIND", "randread (default), randwrite, read, write, randrw",
-	  set_rw },
-	{ "bs", "SIZE", "bytes of one I/O (default 4K)", set_bs },
-	{ "qd", "N", "commands in flight on each queue (default 32)", set_qd },
-	{ "queues", "N", "queue pairs (default 1)", set_queues },
-	{ "time", "SECONDS", "how long (default 10)", set_time },
-	{ "verify", NULL, "check what is read", set_verify },
-	{ "nsid", "N", "namespace (default 1)", set_nsid },
-	{ "size", "SIZE", "use only the first bytes of the namespace",
-	  set_size },
-	{ "interrupts", NULL, "sleep until the device interrupts",
-	  set_interrupts },
-	{ "no-shadow", NULL, "do not use shadow doorbells", set_no_shadow },
-	{ "seed", "N", "for the order of blocks and their contents",
-	  set_seed },
-	{ "json", NULL, "print JSON", set_json },
-	{ NULL, NULL, NULL, NULL },
-};
+#define FLOOR_SIZE (1ull << 30)
 
 void tool_bench_help(FILE *out)
 {
-	ob_args_help(args, out);
+	ob_args_help(bench_args, out);
 }
 
-static int choose_range(struct bench *b)
+static uint32_t greatest_divisor(uint32_t a, uint32_t b)
+{
+	while (b) {
+		uint32_t rest = a % b;
+
+		a = b;
+		b = rest;
+	}
+	return a;
+}
+
+static int check_sizes(struct bench *b, uint32_t largest)
 {
 	const struct nvme_user *nvme = b->nvme;
-	uint64_t bytes = nvme->lbas * nvme->lba_size;
 
-	if (b->opt.size && b->opt.size < bytes)
-		bytes = b->opt.size;
-	if (b->opt.block_size % nvme->lba_size)
+	if (b->unit % nvme->lba_size)
 		return ob_fail(&b->err, EINVAL,
 			       "--bs is no multiple of the namespace's %u-byte "
 			       "blocks", nvme->lba_size);
-	if (nvme->max_transfer && b->opt.block_size > nvme->max_transfer)
+	if (nvme->max_transfer && largest > nvme->max_transfer)
 		return ob_fail(&b->err, EINVAL,
 			       "the device transfers at most %zu bytes at once",
 			       nvme->max_transfer);
-	b->sectors = (uint32_t)(b->opt.block_size / nvme->lba_size);
-	b->nr_blocks = bytes / b->opt.block_size;
-	if (!b->nr_blocks)
+	return 0;
+}
+
+static uint32_t largest_size(const struct bench_options *opt)
+{
+	uint32_t largest = 0;
+
+	for (unsigned i = 0; i < opt->nr_sizes; i++)
+		if (opt->sizes[i] > largest)
+			largest = opt->sizes[i];
+	return largest;
+}
+
+/* Addresses are multiples of what divides all sizes. */
+static int choose_range(struct bench *b)
+{
+	uint64_t bytes = b->nvme->lbas * b->nvme->lba_size;
+	uint32_t largest = largest_size(&b->opt);
+	int r;
+
+	for (unsigned i = 0; i < b->opt.nr_sizes; i++)
+		b->unit = greatest_divisor(b->opt.sizes[i], b->unit);
+	r = check_sizes(b, largest);
+	if (r)
+		return r;
+	if (b->opt.size && b->opt.size < bytes)
+		bytes = b->opt.size;
+	b->unit_sectors = b->unit / b->nvme->lba_size;
+	for (unsigned i = 0; i < b->opt.nr_sizes; i++)
+		b->units[i] = b->opt.sizes[i] / b->unit;
+	b->max_units = largest / b->unit;
+	b->nr_units = bytes / b->unit;
+	if (b->nr_units / b->opt.threads < b->max_units)
 		return ob_fail(&b->err, EINVAL,
-			       "not one I/O fits into %" PRIu64 " bytes",
-			       bytes);
+			       "not one I/O of each thread fits into %" PRIu64
+			       " bytes", bytes);
 	return 0;
 }
 
 static int prepare_queues(struct bench *b)
 {
+	uint64_t depth = b->opt.depth;
+
 	b->queues = calloc(b->opt.queues, sizeof(*b->queues));
-	if (!b->queues)
+	if (b->opt.verify)
+		b->at_least = calloc(b->opt.queues * depth * b->max_units,
+				     sizeof(*b->at_least));
+	if (!b->queues || (b->opt.verify && !b->at_least))
 		return ob_fail(&b->err, ENOMEM, "out of memory");
 	for (unsigned i = 0; i < b->opt.queues; i++) {
 		struct bench_queue *q = &b->queues[i];
 
 		q->nvme = &b->nvme->queues[i];
-		for (unsigned slot = 0; slot < b->opt.depth; slot++)
+		for (unsigned slot = 0; slot < depth; slot++) {
 			q->free[q->nr_free++] = (uint16_t)slot;
+			if (b->at_least)
+				q->slots[slot].at_least = b->at_least +
+					(i * depth + slot) * b->max_units;
+		}
 	}
 	return 0;
 }
 
-static int prepare(struct bench *b, const char *path)
+static int prepare_verify(struct bench *b, struct bench_thread *t)
+{
+	if (!b->opt.verify)
+		return 0;
+	return verify_init(&t->verify, b->nr_units, b->nvme->lba_size,
+			   b->unit_sectors, b->opt.seed, &b->err);
+}
+
+static int prepare_thread(struct bench *b, unsigned index)
+{
+	struct bench_thread *t = aligned_alloc(128, (sizeof(*t) + 127) &
+					       ~(size_t)127);
+	uint64_t part = b->nr_units / b->opt.threads, n = b->opt.threads;
+
+	if (!t)
+		return ob_fail(&b->err, ENOMEM, "out of memory");
+	memset(t, 0, sizeof(*t));
+	t->bench = b;
+	t->index = index;
+	t->random = b->opt.seed + index * 0x9e3779b97f4a7c15ull;
+	t->random += !t->random;
+	t->first = t->next = index * part;
+	t->end = index + 1 == n ? b->nr_units : t->first + part;
+	t->left = b->opt.ios ? b->opt.ios / n + (index < b->opt.ios % n)
+			     : UINT64_MAX;
+	t->pace.rate = b->opt.rate / (double)n;
+	b->threads[index] = t;
+	return prepare_verify(b, t);
+}
+
+static int prepare_threads(struct bench *b)
+{
+	int r = 0;
+
+	b->threads = calloc(b->opt.threads, sizeof(struct bench_thread *));
+	if (!b->threads)
+		return ob_fail(&b->err, ENOMEM, "out of memory");
+	for (unsigned i = 0; !r && i < b->opt.threads; i++)
+		r = prepare_thread(b, i);
+	return r;
+}
+
+/* path NULL: a floor. */
+static int open_device(struct bench *b, const char *path)
 {
 	struct nvme_user_params params = {
 		.queues = (unsigned)b->opt.queues,
 		.depth = (unsigned)b->opt.depth,
-		.buffer_size = b->opt.block_size,
+		.buffer_size = largest_size(&b->opt),
 		.nsid = (uint32_t)b->opt.nsid,
 		.shadow = !b->opt.no_shadow,
 		.interrupts = b->opt.interrupts,
 	};
-	int r = tool_connect(path, &b->client, &b->err);
+	int r;
 
-	if (!r)
-		r = nvme_user_open(b->client, &params, &b->nvme, &b->err);
+	if (!path)
+		return nvme_user_open_self(&params,
+					   b->opt.size ? b->opt.size
+						       : FLOOR_SIZE,
+					   &b->nvme, &b->err);
+	r = tool_connect(path, &b->client, &b->err);
+	return r ? r : nvme_user_open(b->client, &params, &b->nvme, &b->err);
+}
+
+static int prepare(struct bench *b, const char *path)
+{
+	int r = open_device(b, path);
+
 	if (!r)
 		r = choose_range(b);
 	if (!r)
 		r = prepare_queues(b);
-	if (!r && b->opt.verify)
-		r = verify_init(&b->verify, b->nr_blocks, b->nvme->lba_size,
-				b->sectors, b->opt.seed, &b->err);
+	if (!r)
+		r = prepare_threads(b);
+	if (!r && b->opt.floor > BENCH_FLOOR_CLIENT)
+		r = bench_memcpy_prepare(b);
+	if (!r && b->opt.dirty_log)
+		r = ob_client_log_start(b->client, 4096, NULL, 0, NULL,
+					&b->err);
+	if (!r && b->opt.registers)
+		ob_client_set_spin(b->client, true);
 	return r;
 }
 
@@ -189,22 +196,25 @@ static void announce(const struct bench *b)
 {
 	char size[REPORT_SIZE_MAX];
 
+	if (b->opt.floor)
+		return;
 	fprintf(stderr, "%s%s of namespace %" PRIu64 ", disk '%s' (%s)%s\n",
-		bench_writes(b) ? "Overwriting the first " : "Reading ",
-		report_size(b->nr_blocks * b->opt.block_size, size),
+		bench_reads_only(b) ? "Reading " : "Overwriting the first ",
+		report_size(b->nr_units * b->unit, size),
 		b->opt.nsid, b->nvme->serial, b->nvme->model,
 		b->opt.verify ? ", verifying" : "");
 }
 
-static int check_errors(struct bench *b, const struct bench_direction *dir,
-			const char *name)
+static int check_errors(struct bench *b, enum bench_dir dir, const char *name)
 {
-	if (!dir->errors)
+	const struct bench_direction *d = &b->dirs[dir];
+
+	if (!d->errors)
 		return 0;
 	return ob_fail(&b->err, EIO,
 		       "%" PRIu64 " %ss failed, the first at lba %" PRIu64
-		       " with status 0x%03x", dir->errors, name,
-		       dir->first_bad_lba, dir->first_status);
+		       " with status 0x%03x", d->errors, name,
+		       d->first_bad_lba, d->first_status);
 }
 
 static int run(struct bench *b, const char *path)
@@ -220,36 +230,59 @@ static int run(struct bench *b, const char *path)
 	if (!r)
 		r = told;
 	if (!r)
-		r = check_errors(b, &b->read, "read");
-	return r ? r : check_errors(b, &b->write, "write");
+		r = check_errors(b, BENCH_DIR_READ, "read");
+	return r ? r : check_errors(b, BENCH_DIR_WRITE, "write");
+}
+
+static void destroy(struct bench *b)
+{
+	bench_memcpy_finish(b);
+	if (b->opt.dirty_log && b->client)
+		ob_client_log_stop(b->client, NULL);
+	nvme_user_close(b->nvme);
+	ob_client_destroy(b->client);
+	for (unsigned i = 0; b->threads && i < b->opt.threads; i++) {
+		if (b->threads[i])
+			verify_finish(&b->threads[i]->verify);
+		free(b->threads[i]);
+	}
+	free(b->threads);
+	free(b->at_least);
+	free(b->queues);
+	free(b);
+}
+
+/* The SOCKET, which a floor has not; the index of it, or -EINVAL. */
+static int parse(struct bench *b, int argc, char **argv)
+{
+	int first = ob_args_parse(bench_args, &b->opt, argc, argv, &b->err);
+	int words = b->opt.floor ? 0 : 1;
+
+	if (first < 0)
+		return first;
+	if (argc - first != words)
+		return ob_fail(&b->err, EINVAL, words ? "exactly one SOCKET is "
+			       "needed" : "--floor takes no SOCKET");
+	return bench_args_check(&b->opt, &b->err) ? -EINVAL : first;
 }
 
 int tool_bench(int argc, char **argv)
 {
 	struct bench *b = calloc(1, sizeof(*b));
-	const char *path;
-	int r;
+	int first, r;
 
 	if (!b)
 		return tool_failed("bench", &(struct ob_err){ "out of memory" });
-	b->opt = (struct bench_options){
-		.block_size = 4096, .depth = 32, .queues = 1, .nsid = 1,
-		.seconds = 10,
-	};
+	bench_defaults(&b->opt);
 	if (getrandom(&b->opt.seed, sizeof(b->opt.seed), 0) < 0 ||
 	    !b->opt.seed)
 		b->opt.seed = now_ns();
-	r = tool_socket_args(args, &b->opt, argc, argv, &path);
-	if (r) {
-		free(b);
-		return r;
-	}
-	b->random = b->opt.seed;
-	r = run(b, path) ? tool_failed("bench", &b->err) : TOOL_OK;
-	nvme_user_close(b->nvme);
-	ob_client_destroy(b->client);
-	verify_finish(&b->verify);
-	free(b->queues);
-	free(b);
+	first = parse(b, argc, argv);
+	if (first < 0)
+		r = tool_misused("bench", &b->err);
+	else
+		r = run(b, b->opt.floor ? NULL : argv[first])
+			    ? tool_failed("bench", &b->err) : TOOL_OK;
+	destroy(b);
 	return r;
 }

@@ -1,254 +1,158 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
- * The engine: every queue is polled, refilled and rung in turn, by one
- * thread.  One clock reading serves all completions that one poll found and
- * all commands that replace them.
+ * The run around the threads: their common beginning, the clock's readings at
+ * the end of the ramp and ten times after it, CPU time, the sum.
+ *
+ *	start           count_from                       until   elapsed
+ *	  | ramp           | what is counted               |  drain  |   idle
  */
 #include <errno.h>
-#include <inttypes.h>
-#include <sched.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <time.h>
 
 #include "bench.h"
 #include "server_process.h"
 
-#define POLL_BATCH 64u
-#define STUCK_NS 30000000000ull		/* no completion for so long */
-#define IDLE_LOOKS 4096u		/* between two looks at the clock */
-#define BUSY_TRIES 16u
+/* -- threads ----------------------------------------------------------- */
 
-static uint64_t next_random(struct bench *b)
+static void set_go(struct bench *b)
 {
-	b->random ^= b->random << 13;
-	b->random ^= b->random >> 7;
-	b->random ^= b->random << 17;
-	return b->random;
+	pthread_mutex_lock(&b->lock);
+	b->go = true;
+	pthread_cond_broadcast(&b->changed);
+	pthread_mutex_unlock(&b->lock);
 }
 
-static bool is_random(const struct bench *b)
+static void wait_go(struct bench *b)
 {
-	return b->opt.rw == BENCH_RANDREAD || b->opt.rw == BENCH_RANDWRITE ||
-	       b->opt.rw == BENCH_RANDRW;
+	pthread_mutex_lock(&b->lock);
+	while (!b->go)
+		pthread_cond_wait(&b->changed, &b->lock);
+	pthread_mutex_unlock(&b->lock);
 }
 
-static uint8_t next_opcode(struct bench *b)
+static void set_ended(struct bench *b)
 {
-	switch (b->opt.rw) {
-	case BENCH_RANDWRITE:
-	case BENCH_WRITE:
-		return NVME_USER_WRITE;
-	case BENCH_RANDRW:
-		return next_random(b) >> 40 & 1 ? NVME_USER_WRITE
-						: NVME_USER_READ;
-	default:
-		return NVME_USER_READ;
+	pthread_mutex_lock(&b->lock);
+	b->nr_running--;
+	pthread_cond_broadcast(&b->changed);
+	pthread_mutex_unlock(&b->lock);
+}
+
+/* One that fails ends the run. */
+static void *run_thread(void *arg)
+{
+	struct bench_thread *t = arg;
+	struct bench *b = t->bench;
+
+	wait_go(b);
+	t->result = b->opt.floor > BENCH_FLOOR_CLIENT ? bench_memcpy(t)
+						      : bench_engine(t);
+	if (t->result)
+		__atomic_store_n(&b->stop, 1, __ATOMIC_RELAXED);
+	set_ended(b);
+	return NULL;
+}
+
+static void set_times(struct bench *b)
+{
+	b->start = now_ns();
+	b->count_from = b->start + (uint64_t)(b->opt.ramp * 1e9);
+	b->until = UINT64_MAX;
+	if (b->opt.seconds)
+		b->until = b->count_from + (uint64_t)(b->opt.seconds * 1e9);
+}
+
+/* All of them, or those that there are stop again. */
+static int start_threads(struct bench *b)
+{
+	int r = 0;
+
+	while (!r && b->nr_running < b->opt.threads) {
+		struct bench_thread *t = b->threads[b->nr_running];
+
+		r = pthread_create(&t->id, NULL, run_thread, t);
+		if (!r)
+			b->nr_running++;
 	}
+	b->nr_threads = b->nr_running;
+	b->stop = r != 0;
+	set_times(b);
+	set_go(b);
+	return r;
 }
 
-static uint64_t next_block(struct bench *b)
+static int join_threads(struct bench *b)
 {
-	uint64_t block;
+	int r = 0;
 
-	if (is_random(b))
-		return (uint64_t)((unsigned __int128)next_random(b) *
-				  b->nr_blocks >> 64);
-	block = b->next_block++;
-	if (b->next_block == b->nr_blocks)
-		b->next_block = 0;
-	return block;
-}
+	for (unsigned i = 0; i < b->nr_threads; i++) {
+		struct bench_thread *t = b->threads[i];
 
-/* The next I/O of the run; false: none can start now. */
-static bool pick(struct bench *b, struct bench_slot *slot)
-{
-	slot->opcode = next_opcode(b);
-	for (unsigned i = 0; i < BUSY_TRIES; i++) {
-		slot->block = next_block(b);
-		if (slot->opcode == NVME_USER_READ || !b->opt.verify ||
-		    verify_may_write(&b->verify, slot->block))
-			return true;
+		pthread_join(t->id, NULL);
+		if (t->result && !r) {
+			r = t->result;
+			b->err = t->err;
+		}
 	}
-	return false;
+	return r;
 }
 
-/* The next block that was written; false: all have been read. */
-static bool pick_written(struct bench *b, struct bench_slot *slot)
+/* True when all have ended before that. */
+static bool wait_until(struct bench *b, uint64_t ns)
 {
-	slot->opcode = NVME_USER_READ;
-	while (b->next_block < b->nr_blocks) {
-		slot->block = b->next_block++;
-		if (verify_begin_read(&b->verify, slot->block))
-			return true;
-	}
-	return false;
+	struct timespec ts = {
+		.tv_sec = (time_t)(ns / 1000000000u),
+		.tv_nsec = (long)(ns % 1000000000u),
+	};
+	bool ended;
+	int r = 0;
+
+	pthread_mutex_lock(&b->lock);
+	while (b->nr_running && r != ETIMEDOUT)
+		r = pthread_cond_timedwait(&b->changed, &b->lock, &ts);
+	ended = !b->nr_running;
+	pthread_mutex_unlock(&b->lock);
+	return ended;
 }
 
-static void prepare_data(struct bench *b, struct bench_slot *slot, void *buf)
+static uint64_t completed(const struct bench *b)
 {
-	if (!b->opt.verify)
-		return;
-	if (slot->opcode == NVME_USER_WRITE)
-		verify_begin_write(&b->verify, slot->block, buf);
-	else
-		slot->at_least = verify_begin_read(&b->verify, slot->block);
-}
+	uint64_t sum = 0;
 
-static int fill(struct bench *b, struct bench_queue *q, uint64_t now)
-{
-	while (q->nr_free) {
-		unsigned n = q->free[q->nr_free - 1];
-		struct bench_slot *slot = &q->slots[n];
-
-		if (!(b->reading_back ? pick_written(b, slot) : pick(b, slot)))
-			break;
-		q->nr_free--;
-		prepare_data(b, slot, nvme_user_buffer(q->nvme, n));
-		slot->start = now;
-		nvme_user_submit(q->nvme, n, slot->opcode,
-				 slot->block * b->sectors, b->sectors);
-		b->in_flight++;
-	}
-	return nvme_user_ring(q->nvme, &b->err);
-}
-
-static void count_error(struct bench *b, const struct bench_slot *slot,
-			struct bench_direction *dir, uint16_t status)
-{
-	if (dir->errors++)
-		return;
-	dir->first_bad_lba = slot->block * b->sectors;
-	dir->first_status = status;
-}
-
-static int complete(struct bench *b, struct bench_queue *q,
-		    const struct nvme_user_done *done, uint64_t now)
-{
-	struct bench_direction *dir;
-	struct bench_slot *slot;
-
-	if (done->slot >= b->opt.depth)
-		return ob_fail(&b->err, EPROTO,
-			       "a completion of command %u, which does not "
-			       "exist", done->slot);
-	slot = &q->slots[done->slot];
-	if (!slot->start)
-		return ob_fail(&b->err, EPROTO,
-			       "command %u is completed twice", done->slot);
-	dir = slot->opcode == NVME_USER_WRITE ? &b->write : &b->read;
-	b->in_flight--;
-	q->free[q->nr_free++] = done->slot;
-	if (!b->reading_back) {
-		hist_add(&dir->latency, now - slot->start);
-		b->completed++;
-	}
-	slot->start = 0;
-	if (done->status)
-		count_error(b, slot, dir, done->status);
-	if (!b->opt.verify)
-		return 0;
-	if (slot->opcode == NVME_USER_WRITE) {
-		verify_end_write(&b->verify, slot->block, !done->status);
-		return 0;
-	}
-	if (done->status)
-		return 0;
-	return verify_check(&b->verify, slot->block, slot->at_least,
-			    nvme_user_buffer(q->nvme, done->slot), &b->err);
-}
-
-/* Completions found, or -errno. */
-static int serve_queue(struct bench *b, struct bench_queue *q, bool refill)
-{
-	struct nvme_user_done done[POLL_BATCH];
-	int n = nvme_user_poll(q->nvme, done, POLL_BATCH, &b->err), r = 0;
-	uint64_t now;
-
-	if (n < 0 || (!n && !q->nr_free))
-		return n;
-	now = now_ns();
-	for (int i = 0; i < n && !r; i++)
-		r = complete(b, q, &done[i], now);
-	if (!r && refill)
-		r = fill(b, q, now);
-	return r ? r : n;
-}
-
-/* Nothing has completed: sleep, or now and then look for signs of life. */
-static int idle(struct bench *b, unsigned looks, uint64_t last)
-{
-	int r;
-
-	if (b->opt.interrupts) {
-		r = nvme_user_wait(b->nvme, 1000, &b->err);
-		if (r && r != -ETIMEDOUT)
-			return r;
-	} else if (looks % IDLE_LOOKS) {
-		if (looks > 64)
-			sched_yield();
-		return 0;
-	}
-	r = ob_client_poll(b->client, 0, &b->err);
-	if (r < 0)
-		return r;
-	if (b->in_flight && now_ns() - last > STUCK_NS)
-		return ob_fail(&b->err, ETIMEDOUT,
-			       "%u commands are not completed after %llu s",
-			       b->in_flight, STUCK_NS / 1000000000u);
-	return 0;
+	for (unsigned i = 0; i < b->opt.threads; i++)
+		sum += __atomic_load_n(&b->threads[i]->completed,
+				       __ATOMIC_RELAXED);
+	return sum;
 }
 
 /*
  * The rate of each part of the run, when the part is over; of several at once
  * if the machine took the CPU away for so long.
  */
-struct sampler {
-	uint64_t part, next, since, count;
-};
-
-static void take_sample(struct bench *b, struct sampler *s, uint64_t now)
+static void sample(struct bench *b)
 {
-	if (now < s->next || b->nr_samples == BENCH_SAMPLES)
-		return;
-	b->samples[b->nr_samples++] = (double)(b->completed - s->count) * 1e9 /
-				      (double)(now - s->since);
-	s->since = now;
-	s->count = b->completed;
-	while (s->next <= now)
-		s->next += s->part;
-}
+	uint64_t part = (b->until - b->count_from) / BENCH_SAMPLES, now, sum;
+	uint64_t since = b->count_from, next = since + part, count = 0;
+	bool ended = false;
 
-/* Until `end`, or until nothing is left to start and to complete. */
-static int keep_busy(struct bench *b, uint64_t start, uint64_t end)
-{
-	uint64_t now = start, last = start, part = (end - start) / BENCH_SAMPLES;
-	struct sampler sampler = {
-		.part = part, .next = start + part, .since = start,
-	};
-	unsigned looks = 0;
-	int found, r;
-
-	do {
-		bool refill = now < end;
-
-		found = 0;
-		for (unsigned i = 0; i < b->opt.queues; i++) {
-			r = serve_queue(b, &b->queues[i], refill);
-			if (r < 0)
-				return r;
-			found += r;
-		}
-		looks = found ? 0 : looks + 1;
+	while (!ended && next <= b->until) {
+		ended = wait_until(b, next);
 		now = now_ns();
-		if (found)
-			last = now;
-		else if (b->in_flight && (r = idle(b, looks, last)))
-			return r;
-		if (!b->reading_back)
-			take_sample(b, &sampler, now);
-	} while (b->in_flight || (now < end && !b->reading_back));
-	return 0;
+		sum = completed(b);
+		if (now - since < part / 2)
+			break;		/* what --ios has cut off */
+		b->samples[b->nr_samples++] = (double)(sum - count) * 1e9 /
+					      (double)(now - since);
+		since = now;
+		count = sum;
+		while (next <= now)
+			next += part;
+	}
 }
+
+/* -- the run ----------------------------------------------------------- */
 
 static double own_cpu_seconds(void)
 {
@@ -263,27 +167,113 @@ static int timed_run(struct bench *b)
 {
 	struct server_processes server;
 	double own, other;
-	uint64_t start;
 	int r;
 
 	server_find(b->client, &server);
+	r = start_threads(b);
+	if (r) {
+		join_threads(b);
+		return ob_fail(&b->err, r, "a thread: %s", strerror(r));
+	}
+	if (b->opt.ramp)
+		wait_until(b, b->count_from);
 	own = own_cpu_seconds();
 	other = server_cpu_seconds(&server);
-	start = now_ns();
-	r = keep_busy(b, start, start + (uint64_t)(b->opt.seconds * 1e9));
-	b->elapsed = (double)(now_ns() - start) / 1e9;
+	if (b->opt.seconds)
+		sample(b);
+	wait_until(b, INT64_MAX);
+	b->elapsed = (double)(int64_t)(now_ns() - b->count_from) / 1e9;
 	b->client_cpu = (own_cpu_seconds() - own) / b->elapsed;
 	b->server_cpu = (server_cpu_seconds(&server) - other) / b->elapsed;
+	r = join_threads(b);
+	if (!b->nr_samples)
+		b->samples[b->nr_samples++] = (double)completed(b) / b->elapsed;
+	return r;
+}
+
+static void add_direction(const struct bench *b, struct bench_direction *into,
+			  const struct bench_direction *from)
+{
+	if (from->errors && !into->errors) {
+		into->first_bad_lba = from->first_bad_lba;
+		into->first_status = from->first_status;
+	}
+	into->errors += from->errors;
+	hist_merge(&into->latency, &from->latency);
+	for (unsigned i = 0; i < b->opt.nr_sizes; i++) {
+		into->by_size[i] += from->by_size[i];
+		into->bytes += from->by_size[i] * b->opt.sizes[i];
+	}
+}
+
+static void add_up(struct bench *b)
+{
+	for (unsigned i = 0; i < b->opt.threads; i++) {
+		const struct bench_thread *t = b->threads[i];
+
+		for (unsigned dir = 0; dir < BENCH_NR_DIRS; dir++)
+			add_direction(b, &b->dirs[dir], &t->dirs[dir]);
+		b->checked += t->verify.checked;
+		b->unknown += t->verify.unknown;
+		hist_merge(&b->registers, &t->registers);
+		b->looks += t->looks;
+		b->empty_looks += t->empty_looks;
+	}
+}
+
+/* Every thread's part, by one thread after the other. */
+static int read_back(struct bench *b)
+{
+	int r = 0;
+
+	for (unsigned i = 0; !r && i < b->opt.threads; i++) {
+		struct bench_thread *t = b->threads[i];
+
+		t->reading_back = true;
+		t->next = t->first;
+		t->left = UINT64_MAX;
+		r = bench_engine(t);
+		if (r)
+			b->err = t->err;
+	}
+	return r;
+}
+
+/* The client answers, should it be asked, and nothing else. */
+static int stay_idle(struct bench *b)
+{
+	struct server_activity before, after;
+	struct server_processes server;
+	uint64_t start = now_ns(), end = start + (uint64_t)(b->opt.idle * 1e9);
+	int r = 0;
+
+	server_find(b->client, &server);
+	server_activity(&server, &before);
+	for (uint64_t now = start; !r && now < end; now = now_ns()) {
+		r = ob_client_poll(b->client, (int)((end - now) / 1000000) + 1,
+				   &b->err);
+		r = r < 0 ? r : 0;
+	}
+	server_activity(&server, &after);
+	b->idle_cpu = (double)(after.ns - before.ns) / (double)(now_ns() - start);
+	b->idle_wakeups = after.turns - before.turns;
 	return r;
 }
 
 int bench_run(struct bench *b)
 {
-	int r = timed_run(b);
+	pthread_condattr_t attr;
+	int r;
 
-	if (r || !b->opt.verify || !bench_writes(b))
-		return r;
-	b->reading_back = true;
-	b->next_block = 0;
-	return keep_busy(b, now_ns(), UINT64_MAX);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&b->changed, &attr);
+	pthread_mutex_init(&b->lock, NULL);
+	r = timed_run(b);
+	if (!r && b->opt.verify && !bench_reads_only(b))
+		r = read_back(b);
+	add_up(b);
+	if (!r && b->opt.idle && b->client)
+		r = stay_idle(b);
+	return r;
 }

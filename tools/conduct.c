@@ -74,8 +74,10 @@ void conduct_close(struct conductor *c)
 	json_decref(c->old_params);
 	json_decref(c->guard);
 	for (unsigned i = 0; i < c->nr_devices; i++)
-		for (unsigned side = 0; side < 2; side++)
+		for (unsigned side = 0; side < 2; side++) {
 			json_decref(c->devices[i].ends[side].options);
+			json_decref(c->devices[i].ends[side].drives);
+		}
 }
 
 /* -- requests to servers ----------------------------------------------- */
@@ -91,16 +93,18 @@ static void end_call(struct conduct_call *call)
 
 void conduct_drop_calls(struct conductor *c)
 {
+	c->streaming = false;
 	for (unsigned i = 0; i < c->nr_devices; i++)
-		for (unsigned side = 0; side < 2; side++)
-			for (unsigned n = 0; n < CONDUCT_SLOTS; n++) {
-				struct conduct_call *call =
-					&c->devices[i].ends[side].calls[n];
+		for (unsigned k = 0; k < 2 * CONDUCT_SLOTS; k++) {
+			struct conduct_call *call =
+				&c->devices[i].ends[k / CONDUCT_SLOTS]
+					 .calls[k % CONDUCT_SLOTS];
 
-				end_call(call);
-				json_decref(call->result);
-				call->result = NULL;
-			}
+			end_call(call);
+			json_decref(call->result);
+			call->result = NULL;
+			c->devices[i].again[k % CONDUCT_SLOTS] = false;
+		}
 }
 
 static int send_call(const struct conduct_end *end, struct conduct_call *call,
@@ -146,8 +150,7 @@ int conduct_start(struct conduct_end *end,
 	return r;
 }
 
-/* May be asked again: what a death looks like, and a server that is loading. */
-static bool has_died(int r)
+bool conduct_has_died(int r)
 {
 	return r == -ECONNRESET || r == -EPIPE || r == -ECONNREFUSED;
 }
@@ -157,7 +160,7 @@ static int ask_again(const struct conduct_end *end, struct conduct_call *call,
 {
 	const struct timespec nap = { 0, NAP_MS * 1000000L };
 
-	if (!call->again || !has_died(r) || conduct_now() > call->end_us)
+	if (!call->again || !conduct_has_died(r) || conduct_now() > call->end_us)
 		return r;
 	nanosleep(&nap, NULL);
 	send_call(end, call, json_deep_copy(call->again), -1, NULL);
@@ -165,9 +168,8 @@ static int ask_again(const struct conduct_end *end, struct conduct_call *call,
 	return 0;
 }
 
-/* Takes the answer of one that may have come. */
-static int look_at_call(struct conduct_end *end, struct conduct_call *call,
-			struct ob_err *err)
+int conduct_look_at_call(struct conduct_end *end, struct conduct_call *call,
+			 struct ob_err *err)
 {
 	int r = call->link ? control_receive(call->link, 0, &call->result, err)
 			   : -ECONNRESET;
@@ -253,28 +255,8 @@ static int see_events(struct conductor *c, enum conduct_side side,
 
 /* -- waiting ----------------------------------------------------------- */
 
-/*
- * A stream that breaks fails at both ends, and who hears of it first may not be
- * who knows why: the other end has a moment to say what it knows.
- */
-static void ask_other_end(struct conduct_end *end, enum conduct_slot slot,
+static int look_at_device(struct conductor *c, struct conduct_device *d,
 			  struct ob_err *err)
-{
-	struct conduct_call *call = &end->calls[slot];
-	struct ob_err why = { 0 };
-	struct pollfd p = { .events = POLLIN };
-
-	if (slot == CONDUCT_STEP || !call->due || !call->link)
-		return;
-	p.fd = control_fd(call->link);
-	if (poll(&p, 1, LOOK_MS) == 1 && look_at_call(end, call, &why)) {
-		struct ob_err first = *err;
-
-		ob_fail(err, EIO, "%.120s; %.120s", first.msg, why.msg);
-	}
-}
-
-static int look_at_device(struct conduct_device *d, struct ob_err *err)
 {
 	int r = 0;
 
@@ -283,9 +265,9 @@ static int look_at_device(struct conduct_device *d, struct ob_err *err)
 		struct conduct_end *end = &d->ends[side];
 
 		if (end->calls[slot].due)
-			r = look_at_call(end, &end->calls[slot], err);
+			r = conduct_look_at_call(end, &end->calls[slot], err);
 		if (r)
-			ask_other_end(&d->ends[!side], slot, err);
+			r = conduct_broke(c, d, side, slot, r, err);
 	}
 	return r;
 }
@@ -295,8 +277,8 @@ static int look_at_calls(struct conductor *c, struct ob_err *err)
 	int r = 0;
 
 	for (unsigned i = 0; i < c->nr_devices && !r; i++)
-		r = look_at_device(&c->devices[i], err);
-	return r;
+		r = look_at_device(c, &c->devices[i], err);
+	return r ? r : conduct_begin_again(c, err);
 }
 
 static unsigned gather(struct conductor *c, struct pollfd *fds)
@@ -347,7 +329,8 @@ static bool is_due(struct conductor *c, enum conduct_side side,
 		   enum conduct_slot slot)
 {
 	for (unsigned i = 0; i < c->nr_devices; i++)
-		if (c->devices[i].ends[side].calls[slot].due)
+		if (c->devices[i].ends[side].calls[slot].due ||
+		    c->devices[i].again[slot])
 			return true;
 	return false;
 }

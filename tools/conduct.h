@@ -57,6 +57,21 @@ enum conduct_slot {
 	CONDUCT_STATE, CONDUCT_PAGES, CONDUCT_STEP, CONDUCT_SLOTS
 };
 
+/* What a server tells of a device that runs; counts are of its process. */
+struct conduct_signs {
+	bool known;
+	uint64_t intx, msi, msix;	/* signalled */
+	uint64_t waiting;		/* due, and cannot leave */
+	uint64_t visits, unanswered;	/* of the guest; signals since the last */
+	uint64_t in_flight;
+};
+
+/* Do interrupts arrive?  conduct_answers has the words. */
+enum conduct_answer {
+	CONDUCT_UNSEEN, CONDUCT_HEARD, CONDUCT_IDLE, CONDUCT_UNHEARD,
+	CONDUCT_LOST, CONDUCT_STUCK
+};
+
 /* One side of a device. */
 struct conduct_end {
 	char qdev[CONDUCT_NAME];	/* QEMU's name of it */
@@ -65,7 +80,10 @@ struct conduct_end {
 	char id[CONDUCT_NAME], model[32];	/* the server's */
 	const char *control;		/* NULL: nobody serves it */
 	json_t *options;		/* its server's keys, or NULL */
+	json_t *drives;			/* what they are, or NULL */
 	bool runs;			/* we let it run */
+	bool keeps_pages;		/* on their way, or aside */
+	struct conduct_signs signs;
 	struct conduct_call calls[CONDUCT_SLOTS];
 };
 
@@ -73,6 +91,13 @@ struct conduct_device {
 	struct conduct_end ends[2];
 	struct ob_repair repair;
 	uint64_t bytes, pages, left;	/* for people */
+	enum conduct_answer answer;	/* of the guest, at the destination */
+	struct conduct_signs first;	/* what is compared with */
+	unsigned calm;			/* looks in a row with nothing due */
+	/* Streams, by slot, that begin anew when both ends have let go, and
+	 * how often one has. */
+	bool again[CONDUCT_SLOTS];
+	unsigned tries;
 };
 
 /* In their order; microseconds since 1970, as QEMU's events have it. */
@@ -103,6 +128,8 @@ struct conductor {
 	bool stopped;
 	/* How far we came, for who has to undo it. */
 	bool began, stood, migrating, said_cont;
+	/* Streams that a death breaks begin anew; as if pages.finish had come. */
+	bool streaming, finishing;
 	json_t *old_caps, *old_params;
 	json_t *guard;			/* what was taken away, or NULL */
 
@@ -143,8 +170,27 @@ int conduct_await(struct conductor *c, enum conduct_side side,
 		  const char *status, int timeout_ms, struct ob_err *err);
 /* Every stream to its end, and QEMU's migration where there is one. */
 int conduct_await_all(struct conductor *c, int timeout_ms, struct ob_err *err);
+/* Takes the answer of one call that may have come. */
+int conduct_look_at_call(struct conduct_end *end, struct conduct_call *call,
+			 struct ob_err *err);
+/* What a death looks like, or a server that is loading. */
+bool conduct_has_died(int r);
 /* Gives up what is under way. */
 void conduct_drop_calls(struct conductor *c);
+
+/* -- conduct_again.c: streams that a death broke ---------------------------- */
+
+/*
+ * A call to one side of a device ended with r, err says why: 0 if that is no end of
+ * the migration.
+ */
+int conduct_broke(struct conductor *c, struct conduct_device *d,
+		  enum conduct_side side, enum conduct_slot slot, int r,
+		  struct ob_err *err);
+/* Begins those anew that may. */
+int conduct_begin_again(struct conductor *c, struct ob_err *err);
+/* All streams of pages once more, from the beginning; waits for them. */
+int conduct_pages_again(struct conductor *c, struct ob_err *err);
 
 /* -- phases -------------------------------------------------------------- */
 
@@ -154,6 +200,8 @@ int conduct_live(struct conductor *c, struct ob_err *err);
 int conduct_pause(struct conductor *c, struct ob_err *err);
 int conduct_repair(struct conductor *c, struct ob_err *err);
 int conduct_run(struct conductor *c, struct ob_err *err);
+/* It runs, whatever this finds; some seconds at most. */
+void conduct_check(struct conductor *c);
 /*
  * The source goes on, the destination ends.  Does all it can; what it could not
  * is in c->note.
@@ -164,6 +212,10 @@ int conduct_abort(struct conductor *c);
  * destination runs.
  */
 int conduct_abort_other(struct conductor *c, struct ob_err *err);
+
+/* A stream from server to server: PAGES or STATE. */
+int conduct_stream(struct conductor *c, struct conduct_device *d,
+		   enum conduct_slot slot, struct ob_err *err);
 
 /* Parts of them that saving and restoring use too. */
 int conduct_quiet(struct conductor *c, struct ob_err *err);
@@ -207,9 +259,15 @@ int conduct_config(struct conduct_end *end, uint8_t config[OB_REPAIR_CONFIG],
 		   struct ob_err *err);
 int conduct_parse_config(const json_t *result, uint8_t config[OB_REPAIR_CONFIG],
 			 struct ob_err *err);
-/* How far the streams out of it are; unchanged when it does not answer. */
-void conduct_stream_status(const struct conduct_end *end, uint64_t *bytes,
-			   uint64_t *left, uint64_t *pages);
+/* How far the streams are; unchanged where a server does not answer. */
+void conduct_ask_servers(struct conductor *c, enum conduct_side side);
+
+/* -- conduct_check.c ------------------------------------------------------- */
+
+extern const char *const conduct_answers[];
+/* What the operator has to know of a VM that runs; for people, on stderr. */
+json_t *conduct_warnings(const struct conductor *c);
+void conduct_warn(const struct conductor *c);
 
 /* -- what is seen and told ------------------------------------------------- */
 

@@ -198,9 +198,10 @@ static json_t *describe_device(const struct conduct_device *d)
 {
 	const struct conduct_end *end = &d->ends[CONDUCT_FROM];
 
-	return json_pack("{s:s, s:s, s:s, s:s, s:O*, s:o, s:o}", "id",
+	return json_pack("{s:s, s:s, s:s, s:s, s:O*, s:O*, s:o, s:o}", "id",
 			 end->qdev, "model", end->model, "bus", end->bus,
-			 "addr", end->addr, "options", end->options, "config",
+			 "addr", end->addr, "options", end->options, "drives",
+			 end->drives, "config",
 			 hex(d->repair.config, OB_REPAIR_CONFIG), "msix",
 			 hex(d->repair.table, d->repair.table_len));
 }
@@ -276,6 +277,7 @@ static int take_device(const json_t *obj, struct conduct_device *d)
 		return -EINVAL;
 	d->repair.table_len = len;
 	end->options = json_incref(json_object_get(obj, "options"));
+	end->drives = json_incref(json_object_get(obj, "drives"));
 	return 0;
 }
 

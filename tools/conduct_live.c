@@ -135,18 +135,29 @@ static int connect_servers(struct conduct_device *d, enum conduct_slot slot,
 				     write_end, err);
 }
 
+int conduct_stream(struct conductor *c, struct conduct_device *d,
+		   enum conduct_slot slot, struct ob_err *err)
+{
+	if (slot == CONDUCT_PAGES)
+		return connect_servers(d, slot, "pages.out",
+				       json_pack("{s:b}", "last",
+						 c->finishing),
+				       "pages.in", err);
+	return connect_servers(d, slot, "device.save",
+			       json_pack("{s:b}", "live", true), "device.load",
+			       err);
+}
+
 static int start_streams(struct conductor *c, struct ob_err *err)
 {
 	int r = 0;
 
+	c->streaming = true;
 	for (unsigned i = 0; i < c->nr_devices && !r; i++) {
-		r = connect_servers(&c->devices[i], CONDUCT_PAGES, "pages.out",
-				    NULL, "pages.in", err);
+		r = conduct_stream(c, &c->devices[i], CONDUCT_PAGES, err);
 		if (!r)
-			r = connect_servers(&c->devices[i], CONDUCT_STATE,
-					    "device.save",
-					    json_pack("{s:b}", "live", true),
-					    "device.load", err);
+			r = conduct_stream(c, &c->devices[i], CONDUCT_STATE,
+					   err);
 	}
 	return r;
 }
@@ -158,11 +169,10 @@ static uint64_t look_at_devices(struct conductor *c)
 {
 	uint64_t left = 0, sent = 0, pages = 0;
 
+	conduct_ask_servers(c, CONDUCT_FROM);
 	for (unsigned i = 0; i < c->nr_devices; i++) {
-		struct conduct_device *d = &c->devices[i];
+		const struct conduct_device *d = &c->devices[i];
 
-		conduct_stream_status(&d->ends[CONDUCT_FROM], &d->bytes,
-				      &d->left, &d->pages);
 		left += d->left;
 		sent += d->bytes;
 		pages += d->pages;

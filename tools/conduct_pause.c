@@ -61,6 +61,7 @@ int conduct_pause(struct conductor *c, struct ob_err *err)
 		r = ob_qmp_call(c->qmp[CONDUCT_FROM], "migrate-continue",
 				json_pack("{s:s}", "state", "pre-switchover"),
 				NULL, err);
+	c->finishing = true;
 	if (!r)
 		r = conduct_step(c, CONDUCT_FROM, "pages.finish", NULL, err);
 	return r ? r : conduct_await_all(c, PAUSE_MS, err);

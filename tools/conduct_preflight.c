@@ -75,6 +75,68 @@ static int compare_keys(const struct conduct_device *d, struct ob_err *err)
 	return 0;
 }
 
+static const char *text_of(const json_t *drive, const char *key)
+{
+	return json_string_value(json_object_get(drive, key));
+}
+
+/*
+ * One that is known to be the same has the same size, whatever either has heard of
+ * it so far.  A folder's may be a copy.
+ */
+static int compare_drive(const struct conductor *c, const char *who,
+			 const json_t *from, const json_t *to,
+			 struct ob_err *err)
+{
+	const char *a = text_of(from, "identity"), *b = text_of(to, "identity");
+	json_int_t size[2] = {
+		json_integer_value(json_object_get(from, "bytes")),
+		json_integer_value(json_object_get(to, "bytes")),
+	};
+	const char *name = text_of(to, "name"), *why = text_of(to, "problem");
+
+	name = name ? name : "?";
+	if (why)
+		return ob_fail(err, ENOENT, "%s: the destination's drive %.60s: "
+			       "%.80s", who, name, why);
+	if (json_is_true(json_object_get(from, "travels")) !=
+	    json_is_true(json_object_get(to, "travels")))
+		return ob_fail(err, EINVAL, "%s: only one side has a drive whose "
+			       "content travels: %.60s", who, name);
+	if (a && b && c->qmp[CONDUCT_FROM] && strcmp(a, b))
+		return ob_fail(err, EINVAL, "%s: the destination's drive %.60s is "
+			       "another one: %.30s, at the source %.30s", who,
+			       name, b, a);
+	if (a && b && !strcmp(a, b))
+		return 0;
+	if (size[0] != size[1])
+		return ob_fail(err, EINVAL, "%s: the drive has %lld bytes, %.60s "
+			       "at the destination %lld", who,
+			       (long long)size[0], name, (long long)size[1]);
+	return 0;
+}
+
+/* Nothing is known of a server, or a folder, of an older release. */
+static int compare_drives(const struct conductor *c,
+			  const struct conduct_device *d, struct ob_err *err)
+{
+	const json_t *from = d->ends[CONDUCT_FROM].drives;
+	const json_t *to = d->ends[CONDUCT_TO].drives;
+	int r = 0;
+
+	if (!json_is_array(from) || !json_is_array(to))
+		return 0;
+	if (json_array_size(from) != json_array_size(to))
+		return ob_fail(err, EINVAL, "%s has %zu drives, at the destination "
+			       "%zu", d->ends[CONDUCT_FROM].qdev,
+			       json_array_size(from), json_array_size(to));
+	for (size_t i = 0; i < json_array_size(from) && !r; i++)
+		r = compare_drive(c, d->ends[CONDUCT_FROM].qdev,
+				  json_array_get(from, i),
+				  json_array_get(to, i), err);
+	return r;
+}
+
 /*
  * That configuration cycles reach it.  Behind a bridge nobody can tell before
  * QEMU's stream has numbered the buses.
@@ -120,6 +182,8 @@ static int compare_device(struct conductor *c, struct conduct_device *d,
 		r = compare_configs(d, there, err);
 	if (!r)
 		r = compare_keys(d, err);
+	if (!r)
+		r = compare_drives(c, d, err);
 	return r ? r : try_cycles(c, to, there, err);
 }
 

@@ -191,12 +191,14 @@ void conduct_print(const struct conductor *c, FILE *f)
 		fprintf(f, "%-12s %10s  %-6s %s\n", p->name,
 			move_time(conduct_part_us(c, p) * 1000, a),
 			p->qemu ? "QEMU's" : "ours", p->what);
-	fprintf(f, "\n%-12s %10s  %10s\n", "device", "state", "pages");
+	fprintf(f, "\n%-12s %10s  %10s  %s\n", "device", "state", "pages",
+		"interrupts");
 	for (unsigned i = 0; i < c->nr_devices; i++)
-		fprintf(f, "%-12s %10s  %10" PRIu64 "\n",
+		fprintf(f, "%-12s %10s  %10" PRIu64 "  %s\n",
 			c->devices[i].ends[CONDUCT_FROM].qdev,
 			report_size(c->devices[i].bytes, size),
-			c->devices[i].pages);
+			c->devices[i].pages,
+			conduct_answers[c->devices[i].answer]);
 }
 
 static json_t *describe_parts(const struct conductor *c, bool qemu)
@@ -216,21 +218,25 @@ static json_t *describe_devices(const struct conductor *c)
 
 	for (unsigned i = 0; i < c->nr_devices; i++) {
 		const struct conduct_device *d = &c->devices[i];
+		const struct conduct_signs *s = &d->ends[CONDUCT_TO].signs;
 
 		json_array_append_new(list, json_pack(
-			"{s:s, s:s, s:s, s:s, s:I, s:I, s:i}",
+			"{s:s, s:s, s:s, s:s, s:I, s:I, s:i, s:s, s:{s:I, s:I, s:I}}",
 			"id", d->ends[0].qdev, "model", d->ends[0].model,
 			"from", d->ends[0].id, "to", d->ends[1].id,
 			"bytes", (json_int_t)d->bytes,
 			"pages", (json_int_t)d->pages,
-			"vectors", (int)(d->repair.table_len / 16)));
+			"vectors", (int)(d->repair.table_len / 16),
+			"interrupts", conduct_answers[d->answer], "signalled",
+			"intx", (json_int_t)s->intx, "msi", (json_int_t)s->msi,
+			"msix", (json_int_t)s->msix));
 	}
 	return list;
 }
 
 json_t *conduct_describe(const struct conductor *c, const char *outcome)
 {
-	return json_pack("{s:s, s:f, s:f, s:f, s:f, s:{s:o, s:o}, s:o}",
+	return json_pack("{s:s, s:f, s:f, s:f, s:f, s:{s:o, s:o}, s:o, s:o}",
 			 "outcome", outcome,
 			 "total_ms", (double)total_us(c) / 1e3,
 			 "blackout_ms", (double)conduct_blackout_us(c) / 1e3,
@@ -238,5 +244,7 @@ json_t *conduct_describe(const struct conductor *c, const char *outcome)
 			 "ours_ms", (double)share_us(c, false) / 1e3,
 			 "blackout", "qemu_ms", describe_parts(c, true),
 			 "ours_ms", describe_parts(c, false),
-			 "devices", describe_devices(c));
+			 "devices", describe_devices(c), "warnings",
+			 strcmp(outcome, "moved") ? json_array()
+						  : conduct_warnings(c));
 }

@@ -9,6 +9,8 @@
 #include "conduct.h"
 
 #define RUN_MS 10000
+#define APPLY_MS 10000
+#define APPLY_TRIES 3u
 
 int conduct_put(struct conductor *c, struct ob_err *err)
 {
@@ -29,12 +31,53 @@ int conduct_put(struct conductor *c, struct ob_err *err)
 	return r;
 }
 
+/* Those that are under way come to their end, well or not. */
+static void let_steps_end(struct conductor *c)
+{
+	struct ob_err ignored = { 0 };
+
+	for (unsigned i = 0; i < c->nr_devices; i++)
+		conduct_finish(c, CONDUCT_TO, CONDUCT_STEP, APPLY_MS, &ignored);
+}
+
+/* Who was to apply pages keeps none: they went with the process that kept them. */
+static bool has_lost_pages(struct conductor *c)
+{
+	bool lost = false;
+
+	conduct_ask_servers(c, CONDUCT_TO);
+	for (unsigned i = 0; i < c->nr_devices; i++) {
+		const struct conduct_end *end = &c->devices[i].ends[CONDUCT_TO];
+
+		lost |= !end->calls[CONDUCT_STEP].result && !end->keeps_pages;
+	}
+	return lost;
+}
+
+/* Again from the beginning does no harm: both VMs stand still. */
+static int apply(struct conductor *c, struct ob_err *err)
+{
+	int r = conduct_step(c, CONDUCT_TO, "pages.apply", NULL, err);
+
+	for (unsigned i = 0; i < APPLY_TRIES && r && r != -EINTR; i++) {
+		let_steps_end(c);
+		if (!has_lost_pages(c))
+			break;
+		r = conduct_pages_again(c, err);
+		if (!r)
+			r = conduct_step(c, CONDUCT_TO, "pages.apply", NULL,
+					 err);
+	}
+	return r;
+}
+
 int conduct_repair(struct conductor *c, struct ob_err *err)
 {
 	int r;
 
 	conduct_phase(c, "repair");
-	r = conduct_step(c, CONDUCT_TO, "pages.apply", NULL, err);
+	r = apply(c, err);
+	c->streaming = false;
 	conduct_mark(c, CONDUCT_APPLIED);
 	return r ? r : conduct_put(c, err);
 }

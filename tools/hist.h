@@ -28,15 +28,20 @@ static inline unsigned hist_bucket(uint64_t ns)
 	return (shift + 1) * HIST_SUB + (unsigned)(ns >> shift) - HIST_SUB;
 }
 
-static inline void hist_add(struct hist *hist, uint64_t ns)
+static inline void hist_add_many(struct hist *hist, uint64_t ns, uint64_t count)
 {
-	hist->count++;
-	hist->sum += ns;
 	if (ns > hist->max)
 		hist->max = ns;
-	if (ns < hist->min || hist->count == 1)
+	if (ns < hist->min || !hist->count)
 		hist->min = ns;
-	hist->buckets[hist_bucket(ns)]++;
+	hist->count += count;
+	hist->sum += ns * count;
+	hist->buckets[hist_bucket(ns)] += count;
+}
+
+static inline void hist_add(struct hist *hist, uint64_t ns)
+{
+	hist_add_many(hist, ns, 1);
 }
 
 void hist_merge(struct hist *into, const struct hist *from);

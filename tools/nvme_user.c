@@ -67,34 +67,60 @@ static int wait_status(struct nvme_user *dev, uint32_t mask, uint32_t want,
 	}
 }
 
-int nvme_user_wait(struct nvme_user *dev, int timeout_ms, struct ob_err *err)
+int nvme_user_look(struct nvme_user *dev, struct ob_err *err)
 {
-	struct pollfd fds[NVME_USER_MAX_QUEUES + 1];
-	uint64_t count;
 	int r;
 
-	for (unsigned i = 0; i < dev->nr_queues; i++)
-		fds[i] = (struct pollfd){
-			.fd = dev->queues[i].eventfd, .events = POLLIN,
-		};
-	fds[dev->nr_queues] = (struct pollfd){
-		.fd = ob_client_fd(dev->client), .events = POLLIN,
-	};
-	r = poll(fds, dev->nr_queues + 1, timeout_ms);
-	if (r < 0 && errno != EINTR)
-		return ob_fail(err, errno, "poll: %s", strerror(errno));
-	if (r == 0)
-		return ob_fail(err, ETIMEDOUT, "no completion");
-	for (unsigned i = 0; r > 0 && i < dev->nr_queues; i++)
-		if (fds[i].revents && read(fds[i].fd, &count, 8) < 0 &&
+	if (!dev->client)
+		return 0;
+	pthread_mutex_lock(&dev->lock);
+	r = ob_client_poll(dev->client, 0, err);
+	pthread_mutex_unlock(&dev->lock);
+	return r < 0 ? r : 0;
+}
+
+/* Each that is ready is read empty; -errno when one cannot be. */
+static int clear_eventfds(const struct pollfd *fds, unsigned count,
+			  struct ob_err *err)
+{
+	uint64_t value;
+
+	for (unsigned i = 0; i < count; i++)
+		if (fds[i].revents && read(fds[i].fd, &value, 8) < 0 &&
 		    errno != EAGAIN)
 			return ob_fail(err, errno, "eventfd: %s",
 				       strerror(errno));
-	if (r > 0 && fds[dev->nr_queues].revents) {
-		r = ob_client_poll(dev->client, 0, err);
-		return r < 0 ? r : 0;
-	}
 	return 0;
+}
+
+int nvme_user_wait_own(struct nvme_user *dev, unsigned first, unsigned step,
+		       int timeout_ms, struct ob_err *err)
+{
+	struct pollfd fds[NVME_USER_MAX_QUEUES + 1];
+	unsigned n = 0;
+	int r;
+
+	for (unsigned i = first; i < dev->nr_queues; i += step)
+		fds[n++] = (struct pollfd){
+			.fd = dev->queues[i].eventfd, .events = POLLIN,
+		};
+	fds[n] = (struct pollfd){
+		.fd = ob_client_fd(dev->client), .events = POLLIN,
+	};
+	r = poll(fds, n + 1, timeout_ms);
+	if (r < 0 && errno != EINTR)
+		return ob_fail(err, errno, "poll: %s", strerror(errno));
+	if (r < 0)
+		return 0;
+	if (r == 0)
+		return ob_fail(err, ETIMEDOUT, "no completion");
+	r = clear_eventfds(fds, n, err);
+	return r || !fds[n].revents ? r : nvme_user_look(dev, err);
+}
+
+int nvme_user_wait(struct nvme_user *dev, int timeout_ms, struct ob_err *err)
+{
+	return nvme_user_wait_own(dev, 0, 1, timeout_ms, err);
 }
 
 int nvme_user_admin(struct nvme_user *dev, struct nvme_user_sqe *sqe,
@@ -157,11 +183,8 @@ static size_t memory_needed(const struct nvme_user_params *p)
 	return p->queues * queue + admin + 3 * PAGE;
 }
 
-static int map_memory(struct nvme_user *dev, struct ob_err *err)
+int nvme_user_memory(struct nvme_user *dev, struct ob_err *err)
 {
-	struct ob_client_dma map = {
-		.addr = GUEST_ADDR, .readable = true, .writable = true,
-	};
 	void *p;
 
 	dev->memory_size = memory_needed(&dev->params);
@@ -176,9 +199,19 @@ static int map_memory(struct nvme_user *dev, struct ob_err *err)
 		return ob_fail(err, errno, "mmap: %s", strerror(errno));
 	dev->memory = p;
 	dev->memory_addr = GUEST_ADDR;
+	return 0;
+}
+
+static int share_memory(struct nvme_user *dev, struct ob_err *err)
+{
+	struct ob_client_dma map = {
+		.addr = GUEST_ADDR, .readable = true, .writable = true,
+	};
+	int r = nvme_user_memory(dev, err);
+
 	map.size = dev->memory_size;
 	map.fd = dev->memory_fd;
-	return ob_client_dma_map(dev->client, &map, err);
+	return r ? r : ob_client_dma_map(dev->client, &map, err);
 }
 
 /* Any region that can be mapped: then other clients would wait for writes. */
@@ -387,7 +420,7 @@ static int create_queues(struct nvme_user *dev, struct ob_err *err)
 	return 0;
 }
 
-static int init_queues(struct nvme_user *dev, struct ob_err *err)
+int nvme_user_queues_init(struct nvme_user *dev, struct ob_err *err)
 {
 	int r = nvme_user_queue_init(dev, &dev->admin, 0, ADMIN_ENTRIES, err);
 
@@ -399,7 +432,7 @@ static int init_queues(struct nvme_user *dev, struct ob_err *err)
 	return r;
 }
 
-static int check_params(struct nvme_user_params *p, struct ob_err *err)
+int nvme_user_check_params(struct nvme_user_params *p, struct ob_err *err)
 {
 	if (p->queues < 1 || p->queues > NVME_USER_MAX_QUEUES)
 		return ob_fail(err, EINVAL, "1 to %u queues, not %u",
@@ -446,8 +479,8 @@ static int bring_up(struct nvme_user *dev, struct ob_err *err)
 {
 	int r;
 
-	if ((r = check_device(dev, err)) || (r = map_memory(dev, err)) ||
-	    (r = map_doorbells(dev, err)) || (r = init_queues(dev, err)) ||
+	if ((r = check_device(dev, err)) || (r = share_memory(dev, err)) ||
+	    (r = map_doorbells(dev, err)) || (r = nvme_user_queues_init(dev, err)) ||
 	    (r = enable_controller(dev, err)) ||
 	    (r = identify_all(dev, err)) || (r = grant_queues(dev, err)))
 		return r;
@@ -473,7 +506,8 @@ int nvme_user_open(struct ob_client *client,
 	dev->admin.eventfd = -1;
 	for (unsigned i = 0; i < NVME_USER_MAX_QUEUES; i++)
 		dev->queues[i].eventfd = -1;
-	r = check_params(&dev->params, err);
+	pthread_mutex_init(&dev->lock, NULL);
+	r = nvme_user_check_params(&dev->params, err);
 	if (!r)
 		r = bring_up(dev, err);
 	if (r) {
@@ -502,11 +536,11 @@ void nvme_user_close(struct nvme_user *dev)
 	if (!dev)
 		return;
 	shut_down(dev);
-	if (dev->memory) {
+	if (dev->memory && dev->client)
 		ob_client_dma_unmap(dev->client, dev->memory_addr,
 				    dev->memory_size, NULL);
+	if (dev->memory)
 		munmap(dev->memory, dev->memory_size);
-	}
 	doorbells = pages((size_t)(dev->params.queues + 1) * 2 * dev->stride *
 			  4);
 	if (dev->doorbells)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * An NVMe driver in user space, over the client library.  One thread.  A
- * queue pair has `depth` slots; a slot is a command identifier with a buffer
+ * An NVMe driver in user space, over the client library.  A queue pair
+ * belongs to one thread; everything else to one thread too, but where it says
+ * "any thread".  A queue pair has `depth` slots; a slot is a command identifier with a buffer
  * of its own in memory that the device can reach, so that submitting an I/O
  * allocates nothing and translates nothing.
  *
@@ -10,6 +11,7 @@
 #ifndef TOOLS_NVME_USER_H
 #define TOOLS_NVME_USER_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -23,6 +25,7 @@ enum nvme_user_doorbells {
 	NVME_USER_MAPPED,		/* stores into the device's page */
 	NVME_USER_POSTED,		/* one-way messages */
 	NVME_USER_ANSWERED,		/* messages that wait for the reply */
+	NVME_USER_CALLED,		/* a call: there is no other side */
 };
 
 struct nvme_user_params {
@@ -61,8 +64,10 @@ struct nvme_user_queue {
 	uint64_t sq_addr, cq_addr;
 	uint16_t id, entries;
 	uint16_t tail, rung_tail;
-	uint16_t head;
+	uint16_t head, rung_head;
 	uint8_t phase;
+	uint16_t self_head;		/* of what there is no device for */
+	uint64_t doorbell_writes;	/* messages or stores */
 	struct nvme_user_shadow sq_shadow, cq_shadow;
 	uint8_t *buffers;
 	uint64_t buffers_addr;
@@ -77,7 +82,10 @@ struct nvme_user_queue {
 struct nvme_user {
 	struct ob_client *client;
 	struct nvme_user_params params;
+	pthread_mutex_t lock;		/* of the client, once queues have threads */
 	enum nvme_user_doorbells how;
+	/* Is the device, of one that has no client (nvme_user_self.c). */
+	void (*self)(struct nvme_user_queue *q);
 	volatile uint32_t *doorbells;	/* when mapped */
 	unsigned stride;		/* words between two doorbells */
 	bool shadow, enabled;
@@ -89,7 +97,6 @@ struct nvme_user {
 	unsigned nr_queues;		/* I/O queues that exist */
 	struct nvme_user_queue admin;
 	struct nvme_user_queue queues[NVME_USER_MAX_QUEUES];
-	uint64_t doorbell_writes;	/* messages or stores */
 
 	/* what identify said */
 	char serial[21], model[41], firmware[9];
@@ -106,12 +113,20 @@ struct nvme_user {
 int nvme_user_open(struct ob_client *client,
 		   const struct nvme_user_params *params,
 		   struct nvme_user **out, struct ob_err *err);
+/*
+ * The same without a device: whatever is rung is completed at once, untouched,
+ * so that what the driver itself costs can be measured.
+ */
+int nvme_user_open_self(const struct nvme_user_params *params, uint64_t bytes,
+			struct nvme_user **out, struct ob_err *err);
 /* Shuts the controller down (7.6.2).  Accepts NULL. */
 void nvme_user_close(struct nvme_user *dev);
 
 /* One admin command, polled; *result (may be NULL) is dword 0. */
 int nvme_user_admin(struct nvme_user *dev, struct nvme_user_sqe *sqe,
 		    uint32_t *result, struct ob_err *err);
+
+#define NVME_USER_VERSION 0x08u	/* a register that never changes */
 
 enum nvme_user_opcode {
 	NVME_USER_FLUSH = 0x00, NVME_USER_WRITE = 0x01, NVME_USER_READ = 0x02,
@@ -124,7 +139,8 @@ static inline void *nvme_user_buffer(struct nvme_user_queue *q, unsigned slot)
 
 /*
  * Puts a command into the queue; the slot must be free.  The device sees it
- * after nvme_user_ring, one doorbell for all since the last.
+ * after nvme_user_ring, one doorbell for all since the last, and one for all
+ * that nvme_user_take has taken.
  */
 void nvme_user_submit(struct nvme_user_queue *q, unsigned slot, uint8_t opcode,
 		      uint64_t lba, uint32_t blocks);
@@ -136,7 +152,10 @@ struct nvme_user_done {
 	bool stale;			/* of an earlier command of the slot */
 };
 
-/* What has completed, up to max; -errno when the device's answer is wrong. */
+/* What has completed, up to max.  The device learns of it by nvme_user_ring. */
+unsigned nvme_user_take(struct nvme_user_queue *q, struct nvme_user_done *done,
+			unsigned max);
+/* Both in one; -errno when the doorbell cannot be written. */
 int nvme_user_poll(struct nvme_user_queue *q, struct nvme_user_done *done,
 		   unsigned max, struct ob_err *err);
 /*
@@ -144,11 +163,19 @@ int nvme_user_poll(struct nvme_user_queue *q, struct nvme_user_done *done,
  * the server meanwhile.  0; -ETIMEDOUT; -ECONNRESET.
  */
 int nvme_user_wait(struct nvme_user *dev, int timeout_ms, struct ob_err *err);
+/* The same of the queues first, first + step, ... that are a thread's own. */
+int nvme_user_wait_own(struct nvme_user *dev, unsigned first, unsigned step,
+		       int timeout_ms, struct ob_err *err);
+/* Serves the server, if it wants something; any thread. */
+int nvme_user_look(struct nvme_user *dev, struct ob_err *err);
 
 /* Parts of the driver, for one another. */
 int nvme_user_queue_init(struct nvme_user *dev, struct nvme_user_queue *q,
 			 uint16_t id, uint16_t entries, struct ob_err *err);
 int nvme_user_irq_setup(struct nvme_user *dev, struct ob_err *err);
+int nvme_user_memory(struct nvme_user *dev, struct ob_err *err);
+int nvme_user_queues_init(struct nvme_user *dev, struct ob_err *err);
+int nvme_user_check_params(struct nvme_user_params *p, struct ob_err *err);
 void *nvme_user_alloc(struct nvme_user *dev, size_t size, uint64_t *addr);
 /* BAR0, by message; len is 4 or 8. */
 int nvme_user_get_reg(struct nvme_user *dev, uint32_t reg, uint64_t *value,

@@ -79,23 +79,39 @@ int nvme_user_queue_init(struct nvme_user *dev, struct nvme_user_queue *q,
 	return 0;
 }
 
-static int write_doorbell(struct nvme_user *dev, unsigned index,
-			  uint16_t value, struct ob_err *err)
+static int send_doorbell(struct nvme_user *dev, unsigned index, uint16_t value,
+			 struct ob_err *err)
 {
 	struct ob_client_reg_write write = {
 		.offset = REG_DOORBELLS + index * dev->stride * 4,
 		.region = OB_CLIENT_BAR0, .len = 4, .value = value,
 	};
+	int r;
 
-	dev->doorbell_writes++;
-	if (dev->how == NVME_USER_MAPPED) {
-		__atomic_store_n(&dev->doorbells[index * dev->stride],
-				 value, __ATOMIC_RELEASE);
+	pthread_mutex_lock(&dev->lock);
+	r = dev->how == NVME_USER_POSTED
+		    ? ob_client_post(dev->client, &write, 1, err)
+		    : nvme_user_set_reg(dev, (uint32_t)write.offset, value, 4,
+					err);
+	pthread_mutex_unlock(&dev->lock);
+	return r;
+}
+
+static int write_doorbell(struct nvme_user_queue *q, unsigned index,
+			  uint16_t value, struct ob_err *err)
+{
+	struct nvme_user *dev = q->dev;
+
+	q->doorbell_writes++;
+	if (dev->self) {
+		dev->self(q);
 		return 0;
 	}
-	if (dev->how == NVME_USER_POSTED)
-		return ob_client_post(dev->client, &write, 1, err);
-	return nvme_user_set_reg(dev, (uint32_t)write.offset, value, 4, err);
+	if (dev->how != NVME_USER_MAPPED)
+		return send_doorbell(dev, index, value, err);
+	__atomic_store_n(&dev->doorbells[index * dev->stride], value,
+			 __ATOMIC_RELEASE);
+	return 0;
 }
 
 /* Is the index that the device waits for among those just passed? */
@@ -104,27 +120,42 @@ static bool wanted(uint16_t event, uint16_t value, uint16_t old)
 	return (uint16_t)(value - event - 1) < (uint16_t)(value - old);
 }
 
-static int ring(struct nvme_user *dev, const struct nvme_user_shadow *shadow,
-		unsigned index, uint16_t value, struct ob_err *err)
+static void publish(const struct nvme_user_shadow *shadow, uint16_t value)
 {
-	uint16_t old, event;
-
-	if (!shadow->value)
-		return write_doorbell(dev, index, value, err);
-	old = (uint16_t)*shadow->value;
-	__atomic_store_n(shadow->value, value, __ATOMIC_RELEASE);
-	atomic_thread_fence(memory_order_seq_cst);
-	event = (uint16_t)__atomic_load_n(shadow->event, __ATOMIC_RELAXED);
-	return wanted(event, value, old)
-		       ? write_doorbell(dev, index, value, err) : 0;
+	if (shadow->value)
+		__atomic_store_n(shadow->value, value, __ATOMIC_RELEASE);
 }
 
+/* After the fence. */
+static int tell(struct nvme_user_queue *q,
+		const struct nvme_user_shadow *shadow, unsigned index,
+		uint16_t value, uint16_t old, struct ob_err *err)
+{
+	if (value == old)
+		return 0;
+	if (shadow->value &&
+	    !wanted((uint16_t)__atomic_load_n(shadow->event, __ATOMIC_RELAXED),
+		    value, old))
+		return 0;
+	return write_doorbell(q, index, value, err);
+}
+
+/* Room for completions first: what is submitted then may need it. */
 int nvme_user_ring(struct nvme_user_queue *q, struct ob_err *err)
 {
-	if (q->tail == q->rung_tail)
+	uint16_t tail = q->rung_tail, head = q->rung_head;
+	int r;
+
+	if (q->tail == tail && q->head == head)
 		return 0;
+	publish(&q->cq_shadow, q->head);
+	publish(&q->sq_shadow, q->tail);
+	if (q->sq_shadow.value)
+		atomic_thread_fence(memory_order_seq_cst);
 	q->rung_tail = q->tail;
-	return ring(q->dev, &q->sq_shadow, 2u * q->id, q->tail, err);
+	q->rung_head = q->head;
+	r = tell(q, &q->cq_shadow, 2u * q->id + 1, q->head, head, err);
+	return r ? r : tell(q, &q->sq_shadow, 2u * q->id, q->tail, tail, err);
 }
 
 static void set_data(struct nvme_user_queue *q, struct nvme_user_sqe *sqe,
@@ -158,11 +189,10 @@ void nvme_user_submit(struct nvme_user_queue *q, unsigned slot, uint8_t opcode,
 		q->tail = 0;
 }
 
-int nvme_user_poll(struct nvme_user_queue *q, struct nvme_user_done *done,
-		   unsigned max, struct ob_err *err)
+unsigned nvme_user_take(struct nvme_user_queue *q, struct nvme_user_done *done,
+			unsigned max)
 {
 	unsigned n = 0;
-	int r;
 
 	while (n < max) {
 		struct nvme_user_cqe *cqe = &q->cq[q->head];
@@ -180,8 +210,14 @@ int nvme_user_poll(struct nvme_user_queue *q, struct nvme_user_done *done,
 			q->phase ^= 1;
 		}
 	}
-	if (!n)
-		return 0;
-	r = ring(q->dev, &q->cq_shadow, 2u * q->id + 1, q->head, err);
+	return n;
+}
+
+int nvme_user_poll(struct nvme_user_queue *q, struct nvme_user_done *done,
+		   unsigned max, struct ob_err *err)
+{
+	unsigned n = nvme_user_take(q, done, max);
+	int r = n ? nvme_user_ring(q, err) : 0;
+
 	return r ? r : (int)n;
 }

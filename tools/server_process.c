@@ -187,6 +187,46 @@ double server_cpu_seconds(const struct server_processes *server)
 	return sum;
 }
 
+static void add_thread(const char *path, struct server_activity *sum)
+{
+	unsigned long long ns = 0, turns = 0;
+	FILE *f = fopen(path, "re");
+
+	if (!f)
+		return;
+	/* run time, waiting time, turns (sched-stats) */
+	if (fscanf(f, "%llu %*u %llu", &ns, &turns) == 2) {
+		sum->ns += ns;
+		sum->turns += turns;
+	}
+	fclose(f);
+}
+
+void server_activity(const struct server_processes *server,
+		     struct server_activity *out)
+{
+	char path[300];
+
+	*out = (struct server_activity){ 0 };
+	for (unsigned i = 0; i < server->count; i++) {
+		struct dirent *entry;
+		DIR *tasks;
+
+		snprintf(path, sizeof(path), "/proc/%d/task",
+			 (int)server->pids[i]);
+		tasks = opendir(path);
+		while (tasks && (entry = readdir(tasks))) {
+			if (entry->d_name[0] == '.')
+				continue;
+			snprintf(path, sizeof(path), "/proc/%d/task/%.20s/schedstat",
+				 (int)server->pids[i], entry->d_name);
+			add_thread(path, out);
+		}
+		if (tasks)
+			closedir(tasks);
+	}
+}
+
 void server_cpus(const struct server_processes *server, cpu_set_t *cpus)
 {
 	cpu_set_t one;

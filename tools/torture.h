@@ -67,8 +67,8 @@ struct torture {
 	struct ob_err killer_err;
 
 	/* The load's. */
-	uint64_t seen, seen_kind, seen_end_ns, end_ns, end_kind, started_ns, ended_ns, next_line_ns, next_move_ns,
-		 moves, cuts, cancels;
+	uint64_t seen, seen_kind, seen_end_ns, end_ns, end_kind, started_ns,
+		 ended_ns, next_line_ns, next_move_ns, moves, cuts, cancels;
 	struct hist stalls[TORTURE_NR_EVENTS];
 	struct hist gaps[TORTURE_NR_EVENTS];	/* the stall around an end */
 	struct hist downtime;

@@ -82,7 +82,11 @@ static int all_phases(struct conductor *c, struct ob_err *err)
 		r = conduct_pause(c, err);
 	if (!r)
 		r = conduct_repair(c, err);
-	return r ? r : conduct_run(c, err);
+	if (!r)
+		r = conduct_run(c, err);
+	if (!r)
+		conduct_check(c);
+	return r;
 }
 
 static void tell_failure(struct conductor *c, const struct ob_err *err)
@@ -167,6 +171,8 @@ static int migrate(struct conductor *c, const struct options *opt)
 		return TOOL_FAILED;
 	}
 	conduct_view_end(c->view);
+	if (!opt->dry_run)
+		conduct_warn(c);
 	r = print(c, opt->dry_run ? "possible" : "moved", NULL, &err);
 	if (draw(c, opt, plot, r ? &ignored : &err) || r)
 		return tool_failed("vm-migrate", &err);

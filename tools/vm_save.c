@@ -75,6 +75,8 @@ static int tell(const struct conductor *c, const char *outcome,
 				 "folder", folder, "devices", (int)c->nr_devices,
 				 "total_ms", (double)us / 1e3);
 
+	if (c->params.qmp[CONDUCT_TO])
+		json_object_set_new(tree, "warnings", conduct_warnings(c));
 	if (c->params.json)
 		return report_print(stdout, tree, true, &err) ?
 			tool_failed(c->params.verb, &err) : TOOL_OK;
@@ -144,7 +146,11 @@ int tool_vm_restore(int argc, char **argv)
 	r = conduct_open(&c, &opt.params, &err);
 	if (!r)
 		r = conduct_restore(&c, folder, &err);
+	if (!r)
+		conduct_check(&c);
 	conduct_view_end(&view);
+	if (!r)
+		conduct_warn(&c);
 	r = r ? failed(&c, &err) : tell(&c, "restored", folder);
 	conduct_close(&c);
 	return r;

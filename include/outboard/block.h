@@ -36,6 +36,9 @@ struct ob_drive_info {
 	 * in place; NULL when requests are needed.
 	 */
 	void *memory;
+	/* Every block reads as zeros, whatever is written and for ever: who
+	 * reads may fill the buffer with zeros, with no request. */
+	bool zeros;
 };
 
 enum ob_block_op {

@@ -33,6 +33,8 @@ struct slot {
 	struct ob_guard *_Atomic guard;
 };
 
+atomic_uint ob_guard_losses;
+
 static struct slot slots[GUARD_SLOTS];
 static _Atomic int slots_used;		/* all live ones are below */
 static int first_free;			/* none is free below; under the lock */
@@ -77,6 +79,7 @@ static void on_sigbus(int sig, siginfo_t *info, void *context)
 	if (guard && (replace((void *)page, page_size) ||
 		      replace(guard->addr, guard->len))) {
 		atomic_store(&guard->lost, true);
+		atomic_fetch_add(&ob_guard_losses, 1);
 	} else {
 		/* The instruction runs again and dies of what it did. */
 		signal(sig, SIG_DFL);

@@ -21,6 +21,9 @@ struct ob_guard {
 	int slot;		/* private */
 };
 
+/* How many pages were replaced so far, in all ranges. */
+extern atomic_uint ob_guard_losses;
+
 /* Installs the process's handler; calling it again is harmless. */
 int ob_guard_start(void);
 /* addr and len are set by the caller, page multiples.  -ENOSPC. */

@@ -10,6 +10,7 @@ static int null_open(struct ob_drive *drive, const char *arg, unsigned flags,
 	drive->info.block_size = OB_SECTOR;
 	drive->info.discard_granularity = OB_SECTOR;
 	drive->info.readonly = flags & OB_DRIVE_READONLY;
+	drive->info.zeros = true;
 	return ob_drive_parse_size(drive, arg, &drive->info.size, err);
 }
 

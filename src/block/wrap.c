@@ -33,7 +33,9 @@ int ob_wrap_open(struct ob_drive *drive, const char *spec, unsigned flags,
 		return r;
 	ob_drive_on_resize(drive->inner, inner_resized, drive);
 	drive->info = drive->inner->info;
+	/* Requests are what a wrapper is about. */
 	drive->info.memory = NULL;
+	drive->info.zeros = false;
 	drive->request_size = head +
 		offsetof(struct ob_wrap_request, inner) +
 		ob_drive_request_size(drive->inner);

@@ -41,6 +41,7 @@ static void drop(struct control_client *c)
 	close(c->watch.fd);
 	ob_fd_close(&c->fd);
 	free(c->out);
+	free(c->line);
 	json_decref(c->waits);
 	memset(c, 0, sizeof(*c));
 }
@@ -116,7 +117,7 @@ static void take_lines(struct control_client *c)
 		c->got -= len;
 		memmove(c->line, c->line + len, c->got);
 	}
-	if (c->got == sizeof(c->line) && !c->out && !c->waits) {
+	if (c->got == CONTROL_MAX_LINE && !c->out && !c->waits) {
 		control_refuse_line(c);
 		c->dead = true;
 	}
@@ -162,7 +163,7 @@ static void receive(struct control_client *c)
 		struct cmsghdr align;
 		char room[CMSG_SPACE(sizeof(int) * CONTROL_FDS)];
 	} control;
-	struct iovec iov = { c->line + c->got, sizeof(c->line) - c->got };
+	struct iovec iov = { c->line + c->got, CONTROL_MAX_LINE - c->got };
 	struct msghdr msg = {
 		.msg_iov = &iov, .msg_iovlen = 1,
 		.msg_control = control.room,
@@ -229,11 +230,13 @@ void ob_control_client(struct ob_control *control, unsigned place, int fd)
 	}
 	c->control = control;
 	c->fd = -1;
+	c->line = malloc(CONTROL_MAX_LINE);
 	c->watch = (struct ob_watch){
 		.ready = client_ready, .fd = fd, .events = POLLIN,
 	};
-	if (ob_watch_add(control->loop, &c->watch)) {
+	if (!c->line || ob_watch_add(control->loop, &c->watch)) {
 		close(fd);
+		free(c->line);
 		memset(c, 0, sizeof(*c));
 	}
 }

@@ -185,8 +185,9 @@ void control_do_pages_out(struct control_client *c,
 	struct ob_device *dev = take_device(c, call);
 
 	if (dev)
-		begun(c, call, ob_operator_pages_out(dev, prepare(c, call),
-						     call->fd));
+		begun(c, call, ob_operator_pages_out(
+			dev, prepare(c, call), call->fd,
+			control_flag(call, "last")));
 }
 
 void control_do_pages_finish(struct control_client *c,
@@ -301,6 +302,26 @@ static json_t *describe_options(struct ob_device *dev)
 	return to;
 }
 
+static json_t *text_or_null(const char *text)
+{
+	return *text ? control_text_of(text) : json_null();
+}
+
+static json_t *describe_drives(struct ob_device *dev)
+{
+	json_t *list = json_array();
+	struct ob_operator_drive d;
+
+	for (unsigned i = 0; ob_operator_drive(dev, i, &d); i++)
+		json_array_append_new(list, json_pack(
+			"{s:o, s:I, s:b, s:b, s:o, s:o}", "name",
+			control_text_of(d.name), "bytes", (json_int_t)d.size,
+			"read only", d.readonly, "travels", d.travels,
+			"identity", text_or_null(d.identity), "problem",
+			text_or_null(d.problem)));
+	return list;
+}
+
 void control_do_config(struct control_client *c,
 		       const struct control_call *call)
 {
@@ -311,10 +332,11 @@ void control_do_config(struct control_client *c,
 		return;
 	ob_operator_config(dev, &config);
 	control_succeed(c, call->id, json_pack(
-		"{s:s, s:o, s:{s:i, s:i, s:i, s:i}, s:o, s:o, s:o}", "model",
+		"{s:s, s:o, s:{s:i, s:i, s:i, s:i}, s:o, s:o, s:o, s:o}", "model",
 		ob_dev_class(dev)->name, "config",
 		hex(config.config, OB_OPERATOR_CONFIG), "capabilities", "pm",
 		config.pm, "msi", config.msi, "msix", config.msix, "express",
 		config.express, "msix", describe_msix(dev, &config), "bars",
-		describe_bars(&config), "options", describe_options(dev)));
+		describe_bars(&config), "options", describe_options(dev),
+		"drives", describe_drives(dev)));
 }

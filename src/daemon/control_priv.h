@@ -18,7 +18,7 @@
 struct control_client {
 	struct ob_control *control;	/* NULL: the place is free */
 	struct ob_watch watch;
-	char line[CONTROL_MAX_LINE];
+	char *line;			/* room for CONTROL_MAX_LINE */
 	size_t got;
 	/* A descriptor came with the line that begins here; -1: none. */
 	int fd;

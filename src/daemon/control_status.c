@@ -6,18 +6,28 @@
 #include "ob_config.h"
 #include "server/server.h"
 
+static json_t *describe_interrupts(const struct ob_device_status *s)
+{
+	return json_pack("{s:I, s:I, s:I, s:i, s:I}", "intx",
+			 (json_int_t)s->intx, "msi", (json_int_t)s->msi, "msix",
+			 (json_int_t)s->msix, "waiting", (int)s->waiting,
+			 "unanswered", (json_int_t)s->unanswered);
+}
+
 static json_t *describe_device(struct ob_device *dev)
 {
 	struct ob_device_status status;
 
 	ob_device_status(dev, &status);
-	return json_pack("{s:o, s:s, s:o, s:i, s:I, s:I, s:I}", "id",
+	return json_pack("{s:o, s:s, s:o, s:i, s:I, s:I, s:I, s:I, s:o}", "id",
 			 control_text_of(status.id), "model", status.model, "address",
 			 control_text_of(status.address),
 			 "client", (int)status.client, "step",
 			 (json_int_t)status.step, "in flight",
 			 (json_int_t)status.in_flight, "state bytes",
-			 (json_int_t)status.state_bytes);
+			 (json_int_t)status.state_bytes, "visits",
+			 (json_int_t)status.visits, "interrupts",
+			 describe_interrupts(&status));
 }
 
 static json_t *describe_devices(const struct ob_control *control)

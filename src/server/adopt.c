@@ -268,6 +268,7 @@ static int take_over(struct ob_device *dev, const struct ob_adopt_parts *parts,
 		return r;
 	become(dev, parts);
 	adopt_client(dev);
+	ob_arrival_adopt(dev);
 	ob_fuse_judge(dev);
 	return 0;
 }

@@ -20,6 +20,27 @@
 
 #define SILENCE_NS 10000000000ull	/* firmware on a slow host is not so slow */
 
+static const char bare[] =
+	"its VM seems to have been migrated without this device's state: the guest "
+	"has lost it; stop that VM, and move it with outboard vm-migrate";
+
+static bool has(const struct ob_device *dev, uint8_t bit)
+{
+	return dev->ss->operator & bit;
+}
+
+static void note(struct ob_device *dev, uint8_t bits, bool on)
+{
+	uint8_t now = dev->ss->operator;
+	uint8_t then = (uint8_t)(on ? now | bits : now & ~bits);
+
+	if (then == now)
+		return;
+	ob_step_begin(&dev->mem, OB_STEP_WORK);
+	dev->ss->operator = then;
+	ob_dev_step_end(dev);
+}
+
 static void set_alarm(struct ob_device *dev, const char *alarm)
 {
 	struct ob_arrival *a = &dev->arrival;
@@ -27,6 +48,7 @@ static void set_alarm(struct ob_device *dev, const char *alarm)
 	if (alarm == a->alarm)
 		return;
 	a->alarm = alarm;
+	note(dev, OB_ARRIVAL_ALARM, alarm != NULL);
 	if (alarm)
 		ob_log(&dev->log, OB_LOG_ERROR, "%s", alarm);
 	if (a->tell)
@@ -39,15 +61,12 @@ static void silence(struct ob_timer *timer)
 					     arrival.timer);
 
 	if (dev->mig.state == OB_MIG_RUNNING && dev->session)
-		set_alarm(dev, "its VM seems to have been migrated without this "
-			  "device's state: the guest has lost it; stop that VM, "
-			  "and move it with outboard vm-migrate");
+		set_alarm(dev, bare);
 }
 
 void ob_arrival_init(struct ob_device *dev)
 {
 	dev->arrival.timer.fire = silence;
-	dev->arrival.expected = ob_dev_is_incoming(dev);
 }
 
 void ob_arrival_finish(struct ob_device *dev)
@@ -55,25 +74,36 @@ void ob_arrival_finish(struct ob_device *dev)
 	ob_timer_cancel(dev->loop, &dev->arrival.timer);
 }
 
+/* The log has the alarm already, and whoever is told of alarms was. */
+void ob_arrival_adopt(struct ob_device *dev)
+{
+	if (has(dev, OB_ARRIVAL_ALARM))
+		dev->arrival.alarm = bare;
+	else if (has(dev, OB_ARRIVAL_MAPPED))
+		ob_timer_arm(dev->loop, &dev->arrival.timer, SILENCE_NS);
+}
+
 static void wait_anew(struct ob_device *dev)
 {
 	ob_timer_cancel(dev->loop, &dev->arrival.timer);
-	dev->arrival.was_reset = false;
+	note(dev, OB_ARRIVAL_RESET | OB_ARRIVAL_MAPPED, false);
 	set_alarm(dev, NULL);
 }
 
 void ob_arrival_reset(struct ob_device *dev)
 {
-	if (!dev->arrival.expected)
+	if (!ob_dev_is_incoming(dev) || has(dev, OB_ARRIVAL_OVER))
 		return;
 	wait_anew(dev);
-	dev->arrival.was_reset = true;
+	note(dev, OB_ARRIVAL_RESET, true);
 }
 
 void ob_arrival_mapped(struct ob_device *dev)
 {
-	if (dev->arrival.was_reset)
-		ob_timer_arm(dev->loop, &dev->arrival.timer, SILENCE_NS);
+	if (!has(dev, OB_ARRIVAL_RESET))
+		return;
+	note(dev, OB_ARRIVAL_MAPPED, true);
+	ob_timer_arm(dev->loop, &dev->arrival.timer, SILENCE_NS);
 }
 
 /* After the alarm a driver may try to revive its device: that is no boot. */
@@ -81,7 +111,7 @@ void ob_arrival_written(struct ob_device *dev, const void *bytes, size_t len)
 {
 	const unsigned char *byte = bytes;
 
-	if (!dev->arrival.was_reset || dev->arrival.alarm)
+	if (!has(dev, OB_ARRIVAL_RESET) || dev->arrival.alarm)
 		return;
 	for (; len && !*byte; len--)
 		byte++;
@@ -92,7 +122,7 @@ void ob_arrival_written(struct ob_device *dev, const void *bytes, size_t len)
 void ob_arrival_over(struct ob_device *dev, bool loaded)
 {
 	if (loaded)
-		dev->arrival.expected = false;
+		note(dev, OB_ARRIVAL_OVER, true);
 	wait_anew(dev);
 }
 

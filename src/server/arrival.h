@@ -13,9 +13,8 @@
 
 struct ob_device;
 
+/* How far it is: bits of ob_session_state.operator, for a successor. */
 struct ob_arrival {
-	bool expected;			/* a state was announced, none has come */
-	bool was_reset;			/* and no firmware has been there since */
 	struct ob_timer timer;		/* from the last map on */
 	const char *alarm;		/* NULL: all is well */
 	void (*tell)(void *arg, struct ob_device *dev, const char *alarm);
@@ -24,6 +23,8 @@ struct ob_arrival {
 
 void ob_arrival_init(struct ob_device *dev);
 void ob_arrival_finish(struct ob_device *dev);
+/* Goes on where a dead process was. */
+void ob_arrival_adopt(struct ob_device *dev);
 /* What the client did: DEVICE_RESET, DMA_MAP, a write to configuration space. */
 void ob_arrival_reset(struct ob_device *dev);
 void ob_arrival_mapped(struct ob_device *dev);

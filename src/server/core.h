@@ -65,10 +65,16 @@ enum ob_trigger_bit {
 	OB_TRIGGER_REQ, OB_TRIGGER_UNMASK, OB_NR_TRIGGERS
 };
 
-/* What an operator beside the client has begun (operator.h). */
+/* What an operator beside the client has begun (operator.h), or has to know. */
 enum ob_operator_bits {
 	OB_OPERATOR_LOG = 1,	/* its log of written pages is on */
 	OB_OPERATOR_LOADED = 2,	/* loaded a state, which has not run */
+	/* What is known of a VM that arrives (arrival.h). */
+	OB_ARRIVAL_OVER = 4,	/* a state was loaded: none is expected any more */
+	OB_ARRIVAL_RESET = 8,	/* reset, and no firmware has been there since */
+	OB_ARRIVAL_MAPPED = 16,	/* ... and memory was mapped anew */
+	OB_ARRIVAL_ALARM = 32,
+	OB_OPERATOR_BITS = 63
 };
 
 /*

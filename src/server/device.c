@@ -324,6 +324,8 @@ int ob_device_prepare(const struct ob_device_class *cls,
 void ob_device_get_warm(struct ob_device *dev)
 {
 	ob_state_get_warm(&dev->mem);
+	/* As new as it is, but with its pages. */
+	explicit_bzero(dev->runtime, dev->cls->runtime_size);
 }
 
 /* What is kept is refused: another one, which does not look at it. */
@@ -567,14 +569,13 @@ void ob_dev_record(struct ob_device *dev, uint16_t what, uint32_t b,
 void ob_dev_trace(struct ob_device *dev, enum ob_trace what, uint16_t a,
 		  uint32_t b, uint64_t c)
 {
-	static const enum ob_event events[] = {
-		[OB_TRACE_FETCH] = OB_EVENT_FETCH,
-		[OB_TRACE_DRIVE] = OB_EVENT_DRIVE,
-		[OB_TRACE_DRIVE_DONE] = OB_EVENT_DRIVE_DONE,
-		[OB_TRACE_POST] = OB_EVENT_POST,
-	};
+	_Static_assert(OB_EVENT_POST - OB_EVENT_FETCH ==
+		       (unsigned)OB_TRACE_POST - OB_TRACE_FETCH,
+		       "the same, in the same order");
 
-	ob_dev_note(dev, events[what], a, b, c);
+	ob_dev_note(dev, OB_EVENT_FETCH + (what - OB_TRACE_FETCH), a, b, c);
+	if (what == OB_TRACE_FETCH)
+		ob_irqs_visited(&dev->irqs);
 }
 
 struct ob_loop *ob_dev_loop(struct ob_device *dev)

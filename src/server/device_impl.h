@@ -110,7 +110,7 @@ struct ob_device {
 
 	struct ob_poller poller;
 	bool poll_on, poll_busy, poller_added;
-	uint64_t last_work, last_look;	/* poll.c */
+	unsigned quiet_turns;		/* poll.c */
 
 	void (*gone)(void *arg);	/* shutdown's */
 	void *gone_arg;
@@ -120,6 +120,7 @@ struct ob_device {
 /* Ends a step, and does what had to wait for its commit. */
 static inline void ob_dev_step_end(struct ob_device *dev)
 {
+	ob_recorder_settle(&dev->rec);
 	ob_step_end(&dev->mem);
 	if (dev->mem.depth)
 		return;

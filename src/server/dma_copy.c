@@ -77,7 +77,7 @@ static int file_io(const struct walk *w, const struct ob_range *range,
 		n = pread(range->file->fd, w->buf, len, at);
 	if (n == (ssize_t)len)
 		return 0;
-	range->file->lost = true;
+	range->file->lost = w->dev->dma.file_lost = true;
 	return -EIO;
 }
 
@@ -226,7 +226,7 @@ static bool window_lost(struct ob_window *win)
 	return true;
 }
 
-bool ob_dma_lost(struct ob_device *dev)
+static bool find_losses(struct ob_device *dev)
 {
 	struct ob_dma_file *file;
 	struct ob_window *win;
@@ -242,4 +242,18 @@ bool ob_dma_lost(struct ob_device *dev)
 		ob_log(&dev->log, OB_LOG_GUEST,
 		       "guest memory was truncated by its owner");
 	return lost;
+}
+
+/* Asked after every few commands: the files are looked at only if there is
+ * something new in some process-wide count. */
+bool ob_dma_lost(struct ob_device *dev)
+{
+	unsigned losses = atomic_load_explicit(&ob_guard_losses,
+					       memory_order_relaxed);
+
+	if (losses == dev->dma.losses && !dev->dma.file_lost)
+		return false;
+	dev->dma.losses = losses;
+	dev->dma.file_lost = false;
+	return find_losses(dev);
 }

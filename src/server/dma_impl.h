@@ -67,6 +67,8 @@ struct ob_dma {
 	struct ob_dma_file *files;
 	struct ob_dma_file *over;	/* unused, but the keeper has them yet */
 	uint64_t pgsize;		/* smallest page, for alignment */
+	bool file_lost;			/* of some file, not told yet */
+	unsigned losses;		/* ob_guard_losses when last told */
 	bool logging;			/* into at least one of these: */
 	struct ob_dirty *log;		/* the client's, or NULL */
 	struct ob_dirty *op_log;	/* the operator's, or NULL */

@@ -83,7 +83,24 @@ bool ob_irq_fire(struct ob_device *dev, unsigned index, unsigned vector)
 		return false;
 	ob_signal_raise(dev->loop, dev->irqs.triggers[index][vector]);
 	ob_dev_note(dev, OB_EVENT_INTERRUPT, (uint16_t)index, vector, 0);
+	dev->irqs.fired[index]++;
+	dev->irqs.unanswered++;
 	return true;
+}
+
+unsigned ob_irqs_waiting(const struct ob_device *dev)
+{
+	const struct ob_core *core = dev->core;
+	unsigned n = 0;
+
+	if (dev->irqs.mode == OB_IRQ_MSI)
+		return (unsigned)__builtin_popcount(core->msi_pending);
+	if (dev->irqs.mode == OB_IRQ_INTX)
+		return core->intx_level && core->intx_masked != OB_INTX_TOLD &&
+		       !(ob_config_get(dev, PCI_COMMAND, 2) & PCI_CMD_INTX_OFF);
+	for (unsigned word = 0; word < OB_MSIX_MAX / 64; word++)
+		n += (unsigned)__builtin_popcountll(core->msix_pending[word]);
+	return n;
 }
 
 int ob_irqs_init(struct ob_device *dev)

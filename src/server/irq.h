@@ -17,6 +17,9 @@ struct ob_irqs {
 	struct ob_signal **triggers[OB_NR_IRQ_INDEXES];
 	enum ob_irq_mode mode;		/* as configuration space says */
 	struct ob_watch unmask;		/* irq_unmask.c; no ready: none */
+	/* Of this process, for the operator: signals, by index; since the guest
+	 * was seen last; how often it was: at a register, or with a command. */
+	uint64_t fired[OB_NR_IRQ_INDEXES], unanswered, visits;
 	bool stale;			/* a name of the keeper's is over */
 	uint64_t gone[(OB_NR_TRIGGERS + 63) / 64];	/* which */
 };
@@ -57,6 +60,14 @@ int ob_irq_assign(struct ob_device *dev, unsigned index, unsigned vector,
 int ob_irq_tie(struct ob_signal **place, int fd);
 bool ob_irq_has_trigger(const struct ob_device *dev, unsigned index,
 			unsigned vector);
+/* Those that are due and cannot be signalled: nobody listens, or they are masked. */
+unsigned ob_irqs_waiting(const struct ob_device *dev);
+/* The guest has come to its device. */
+static inline void ob_irqs_visited(struct ob_irqs *irqs)
+{
+	irqs->visits++;
+	irqs->unanswered = 0;
+}
 /* Pulls a trigger if there is one. */
 bool ob_irq_fire(struct ob_device *dev, unsigned index, unsigned vector);
 

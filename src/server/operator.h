@@ -38,9 +38,12 @@ int ob_operator_load(struct ob_device *dev, struct ob_operation *op, int fd);
 
 /* The operator's log of written pages, beside the client's. */
 int ob_operator_log(struct ob_device *dev, bool on, struct ob_err *err);
-/* Writes pages that the log tells, until ob_operator_pages_finish and END. */
+/*
+ * Writes pages that the log tells, until ob_operator_pages_finish and END; last: as
+ * if that had come.  Another one, until the log begins anew, sends all of them again.
+ */
 int ob_operator_pages_out(struct ob_device *dev, struct ob_operation *op,
-			  int fd);
+			  int fd, bool last);
 /* The last round begins; -EBUSY: the device runs, -ENOENT: nothing goes out. */
 int ob_operator_pages_finish(struct ob_device *dev, struct ob_err *err);
 /* Reads pages into memory aside. */
@@ -87,6 +90,16 @@ struct ob_operator_config {
 	} bars[6];
 };
 void ob_operator_config(struct ob_device *dev, struct ob_operator_config *out);
+/* Drive i; false: there are no more. */
+struct ob_operator_drive {
+	const char *name;		/* as it was given */
+	uint64_t size;
+	bool readonly, travels;		/* travels: its content goes with the state */
+	char identity[64];		/* of a file or a block device, or "" */
+	char problem[128];		/* why it could not be opened now, or "" */
+};
+bool ob_operator_drive(struct ob_device *dev, unsigned i,
+		       struct ob_operator_drive *out);
 /* Entry i of the table as the server has it: the client may have its own. */
 void ob_operator_msix_entry(struct ob_device *dev, unsigned i,
 			    uint64_t *address, uint32_t *data,

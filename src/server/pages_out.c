@@ -9,9 +9,9 @@
  *		written by somebody else, and is dropped
  *	END
  *
- * The log is taken in windows, of which the bits are ours then.  A stream that
- * is not finished gives back what it took and what it sent, so that another
- * one sends it.
+ * The log is taken in windows, of which the bits are ours then.  A stream gives
+ * back what it took and what it sent, so that another one sends it: also one that
+ * has ended, since the destination may lose what it keeps aside.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -81,8 +81,7 @@ void ob_pages_out_end(struct ob_operator *o, int r, const struct ob_err *err)
 	o->out = NULL;
 	ob_flow_close(&p->flow);
 	ob_timer_cancel(o->dev->loop, &p->pause);
-	if (p->phase != OVER)
-		give_back(p);
+	give_back(p);
 	if (p->op) {
 		p->op->bytes = p->bytes;
 		p->op->pages = p->sums.count;
@@ -385,7 +384,8 @@ static void pause_over(struct ob_timer *timer)
 		     true);
 }
 
-static int begin(struct ob_operator *o, struct ob_operation *op, int fd)
+static int begin(struct ob_operator *o, struct ob_operation *op, int fd,
+		 bool last)
 {
 	struct ob_pages_out *p = calloc(1, sizeof(*p));
 	int r;
@@ -395,6 +395,7 @@ static int begin(struct ob_operator *o, struct ob_operation *op, int fd)
 		return ob_fail(&op->err, ENOMEM, "out of memory");
 	}
 	p->o = o;
+	p->phase = last ? LAST : LIVE;
 	p->word = WINDOW_WORDS;
 	p->pause.fire = pause_over;
 	r = ob_flow_open(&p->flow, o->dev->loop, fd, true, write_ready,
@@ -411,20 +412,28 @@ static int begin(struct ob_operator *o, struct ob_operation *op, int fd)
 	return -EINPROGRESS;
 }
 
+/* May the last round begin? */
+static int check_still(const struct ob_device *dev, struct ob_err *err)
+{
+	if (!dev->mig.halted || !ob_mig_is_still(dev->mig.state))
+		return ob_fail(err, EBUSY, "it runs: its pages are not final");
+	return 0;
+}
+
 int ob_operator_pages_out(struct ob_device *dev, struct ob_operation *op,
-			  int fd)
+			  int fd, bool last)
 {
 	struct ob_operator *o = ob_operator_get(dev);
-	int r = 0;
+	int r = last ? check_still(dev, &op->err) : 0;
 
-	if (!o)
+	if (!r && !o)
 		r = ob_fail(&op->err, ENOMEM, "out of memory");
-	else if (!dev->dma.op_log)
+	else if (!r && !dev->dma.op_log)
 		r = ob_fail(&op->err, EINVAL, "the log is off: nobody knows which pages");
-	else if (o->out)
+	else if (!r && o->out)
 		r = ob_fail(&op->err, EBUSY, "its pages are going out already");
 	if (!r)
-		return begin(o, op, fd);
+		return begin(o, op, fd, last);
 	if (fd >= 0)
 		close(fd);
 	return r;
@@ -433,13 +442,13 @@ int ob_operator_pages_out(struct ob_device *dev, struct ob_operation *op,
 int ob_operator_pages_finish(struct ob_device *dev, struct ob_err *err)
 {
 	struct ob_pages_out *p = dev->operator ? dev->operator->out : NULL;
+	int r;
 
 	if (!p)
 		return ob_fail(err, ENOENT, "no pages are going out");
-	if (!dev->mig.halted || !ob_mig_is_still(dev->mig.state))
-		return ob_fail(err, EBUSY, "it runs: its pages are not final");
-	if (p->phase != LIVE)
-		return 0;
+	r = check_still(dev, err);
+	if (r || p->phase != LIVE)
+		return r;
 	p->phase = LAST;
 	p->next = 0;
 	ob_timer_cancel(dev->loop, &p->pause);

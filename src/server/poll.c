@@ -2,18 +2,17 @@
 /*
  * Polling: the model's queues, and the client's socket beside them.
  *
- * While the loop spins anyway, asking the socket directly answers a register
- * access sooner than the ring's poll event does, and the watch is taken off
- * so that the kernel need not tell us twice.  A receive that finds nothing
- * costs a system call; so while the model is finding work the socket is asked
- * only every few microseconds, which a guest cannot notice, and on every turn
- * otherwise.
+ * While the loop spins anyway and the model has nothing to do, asking the
+ * socket directly answers a register access sooner than the ring's event does,
+ * and the watch is taken off so that the kernel need not tell us twice.  A
+ * receive that finds nothing costs a system call, though, and its time is the
+ * time in which a new command is not noticed.  So with work about the watch is
+ * on: what it costs while nothing comes is a look at the ring's flags.
  */
 #include "server/device_impl.h"
 #include "server/session.h"
 
-#define LOOK_EVERY_NS 3000u	/* while there is work */
-#define WORK_LASTS_NS 20000u	/* so long after the last one was found */
+#define WORK_LASTS 4096u	/* turns in which none was found; about 1 ms */
 
 /* Has the model anything to poll for? */
 static bool model_polls(const struct ob_device *dev)
@@ -21,26 +20,24 @@ static bool model_polls(const struct ob_device *dev)
 	return dev->poll_on && !dev->mig.halted;
 }
 
+static bool has_work(struct ob_device *dev, bool worked)
+{
+	if (!model_polls(dev))
+		return false;
+	if (worked)
+		dev->quiet_turns = 0;
+	else if (dev->quiet_turns < WORK_LASTS)
+		dev->quiet_turns++;
+	return dev->quiet_turns < WORK_LASTS;
+}
+
 static bool look(struct ob_device *dev, bool worked)
 {
-	uint64_t now;
+	/* Held: nothing to read; the watch hears if it hangs up. */
+	bool ask = !dev->session->is_held && !has_work(dev, worked);
 
-	if (dev->session->is_held) {
-		/* Nothing to read; the watch hears if it hangs up. */
-		ob_session_spin(dev->session, false);
-		return false;
-	}
-	if (model_polls(dev)) {
-		now = ob_loop_turn_time(dev->loop);
-		if (worked)
-			dev->last_work = now;
-		if (now - dev->last_work < WORK_LASTS_NS &&
-		    now - dev->last_look < LOOK_EVERY_NS)
-			return false;
-		dev->last_look = now;
-	}
-	ob_session_spin(dev->session, true);
-	return ob_session_run(dev->session);
+	ob_session_spin(dev->session, ask);
+	return ask && ob_session_run(dev->session);
 }
 
 static bool dev_poll(struct ob_poller *poller)

@@ -88,9 +88,17 @@ static void bar_write(struct ob_device *dev, unsigned bar, uint64_t offset,
 	}
 }
 
+static void note_visit(struct ob_device *dev,
+		       const struct ob_region_access *access)
+{
+	if (access->region <= OB_BAR5)
+		ob_irqs_visited(&dev->irqs);
+}
+
 void ob_region_read(struct ob_device *dev,
 		    const struct ob_region_access *access, void *buf)
 {
+	note_visit(dev, access);
 	if (access->region == OB_CONFIG)
 		ob_config_read(dev, (uint32_t)access->offset, buf,
 			       access->count);
@@ -104,6 +112,7 @@ void ob_region_read(struct ob_device *dev,
 void ob_region_write(struct ob_device *dev,
 		     const struct ob_region_access *access, const void *buf)
 {
+	note_visit(dev, access);
 	if (access->region == OB_CONFIG) {
 		ob_arrival_written(dev, buf, access->count);
 		ob_config_write(dev, (uint32_t)access->offset, buf,

@@ -118,6 +118,11 @@ struct ob_device_status {
 	uint64_t step;			/* odd: inside of one */
 	uint64_t state_bytes;		/* of its memory, as far as written */
 	unsigned in_flight;		/* commands */
+	/* Signalled by this process, and how many are due and wait. */
+	uint64_t intx, msi, msix;
+	unsigned waiting;
+	/* How often the guest was seen, at a register or with a command; signals since. */
+	uint64_t visits, unanswered;
 };
 void ob_device_status(struct ob_device *dev, struct ob_device_status *out);
 /* Commands in flight, with their age. */

@@ -16,6 +16,7 @@ static void count(void *arg, const struct ob_device_inflight *io)
 
 void ob_device_status(struct ob_device *dev, struct ob_device_status *out)
 {
+	const struct ob_irqs *irqs = &dev->irqs;
 	struct stat st = { 0 };
 
 	fstat(dev->mem.fd, &st);
@@ -26,6 +27,11 @@ void ob_device_status(struct ob_device *dev, struct ob_device_status *out)
 		.client = dev->session ? dev->session->pid : 0,
 		.step = ob_state_header(&dev->mem)->step,
 		.state_bytes = (uint64_t)st.st_blocks * 512,
+		.intx = irqs->fired[OB_IRQ_INDEX_INTX],
+		.msi = irqs->fired[OB_IRQ_INDEX_MSI],
+		.msix = irqs->fired[OB_IRQ_INDEX_MSIX],
+		.waiting = ob_irqs_waiting(dev),
+		.visits = irqs->visits, .unanswered = irqs->unanswered,
 	};
 	if (dev->inited && dev->cls->inflight)
 		dev->cls->inflight(dev, count, &out->in_flight);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
- * The flight recorder.  Numbers never come again; `next` is only a hint for
- * readers where the end is, and for a successor where to go on.
+ * The flight recorder.  Numbers never come again.  `next` in the memory is only
+ * a hint for readers where the end is, and for a successor where to go on: what
+ * a step records is beyond it until the step ends, and found by its numbers.
  *
  * An entry does not say whose it is.  Those behind a BORN are its generation's,
  * those before it the one's that it names; where the last BORN is out of
@@ -121,6 +122,16 @@ static int check_fd(int fd, struct ob_err *err)
 	return 0;
 }
 
+/* Its writer may have died before the hint was right. */
+static uint64_t find_end(const struct ob_recorder_memory *mem)
+{
+	uint64_t next = mem->next;
+
+	while (mem->entries[next % OB_RECORDER_EVENTS].number == next)
+		next++;
+	return next;
+}
+
 static int map(struct ob_recorder *rec, bool is_new, struct ob_err *err)
 {
 	void *at = mmap(NULL, sizeof(*rec->memory), PROT_READ | PROT_WRITE,
@@ -132,10 +143,8 @@ static int map(struct ob_recorder *rec, bool is_new, struct ob_err *err)
 	rec->memory = at;
 	if (!is_usable(rec->memory))
 		begin(rec->memory, is_new);
-	/* Its writer died between the number and the hint. */
-	if (rec->memory->entries[rec->memory->next % OB_RECORDER_EVENTS].number ==
-	    rec->memory->next)
-		rec->memory->next++;
+	rec->next = find_end(rec->memory);
+	ob_recorder_settle(rec);
 	return 0;
 }
 
@@ -185,6 +194,7 @@ void ob_recorder_born(struct ob_recorder *rec, uint64_t time,
 		return;
 	before = (uint32_t)rec->memory->generation;
 	ob_record(rec, time, OB_EVENT_BORN, 0, before, generation);
+	ob_recorder_settle(rec);
 	__atomic_store_n(&rec->memory->generation, generation,
 			 __ATOMIC_RELEASE);
 }
@@ -258,10 +268,10 @@ size_t ob_recorder_read(const void *memory, size_t size,
 
 	if (!look(&view, memory, size) || !view.next)
 		return 0;
-	most = room < view.count ? room : view.count;
-	/* The hint may be one behind. */
-	if (take(&view, view.next, &last))
+	/* The hint may be behind, by no more than all. */
+	for (most = view.count; most && take(&view, view.next, &last); most--)
 		view.next++;
+	most = room < view.count ? room : view.count;
 	at = view.next > most ? view.next - most : 1;
 	for (; at < view.next; at++)
 		if (take(&view, at, &out[n]))

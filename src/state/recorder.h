@@ -16,6 +16,7 @@
 
 #define OB_RECORDER_MAGIC 0x3143455254554fu	/* "OUTREC1" */
 #define OB_RECORDER_EVENTS 4096u
+#define OB_RECORDER_BEHIND 256u
 
 /* Stable numbers: a reader may be of another release. */
 enum ob_event {
@@ -58,7 +59,8 @@ struct ob_event_place {
 struct ob_recorder_memory {
 	uint64_t magic;
 	uint32_t count, entry_size;
-	uint64_t next;		/* number of the next event; a hint */
+	uint64_t next;		/* number of the next event; a hint, behind
+				 * by no more than BEHIND */
 	uint64_t generation;	/* of the events after the last BORN */
 	uint64_t reserved[4];	/* entries begin on a cache line */
 	struct ob_event_place entries[OB_RECORDER_EVENTS];
@@ -66,6 +68,7 @@ struct ob_recorder_memory {
 
 struct ob_recorder {
 	struct ob_recorder_memory *memory;	/* NULL: off */
+	uint64_t next;				/* number of the next event */
 	int fd;
 };
 
@@ -78,6 +81,14 @@ int ob_recorder_open(struct ob_recorder *rec, int fd, struct ob_err *err);
 void ob_recorder_get_warm(struct ob_recorder *rec);
 /* Accepts what open left behind when it failed, and { .fd = -1 }. */
 void ob_recorder_close(struct ob_recorder *rec);
+
+/* At the end of a step: one store for all of its events. */
+static inline void ob_recorder_settle(struct ob_recorder *rec)
+{
+	if (rec->memory)
+		__atomic_store_n(&rec->memory->next, rec->next,
+				 __ATOMIC_RELEASE);
+}
 
 /*
  * The number of a place is taken away before it is overwritten and put there
@@ -94,7 +105,7 @@ static inline void ob_record(struct ob_recorder *rec, uint64_t time,
 
 	if (!mem)
 		return;
-	number = mem->next;
+	number = rec->next++;
 	place = &mem->entries[number % OB_RECORDER_EVENTS];
 	__atomic_store_n(&place->number, 0, __ATOMIC_RELAXED);
 	__atomic_thread_fence(__ATOMIC_RELEASE);
@@ -104,7 +115,8 @@ static inline void ob_record(struct ob_recorder *rec, uint64_t time,
 	place->b = b;
 	place->c = c;
 	__atomic_store_n(&place->number, number, __ATOMIC_RELEASE);
-	__atomic_store_n(&mem->next, number + 1, __ATOMIC_RELEASE);
+	if (number % OB_RECORDER_BEHIND == 0)
+		ob_recorder_settle(rec);
 }
 
 /* What is recorded from here on is a new generation's. */

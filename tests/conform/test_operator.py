@@ -630,8 +630,30 @@ def test_a_bare_migration_is_noticed(operate, manager):
     assert manager.hears() == {"READY": "1"}
     assert manager.hears()["STATUS"].startswith("d0: its VM seems")
     # A driver that tries to revive it ends no alarm; a new start does.
+    kill_worker(server)
+    assert "without this device's state" in server.migration("d0")["alarm"]
+    assert server.migration("d1")["alarm"] is None
     bare.write_int(vfu.CONFIG, 4, 6, 2)
     assert server.migration("d0")["alarm"]
     bare.ok(vfu.RESET)
     assert server.migration("d0")["alarm"] is None
     assert manager.hears() == {"STATUS": ""}
+
+
+def test_a_bare_migration_is_noticed_by_a_successor(operate):
+    """Of one that died while nothing was clear; what was loaded is not forgotten."""
+    server = operate("edu,incoming=on", "edu,incoming=on", "edu,incoming=on", "edu")
+    bare, loaded, boots, _ = zip(server.clients, server.guests)
+    stream, _ = collect(server.control, "device.save", device="d3")
+    feed(server.control, "device.load", stream, device="d1")
+    server.call("device.resume", "d1")
+    for who in bare, loaded, boots:
+        qemu_starts(*who)
+    kill_worker(server)
+    for who in bare, loaded, boots:
+        remap(*who)
+    kill_worker(server)
+    boots[0].write_int(vfu.CONFIG, 0x10, 0xfe000000, 4)
+    assert vfu.wait_until(lambda: server.migration("d0")["alarm"])
+    for device in "d1", "d2", "d3":
+        assert server.migration(device)["alarm"] is None

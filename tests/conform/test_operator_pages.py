@@ -24,6 +24,29 @@ def test_pages_need_a_log(operate):
     server.call("device.log", on=False)
 
 
+def test_what_has_been_sent_is_sent_again(operate):
+    """Who kept it aside may have died.  What the CPU wrote since is QEMU's, and
+    does not come back."""
+    server = operate("edu")
+    link, sink = still_with_pages(server, 0x8000, 0x9000)
+    assert vfu.wait_until(lambda: sent(server) == 2)
+    refused_stream(server, "it runs", "pages.out", False, last=True)
+    server.guests[0].view[0x9010:0x9011] = b"!"
+    server.call("device.quiesce")
+    server.call("pages.finish")
+    assert finish(link)["pages"] == 1
+    sink.all()
+    for _ in range(2):
+        sink = control.Sink()
+        link = start(server.control, "pages.out", sink.out, device="d0", last=True)
+        assert finish(link) == {"bytes": len(sink.all()), "pages": 1, "dropped": 0}
+    server.call("device.log", on=True)
+    sink = control.Sink()
+    link = start(server.control, "pages.out", sink.out, device="d0", last=True)
+    assert finish(link)["pages"] == 0
+    sink.all()
+
+
 def test_pages_are_final_only_at_a_standstill(operate):
     server = operate("edu")
     link, sink = still_with_pages(server, 0x8000)

@@ -57,7 +57,7 @@ static const struct load loads[] = {
 	{ "1 read of memory", "mem:1M", NVME_USER_READ, 1, false },
 	{ "16 reads of memory", "mem:1M", NVME_USER_READ, 16, false },
 	{ "16 writes to memory", "mem:1M", NVME_USER_WRITE, 16, false },
-	{ "16 requests of a drive", "null:1M", NVME_USER_READ, 16, false },
+	{ "16 requests of a drive", "null:1M", NVME_USER_WRITE, 16, false },
 	{ "1 read of a file", "", NVME_USER_READ, 1, false },
 	/* A doorbell of the submission queue, one of the completion queue. */
 	{ "16 reads, told one-way", "mem:1M", NVME_USER_READ, 16, true },

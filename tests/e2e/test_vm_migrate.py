@@ -10,7 +10,7 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from movers import SIZE, Traveller, complaints_of_a_traveller
-from proxy import PASS, ControlProxy
+from proxy import PASS, ControlProxy, MonitorProxy
 from test_options import interrupts
 
 MOVES = 20 if os.environ.get("OUTBOARD_SOAK") else 3
@@ -90,6 +90,8 @@ def test_to_and_fro(scene, tell, case):
     for _ in range(MOVES):
         before = raised(t.guest)
         reports.append(t.move())
+        assert [device["interrupts"] for device in reports[-1]["devices"]] == ["taken"] * count
+        assert reports[-1]["warnings"] == []
         t.guest.sh("sleep 0.5")
         assert raised(t.guest) > before
     check_io(t.guest, count)
@@ -120,6 +122,60 @@ def test_the_picture(scene):
     words = [text.text for text in ET.parse(picture).iter("{http://www.w3.org/2000/svg}text")]
     assert any(word.startswith("Moved") for word in words)
     assert "The blackout alone" in words
+
+
+# -- do interrupts arrive? ---------------------------------------------------------
+
+@pytest.mark.parametrize("keys", ["", "doorbells=mapped", "doorbells=trapped"])
+def test_an_idle_guest_misses_nothing(scene, keys):
+    """It may have taken its last interrupt without coming to the device."""
+    t = traveller(scene, keys=keys)
+    t.guest.sh("dd if=/dev/nvme0n1 of=/dev/null bs=4k count=64 iflag=direct")
+    for _ in range(2):
+        t.guest.sh("sleep 1")
+        report = t.move()
+        assert report["warnings"] == []
+        assert report["devices"][0]["interrupts"] in ("taken", "none due")
+        t.guest.sh("dd if=/dev/nvme0n1 of=/dev/null bs=4k count=64 iflag=direct")
+
+
+def test_interrupts_that_nobody_takes_are_told(scene):
+    """The destination's QEMU says that the VM runs, and it stands.  On a slow drive
+    something is always in flight when the guest is stopped, so something is due."""
+    t = Traveller(scene, [f"delay:20000:mem:{SIZE}"])
+    t.guest.sh("for i in 1 2 3 4; do (while [ ! -e /tmp/enough ]; do dd if=/dev/nvme0n1 "
+               "of=/dev/null bs=4k count=50 iflag=direct; done) > /dev/null 2>&1 & done")
+    t.prepare()
+    path = scene.folder / "to.qmp"
+    proxy = MonitorProxy(path, t.there.qmp,
+                         lambda request: {} if request.get("execute") == "cont" else PASS)
+    status, report, said = t.conduct(to_qmp=[path])
+    proxy.close()
+    assert status == 0 and report["outcome"] == "moved", said
+    assert report["devices"][0]["interrupts"] == "not taken", report
+    assert report["devices"][0]["signalled"]["msix"] > 0
+    assert "disk0: the guest does not take its interrupts" in report["warnings"][0]
+    assert report["warnings"][0] in said
+    t.there.guest.qmp("cont")
+    t.arrive()
+    t.guest.sh("touch /tmp/enough; wait; dd if=/dev/nvme0n1 of=/dev/null bs=4k count=8 "
+               "iflag=direct")
+
+
+def test_interrupts_that_cannot_leave_are_told(scene):
+    t = traveller(scene)
+    t.prepare()
+    path = scene.folder / "proxy.ctl"
+    deaf = {"devices": [{"id": "p1-disk0", "visits": 7, "commands": [],
+                         "interrupts": {"waiting": 3}}]}
+    proxy = ControlProxy(path, t.there.controls[0],
+                         lambda request: deaf if request["method"] == "inflight" else PASS)
+    status, report, said = t.conduct(to_control=[path])
+    proxy.close()
+    assert status == 0, said
+    assert report["devices"][0]["interrupts"] == "cannot leave"
+    assert "disk0: 3 interrupts are due" in report["warnings"][0]
+    t.arrive()
 
 
 # -- pages that only a device wrote -----------------------------------------------

@@ -6,10 +6,12 @@ import json
 import os
 import signal
 import socket
+import threading
 import time
 
 import pytest
 
+from movers import SIZE, call
 from proxy import CUT, HANG, PASS, ControlProxy, LinkProxy, MonitorProxy
 from test_lifecycle import CHECK, QUICK, WRITE
 from test_vm_migrate import check_io, mount, start_io, traveller, unmount
@@ -155,26 +157,106 @@ def test_the_destinations_server_is_killed(home, step):
     away(home)
 
 
+def kill_worker(place):
+    os.kill(place.servers[0].workers()[0], signal.SIGKILL)
+
+
+def arrived(t, result):
+    """It went through: the destination runs, alone, with all of it."""
+    status, report, said = result
+    assert status == 0 and report["outcome"] == "moved", said
+    assert t.there.guest.qmp("query-status")["running"]
+    assert t.here.status() == "postmigrate"
+    assert report["warnings"] == []
+    t.arrive()
+    goes_on(t)
+
+
 @pytest.mark.parametrize("side", ["from", "to"])
 @pytest.mark.parametrize("step", STEPS, ids=NAMES)
 def test_a_worker_is_killed(home, step, side):
-    """It goes through or is taken back; whoever runs has all of it."""
+    """The migration goes through all the same."""
     home.prepare()
 
     def kill():
-        place = home.here if side == "from" else home.there
-        os.kill(place.servers[0].workers()[0], signal.SIGKILL)
+        kill_worker(home.here if side == "from" else home.there)
         return PASS
 
-    status, report, said = result = meddle(home, step, kill)
-    if status == 0:
-        assert home.there.guest.qmp("query-status")["running"]
-        assert home.here.status() == "postmigrate"
-        home.arrive()
-    else:
-        stayed(home, result)
-        away(home)
+    arrived(home, meddle(home, step, kill))
+
+
+@pytest.mark.parametrize("step", [STEPS[7], STEPS[8]], ids=[NAMES[7], NAMES[8]])
+@pytest.mark.parametrize("ms", [0.3, 1, 3])
+def test_a_worker_is_killed_within(home, step, ms):
+    """When it has begun with what it was asked for, or has just done it."""
+    home.prepare()
+    place = home.here if step[0] == "from" else home.there
+
+    def kill():
+        threading.Timer(ms / 1000, kill_worker, [place]).start()
+        return PASS
+
+    arrived(home, meddle(home, step, kill))
+
+
+@pytest.mark.parametrize("step", [STEPS[5], STEPS[7], STEPS[8]],
+                         ids=[NAMES[5], NAMES[7], NAMES[8]])
+def test_a_worker_of_two_devices_is_killed(scene, step):
+    """One has its pages in place, perhaps, when the other's are lost."""
+    t = traveller(scene, count=2)
+    mount(t.guest, 2)
+    start_io(t.guest, 2)
+    t.prepare()
+
+    def kill():
+        kill_worker(t.here if step[0] == "from" else t.there)
+        return PASS
+
+    arrived(t, meddle(t, step, kill))
+    check_io(t.guest, 2)
+    unmount(t.guest, 2)
+
+
+def await_streams(t, place, process, names):
+    """Its state and its pages are on their way, since some time."""
+    deadline = time.monotonic() + 30
+    while process.poll() is None:
+        move = call(t.scene, place.controls[0], "status")["devices"][0]["migration"]
+        if move["stream"] in names and move["pages"] in names:
+            return
+        assert time.monotonic() < deadline, move
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("side", ["from", "to", "both"])
+def test_workers_die_while_it_streams(home, side):
+    """Again and again; each time the streams begin anew."""
+    home.prepare()
+    process = home.start("--bandwidth", "24M")
+    for _ in range(2):
+        await_streams(home, home.here, process, ["out"])
+        await_streams(home, home.there, process, ["in"])
+        assert process.poll() is None, process.communicate()
+        if side != "to":
+            kill_worker(home.here)
+        if side != "from":
+            kill_worker(home.there)
+        time.sleep(0.3)
+    arrived(home, result_of(process))
+
+
+def test_no_worker_lives_long_enough(home):
+    """There is an end of trying, and the source goes on."""
+    home.prepare()
+    process = home.start("--bandwidth", "2M")
+    await_streams(home, home.there, process, ["in"])
+    while process.poll() is None:
+        for worker in home.there.servers[0].workers()[:1]:
+            os.kill(worker, signal.SIGKILL)
+        time.sleep(0.5)
+    stayed(home, result_of(process))
     goes_on(home)
+    away(home)
 
 
 def test_the_drive_is_locked(home):
@@ -449,6 +531,42 @@ def test_preflight_refuses(home, misfit):
     goes_on(home)
     home.there.end(home.scene)
     home.there = None
+
+
+def refused_for_its_drive(t, words):
+    status, report, said = t.conduct()
+    assert status == 1 and report["outcome"] == "stayed"
+    assert words in said and "disk0" in said and "nothing has begun" in said, said
+    assert t.there.status() == "inmigrate"
+    t.there.end(t.scene)
+    t.there = None
+
+
+def test_preflight_looks_at_the_drives(home):
+    """Whose name may lead elsewhere, or nowhere, by now."""
+    folder = home.scene.folder
+    home.prepare(drives=[f"file:{home.scene.image('other.img', SIZE)}"])
+    refused_for_its_drive(home, "is another one")
+    home.prepare(drives=[f"mem:{SIZE}"])
+    refused_for_its_drive(home, "only one side")
+    link = folder / "link.img"
+    link.symlink_to(home.drives[0].split(":", 1)[1])
+    home.prepare(drives=[f"file:{link}"])
+    link.unlink()
+    refused_for_its_drive(home, "No such file")
+    link.symlink_to(home.drives[0].split(":", 1)[1])
+    home.prepare(drives=[f"delay:1:file:{link}"], keys="incoming=on")
+    status, _, said = home.conduct("--dry-run")
+    assert status == 0, said
+    goes_on(home)
+    home.there.end(home.scene)
+    home.there = None
+
+
+def test_preflight_refuses_another_size(scene):
+    t = traveller(scene, memory_drive=True)
+    t.prepare(drives=[f"mem:{SIZE // 2}"])
+    refused_for_its_drive(t, f"has {SIZE} bytes")
 
 
 def test_preflight_refuses_who_does_not_serve(home):

@@ -222,6 +222,7 @@ static bool flush_some(struct nvme *n, unsigned qid)
 	count = batch_size(n, qid);
 	if (!count)
 		return false;
+	nvme_cq_head_behind(n, qid);
 	assign(n, qid, count);
 	to = ob_dma_ptr(n->dev, addr, count * sizeof(struct nvme_cqe), true);
 	if (to) {

@@ -73,7 +73,7 @@ void nvme_ctrl_stop(struct nvme *n)
 		nvme_sq_reset(n, i);
 		nvme_cq_reset(n, i);
 	}
-	n->last_sq = n->next_sq = 0;
+	n->last_sq = n->last_cq = n->next_sq = 0;
 	nvme_doorbells_reset(n);
 	nvme_irq_reset(n);
 	nvme_aer_reset(n);

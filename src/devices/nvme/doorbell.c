@@ -6,8 +6,8 @@
  * shadow	after Doorbell Buffer Config the I/O queues' doorbells live in
  *		a page of guest memory, and a second page (EventIdx) says from
  *		which value on the guest must also write the register.  While
- *		the device polls it leaves EventIdx behind, so that the guest
- *		makes no exits.
+ *		the device polls it keeps EventIdx behind what it has seen, so
+ *		that the guest makes no exits.
  * mapped	the register page itself is memory; the device polls it.
  *
  * There is one truth for each doorbell.  A queue whose shadow can be read is
@@ -25,17 +25,12 @@
  *
  * Every value is hostile at any time (R17).
  */
-#include <stdatomic.h>
 #include <string.h>
 
 #include "devices/nvme/nvme.h"
+#include "devices/nvme/shared.h"
 
 #define SHADOW_BYTES (NVME_QIDS * 2 * sizeof(uint32_t))
-
-static uint32_t load(const uint32_t *at)
-{
-	return __atomic_load_n(at, __ATOMIC_ACQUIRE);
-}
 
 /* The library makes a BAR's memory after init. */
 static uint32_t *register_page(struct nvme *n)
@@ -139,7 +134,7 @@ void nvme_cq_head_refresh(struct nvme *n, unsigned qid)
 	const uint32_t *page = doorbell_page(n);
 
 	if (page && is_led_by_page(n, qid) &&
-	    set_head(n, qid, load(&page[2 * qid + 1])))
+	    set_head(n, qid, nvme_shared_load(&page[2 * qid + 1])))
 		nvme_irq_update(n);
 }
 
@@ -171,13 +166,13 @@ void nvme_doorbell_write(struct nvme *n, uint64_t offset, uint32_t value)
 		return;
 	}
 	if (register_page(n))
-		__atomic_store_n(&n->db_page[index], value, __ATOMIC_RELEASE);
+		nvme_shared_store(&n->db_page[index], value);
 	/* Guest memory is out of reach; run looks at it (R29). */
 	if (n->halted && n->st->dbbuf && qid)
 		return;
 	page = doorbell_page(n);
 	if (page && is_led_by_page(n, qid))
-		value = load(&page[index]);
+		value = nvme_shared_load(&page[index]);
 	apply(n, qid, cq, value);
 	if (!qid)
 		nvme_admin_index(n);
@@ -193,10 +188,69 @@ static uint32_t *index_page(struct nvme *n)
 
 static void set_index(struct nvme *n, uint32_t *page, unsigned i, uint32_t v)
 {
-	if (__atomic_load_n(&page[i], __ATOMIC_RELAXED) == v)
+	n->indexes[i] = v;
+	if (nvme_shared_load(&page[i]) == v)
 		return;
-	__atomic_store_n(&page[i], v, __ATOMIC_RELAXED);
+	nvme_shared_store(&page[i], v);
 	ob_dma_wrote(n->dev, n->st->eis_addr + i * sizeof(v), sizeof(v));
+}
+
+/*
+ * With INTx no exit is saved: VMMs take an access to the device for the end
+ * of the interrupt, so a guest that makes none is interrupted for ever.
+ */
+static bool uses_pin(const struct nvme *n, unsigned cqid)
+{
+	return ob_irq_mode(n->dev) == OB_IRQ_INTX &&
+	       n->st->cqs[cqid].interrupts;
+}
+
+/* Would the guest ring in this half of the ring?  By what we set last. */
+static bool comes_up(const struct nvme *n, unsigned i, uint32_t at,
+		     uint32_t entries)
+{
+	uint32_t index = n->indexes[i];
+	uint32_t ahead = index < at ? index + entries - at : index - at;
+
+	return ahead < entries / 2 || ahead >= entries;
+}
+
+/*
+ * While the device looks by itself nobody is to ring.  The guest rings when it
+ * passes the index, so that is put behind what was seen before the guest comes
+ * round to it: seldom, since the guest reads it each time, and a store takes
+ * the line away from it.  Before a sleep it is put in front (arm).
+ */
+static void put_behind(struct nvme *n, unsigned i, uint32_t at,
+		       uint32_t entries)
+{
+	uint32_t *page = index_page(n);
+
+	if (page)
+		set_index(n, page, i, (at ? at : entries) - 1);
+}
+
+static void tail_behind(struct nvme *n, unsigned qid)
+{
+	uint32_t tail = n->hot->sqs[qid].tail;
+	uint32_t entries = n->st->sqs[qid].entries;
+
+	if (qid && n->st->dbbuf && comes_up(n, 2 * qid, tail, entries) &&
+	    !uses_pin(n, n->st->sqs[qid].cqid))
+		put_behind(n, 2 * qid, tail, entries);
+}
+
+/* Before posting: the guest's head may be wherever our tail was. */
+void nvme_cq_head_behind(struct nvme *n, unsigned qid)
+{
+	const struct nvme_cq_hot *hot = &n->hot->cqs[qid];
+	uint32_t entries = n->st->cqs[qid].entries;
+
+	if (!qid || !n->st->dbbuf || uses_pin(n, qid) ||
+	    !comes_up(n, 2 * qid + 1, hot->tail, entries))
+		return;
+	nvme_cq_head_refresh(n, qid);
+	put_behind(n, 2 * qid + 1, hot->head, entries);
 }
 
 void nvme_admin_index(struct nvme *n)
@@ -219,8 +273,8 @@ void nvme_cq_head_arm(struct nvme *n, unsigned qid)
 		return;
 	do {
 		set_index(n, index, 2 * qid + 1, n->hot->cqs[qid].head);
-		atomic_thread_fence(memory_order_seq_cst);
-	} while (set_head(n, qid, load(&page[2 * qid + 1])));
+		nvme_shared_fence();
+	} while (set_head(n, qid, nvme_shared_load(&page[2 * qid + 1])));
 }
 
 static bool look_at_tails(struct nvme *n, const uint32_t *page)
@@ -228,8 +282,11 @@ static bool look_at_tails(struct nvme *n, const uint32_t *page)
 	bool found = false;
 
 	for (unsigned i = !is_led_by_page(n, 0); i <= n->last_sq; i++)
-		if (n->st->sqs[i].created && set_tail(n, i, load(&page[2 * i])))
+		if (n->st->sqs[i].created &&
+		    set_tail(n, i, nvme_shared_load(&page[2 * i]))) {
+			tail_behind(n, i);
 			found = true;
+		}
 	return found;
 }
 
@@ -239,17 +296,16 @@ static bool head_matters(const struct nvme *n, unsigned qid)
 	if (!n->st->cqs[qid].created)
 		return false;
 	return !nvme_list_empty(&n->cqs[qid].done) ||
-	       (ob_irq_mode(n->dev) == OB_IRQ_INTX &&
-		n->st->cqs[qid].interrupts && nvme_cq_unconsumed(n, qid));
+	       (uses_pin(n, qid) && nvme_cq_unconsumed(n, qid));
 }
 
 static bool look_at_heads(struct nvme *n, const uint32_t *page)
 {
 	bool found = false;
 
-	for (unsigned i = !is_led_by_page(n, 0); i <= n->max_queues; i++)
+	for (unsigned i = !is_led_by_page(n, 0); i <= n->last_cq; i++)
 		if (head_matters(n, i) &&
-		    set_head(n, i, load(&page[2 * i + 1])))
+		    set_head(n, i, nvme_shared_load(&page[2 * i + 1])))
 			found = true;
 	if (found)
 		nvme_irq_update(n);
@@ -269,23 +325,22 @@ bool nvme_doorbells_poll(struct nvme *n)
 	return tails || heads;
 }
 
-static void arm_tails(struct nvme *n, uint32_t *page)
+static void arm_tail(struct nvme *n, uint32_t *page, unsigned qid)
 {
-	for (unsigned i = 1; i <= n->last_sq; i++)
-		if (n->st->sqs[i].created)
-			set_index(n, page, 2 * i, n->hot->sqs[i].tail);
+	if (n->st->sqs[qid].created)
+		set_index(n, page, 2 * qid, n->hot->sqs[qid].tail);
 }
 
-/*
- * With INTx no exit is saved: VMMs take an access to the device for the end
- * of the interrupt, so a guest that makes none is interrupted for ever.
- */
+/* Also while it polls: each entry is to make an exit. */
 void nvme_doorbells_intx(struct nvme *n)
 {
-	uint32_t *page = index_page(n);
+	uint32_t *page;
 
-	if (page && ob_irq_mode(n->dev) == OB_IRQ_INTX)
-		arm_tails(n, page);
+	if (ob_irq_mode(n->dev) != OB_IRQ_INTX || !(page = index_page(n)))
+		return;
+	for (unsigned i = 1; i <= n->last_sq; i++)
+		if (n->st->cqs[n->st->sqs[i].cqid].interrupts)
+			arm_tail(n, page, i);
 }
 
 /*
@@ -303,11 +358,12 @@ bool nvme_doorbells_arm(struct nvme *n)
 	page = index_page(n);
 	if (!page)
 		return true;
-	arm_tails(n, page);
-	for (unsigned i = 1; i <= n->max_queues; i++)
+	for (unsigned i = 1; i <= n->last_sq; i++)
+		arm_tail(n, page, i);
+	for (unsigned i = 1; i <= n->last_cq; i++)
 		if (head_matters(n, i))
 			set_index(n, page, 2 * i + 1, n->hot->cqs[i].head);
-	atomic_thread_fence(memory_order_seq_cst);
+	nvme_shared_fence();
 	if (!nvme_doorbells_poll(n))
 		return true;
 	/* The next poll finds these doorbells old: serve them now. */
@@ -324,9 +380,9 @@ static void set_shadow(struct nvme *n, unsigned i, uint32_t value)
 		return;
 	set_index(n, index, i, value);
 	page = ob_dma_ptr(n->dev, n->st->dbs_addr, SHADOW_BYTES, true);
-	if (!page || load(&page[i]) == value)
+	if (!page || nvme_shared_load(&page[i]) == value)
 		return;
-	__atomic_store_n(&page[i], value, __ATOMIC_RELEASE);
+	nvme_shared_store(&page[i], value);
 	ob_dma_wrote(n->dev, n->st->dbs_addr + i * sizeof(value),
 		     sizeof(value));
 }
@@ -338,8 +394,7 @@ static void set_shadow(struct nvme *n, unsigned i, uint32_t value)
 void nvme_doorbell_fresh(struct nvme *n, unsigned qid, bool cq)
 {
 	if (register_page(n))
-		__atomic_store_n(&n->db_page[2 * qid + cq], 0,
-				 __ATOMIC_RELEASE);
+		nvme_shared_store(&n->db_page[2 * qid + cq], 0);
 	set_shadow(n, 2 * qid + cq, 0);
 }
 
@@ -349,9 +404,9 @@ static void adopt_queues(struct nvme *n)
 	const uint32_t *page = doorbell_page(n);
 
 	for (unsigned i = 1; page && i <= n->max_queues; i++) {
-		if (n->st->sqs[i].created && !load(&page[2 * i]))
+		if (n->st->sqs[i].created && !nvme_shared_load(&page[2 * i]))
 			set_shadow(n, 2 * i, n->hot->sqs[i].tail);
-		if (n->st->cqs[i].created && !load(&page[2 * i + 1]))
+		if (n->st->cqs[i].created && !nvme_shared_load(&page[2 * i + 1]))
 			set_shadow(n, 2 * i + 1, n->hot->cqs[i].head);
 	}
 }
@@ -367,13 +422,11 @@ void nvme_doorbells_adopt(struct nvme *n)
 
 	n->old_page = !(n->st->csts & NVME_CSTS_RDY);
 	for (unsigned i = 0; page && i < 2 * NVME_QIDS; i++)
-		if (load(&page[i]))
+		if (nvme_shared_load(&page[i]))
 			return;
 	for (unsigned i = 0; page && i < NVME_QIDS; i++) {
-		__atomic_store_n(&page[2 * i], n->hot->sqs[i].tail,
-				 __ATOMIC_RELEASE);
-		__atomic_store_n(&page[2 * i + 1], n->hot->cqs[i].head,
-				 __ATOMIC_RELEASE);
+		nvme_shared_store(&page[2 * i], n->hot->sqs[i].tail);
+		nvme_shared_store(&page[2 * i + 1], n->hot->cqs[i].head);
 	}
 }
 
@@ -391,9 +444,9 @@ static void look_at_all(struct nvme *n)
 		if (!is_led_by_page(n, i))
 			continue;
 		if (n->st->cqs[i].created)
-			set_head(n, i, load(&page[2 * i + 1]));
+			set_head(n, i, nvme_shared_load(&page[2 * i + 1]));
 		if (n->st->sqs[i].created)
-			set_tail(n, i, load(&page[2 * i]));
+			set_tail(n, i, nvme_shared_load(&page[2 * i]));
 	}
 }
 

@@ -3,8 +3,17 @@
  * The NVM command set (6), as rows of steps.
  *
  * A drive that lives in memory is copied to and from directly, at once: the
- * command has ended when its steps return.  Others get a request, whose
- * buffer is a run of pages of the pool.
+ * command has ended when its steps return.  So has a read of one that holds
+ * nothing but zeros.  Others get a request, whose buffer is a run of pages of
+ * the pool.
+ *
+ * Memory that is larger than the caches is waited for, line by line, unless it
+ * was asked for before.  The entries behind a command are known when it
+ * begins, so the blocks of the next ones are asked for then.  All of a block
+ * would be too much: the core has room for some twenty lines that are on their
+ * way, and those of the present command would queue behind them.  The first
+ * lines are enough for the core's own prefetcher to see where it goes on, and one
+ * line of a later block gets its address translated.
  */
 #include <string.h>
 
@@ -20,6 +29,9 @@ struct io_request {
 	((sizeof(struct io_request) + _Alignof(max_align_t) - 1) & \
 	 ~(_Alignof(max_align_t) - 1))
 #define VERIFY_CHUNK (256u << 10)
+#define LINE 64u
+#define AHEAD_LINES 16u
+#define AHEAD_FAR 3u
 
 static size_t request_stride(const struct nvme *n)
 {
@@ -218,6 +230,14 @@ static int step_memory_in(struct nvme_cmd *c)
 	return rc;
 }
 
+/* Never written: all of it is the kernel's one page of zeros. */
+static uint8_t zeros[NVME_MAX_TRANSFER];
+
+static int step_zeros_out(struct nvme_cmd *c)
+{
+	return nvme_data_write(c, zeros);
+}
+
 static const nvme_step write_memory[] = {
 	nvme_step_walk, step_memory_in, step_memory_wrote, step_count_write,
 	NULL
@@ -258,6 +278,9 @@ static const nvme_step read_drive[] = {
 static const nvme_step read_memory[] = {
 	nvme_step_walk, step_memory_out, step_count_read, NULL
 };
+static const nvme_step read_zeros[] = {
+	nvme_step_walk, step_zeros_out, step_count_read, NULL
+};
 static const nvme_step write_drive[] = {
 	nvme_step_walk, nvme_step_buffer, nvme_step_data_in, step_drive_write,
 	step_count_write, NULL
@@ -265,7 +288,10 @@ static const nvme_step write_drive[] = {
 
 static int step_read(struct nvme_cmd *c)
 {
-	go(c, c->ns->info->memory ? read_memory : read_drive);
+	const struct ob_drive_info *info = c->ns->info;
+
+	go(c, info->memory ? read_memory : info->zeros ? read_zeros
+						       : read_drive);
 	return 0;
 }
 
@@ -273,6 +299,39 @@ static int step_write(struct nvme_cmd *c)
 {
 	go(c, c->ns->info->memory ? write_memory : write_drive);
 	return 0;
+}
+
+/* -- ahead ------------------------------------------------------------- */
+
+/* Where a command will read or write a drive in memory, or NULL.  It is judged
+ * when it begins; this asks for nothing outside of the drive. */
+static const uint8_t *place_of(const struct nvme *n, const struct nvme_sqe *sqe)
+{
+	uint64_t block = sqe->cdw10 | (uint64_t)sqe->cdw11 << 32;
+	const struct nvme_ns *ns;
+
+	if (sqe->nsid - 1 >= n->nr_ns ||
+	    (sqe->opcode != NVME_IO_READ && sqe->opcode != NVME_IO_WRITE))
+		return NULL;
+	ns = &n->ns[sqe->nsid - 1];
+	if (!ns->info->memory || block >= ns->blocks)
+		return NULL;
+	return (const uint8_t *)ns->info->memory + (block << n->lba_shift);
+}
+
+static void ask_for(const uint8_t *place, unsigned lines)
+{
+	for (unsigned i = 0; place && i < lines; i++)
+		__builtin_prefetch(place + i * LINE);
+}
+
+void nvme_io_ahead(const struct nvme *n, const struct nvme_sqe *next,
+		   unsigned count)
+{
+	if (count)
+		ask_for(place_of(n, next), AHEAD_LINES);
+	if (count > AHEAD_FAR)
+		ask_for(place_of(n, next + AHEAD_FAR), 1);
 }
 
 /* -- compare ----------------------------------------------------------- */

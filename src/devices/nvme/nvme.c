@@ -89,6 +89,13 @@ static void check_memory(struct nvme *n)
 		nvme_fatal(n, "guest memory was truncated");
 }
 
+/* Tells of what has ended, if the memory that it read is what it was. */
+void nvme_post(struct nvme *n)
+{
+	check_memory(n);
+	nvme_cqs_flush(n);
+}
+
 /* One turn's share of work; true if something was done. */
 bool nvme_work(struct nvme *n)
 {
@@ -111,8 +118,7 @@ bool nvme_work(struct nvme *n)
 	did |= nvme_ns_drain_held(n);
 	did |= nvme_data_unpark(n);
 	all = serve_queues(n, &did);
-	check_memory(n);
-	nvme_cqs_flush(n);
+	nvme_post(n);
 	check_memory(n);
 	nvme_doorbells_intx(n);
 	n->working = false;

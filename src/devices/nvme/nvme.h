@@ -51,6 +51,7 @@ extern const struct ob_device_class ob_nvme_class;
 #define NVME_POST		64u
 #define NVME_TURN_COMMANDS	32u	/* of one turn of the loop */
 #define NVME_TURN_BYTES		(128u << 10)
+#define NVME_POST_EVERY		8u	/* commands */
 
 /* Slots of the admin queue come first, so that I/O never takes them. */
 #define NVME_ADMIN_SLOTS	32u
@@ -306,7 +307,8 @@ struct nvme {
 	bool republish;			/* some are assigned since loaded */
 	unsigned guards;		/* depth of nvme_guard */
 	unsigned next_sq;		/* round robin */
-	unsigned last_sq;		/* highest created */
+	unsigned last_sq, last_cq;	/* highest created */
+	uint32_t indexes[2 * NVME_QIDS];	/* as we set EventIdx last */
 	uint32_t moved;			/* bytes copied in this turn */
 	char serial[21], model[41];
 	char uuid[37];
@@ -366,6 +368,7 @@ static inline bool nvme_turn_is_over(const struct nvme *n)
 void nvme_fatal(struct nvme *n, const char *why);
 void nvme_kick(struct nvme *n);
 bool nvme_work(struct nvme *n);
+void nvme_post(struct nvme *n);
 
 /* regs.c */
 void nvme_regs_reset(struct nvme *n);
@@ -492,6 +495,7 @@ void nvme_doorbells_adopt(struct nvme *n);
 void nvme_doorbells_halt(struct nvme *n);
 void nvme_doorbells_resume(struct nvme *n);
 void nvme_cq_head_refresh(struct nvme *n, unsigned qid);
+void nvme_cq_head_behind(struct nvme *n, unsigned qid);
 /* The guest's next move of the head, if it has not come yet, is a message. */
 void nvme_cq_head_arm(struct nvme *n, unsigned qid);
 void nvme_admin_index(struct nvme *n);
@@ -576,6 +580,9 @@ int nvme_step_page(struct nvme_cmd *c);	/* len is 4096 */
 /* io.c */
 int nvme_io_init(struct nvme *n, struct ob_err *err);
 struct ob_block_request *nvme_io_request(struct nvme *n, unsigned slot);
+/* These come after the command that begins now: hurries their memory. */
+void nvme_io_ahead(const struct nvme *n, const struct nvme_sqe *next,
+		   unsigned count);
 /* Data has come from the guest by message, whatever becomes of its command. */
 void nvme_io_data_moved(struct nvme_cmd *c);
 

@@ -23,10 +23,13 @@ static uint64_t prp1(const struct nvme_sqe *sqe)
 
 static void note_last(struct nvme *n)
 {
-	n->last_sq = 0;
-	for (unsigned i = 1; i < NVME_QIDS; i++)
+	n->last_sq = n->last_cq = 0;
+	for (unsigned i = 1; i < NVME_QIDS; i++) {
 		if (n->st->sqs[i].created)
 			n->last_sq = i;
+		if (n->st->cqs[i].created)
+			n->last_cq = i;
+	}
 }
 
 /* What follows from the queues of a state that came from elsewhere. */
@@ -127,6 +130,7 @@ int nvme_step_create_cq(struct nvme_cmd *c)
 		.interrupts = sqe->cdw11 >> 1 & 1,
 		.created = 1,
 	};
+	note_last(n);
 	nvme_doorbell_fresh(n, qid, true);
 	return 0;
 }
@@ -218,6 +222,7 @@ int nvme_step_delete_cq(struct nvme_cmd *c)
 		return NVME_INVALID_QUEUE_DELETION;
 	guard_cq(n, qid);
 	nvme_cq_reset(n, qid);
+	note_last(n);
 	nvme_irq_update(n);
 	return 0;
 }

@@ -134,6 +134,8 @@ static bool dispatch(struct nvme *n, unsigned qid)
 	pass_entry(n, qid);
 	ob_dev_trace(n->dev, OB_TRACE_FETCH, qid, c->slot->sqe.cid,
 		     c->slot->sqe.opcode);
+	if (qid)
+		nvme_io_ahead(n, &sq->batch[sq->pos], sq->count - sq->pos);
 	nvme_cmd_begin(c);
 	return true;
 }
@@ -158,7 +160,9 @@ bool nvme_sq_serve(struct nvme *n, unsigned qid, unsigned *budget)
 		if (!dispatch(n, qid))
 			break;
 		did = true;
-		--*budget;
+		/* The guest goes on with these while we do the next. */
+		if (--*budget % NVME_POST_EVERY == 0)
+			nvme_post(n);
 	}
 	return did;
 }

@@ -79,6 +79,12 @@ static void wrappers_hide_memory_and_keep_the_rest(void **state)
 	assert_true(info->readonly);
 	assert_int_equal(info->discard_granularity, 4096);
 	assert_string_equal(ob_drive_name(rig.drive), "delay:1:mem:3M");
+	rig_close(&rig);
+	rig_open(&rig, "null:3M", false);
+	assert_true(ob_drive_info(rig.drive)->zeros);
+	rig_close(&rig);
+	rig_open(&rig, "fault:read=EIO:null:3M", false);
+	assert_false(ob_drive_info(rig.drive)->zeros);
 	rig_stop(&rig);
 }
 

@@ -53,6 +53,11 @@ static json_int_t number(json_t *tree, const char *a, const char *b)
 						  b));
 }
 
+static double real(json_t *tree, const char *a, const char *b)
+{
+	return json_number_value(json_object_get(json_object_get(tree, a), b));
+}
+
 static void inspect(void **state)
 {
 	struct ob_client *client;
@@ -117,6 +122,137 @@ static void good_disk(void **state)
 	assert_int_equal(run("bench", &server, "--nsid 9"), 1);
 	assert_int_equal(run("bench", &server, "--rw sideways"), 2);
 	assert_int_equal(run("bench", &server, "--qd 0"), 2);
+	forked_stop(&server);
+}
+
+/* What a run of so many says must add up, whatever the clock says. */
+static void counted_disk(void **state)
+{
+	static const char *const names[] = { "read", "write" };
+	uint64_t ios = 0, bytes = 0, bins = 0, large = 0;
+	struct forked server;
+	json_t *tree, *value;
+	const char *key;
+
+	(void)state;
+	forked_start(&server, &ob_nvme_class, "nvme,drive=mem:8M");
+	assert_int_equal(run("bench", &server, "--rw randrw --mix 70 --verify "
+			     "--bs 4k/70:64k/30 --ios 20k --ramp 0.02s "
+			     "--threads 2 --queues 3 --qd 4 --json"), 0);
+	tree = parse();
+	for (unsigned i = 0; i < 2; i++) {
+		json_t *dir = json_object_get(tree, names[i]);
+		json_t *sizes = json_object_get(dir, "ios_by_size");
+		uint64_t few = (uint64_t)number(dir, "ios_by_size", "4096");
+		uint64_t many = (uint64_t)number(dir, "ios_by_size", "65536");
+
+		assert_int_equal(json_object_size(sizes), 2);
+		assert_int_equal(few + many, number(tree, names[i], "ios"));
+		assert_int_equal(few * 4096 + many * 65536,
+				 number(tree, names[i], "bytes"));
+		ios += few + many;
+		large += many;
+		bytes += few * 4096 + many * 65536;
+		json_object_foreach(json_object_get(dir, "latency_bins_ns"),
+				    key, value)
+			bins += (uint64_t)json_integer_value(value);
+	}
+	assert_int_equal(ios, 20000);
+	assert_int_equal(bins, 20000);
+	/* Far beyond what chance would make of it. */
+	assert_in_range(large, 5400, 6600);
+	assert_in_range(number(tree, "read", "ios"), 13400, 14600);
+	assert_int_equal(number(tree, "job", "threads"), 2);
+	json_decref(tree);
+
+	/* In order, one after the other, all of it, and no more. */
+	assert_int_equal(run("bench", &server, "--rw write --verify --bs 64k "
+			     "--ios 128 --json"), 0);
+	tree = parse();
+	assert_int_equal(number(tree, "write", "bytes"), 8 << 20);
+	assert_int_equal(number(tree, "verify", "sectors_checked"), 16384);
+	assert_int_equal(number(tree, "verify", "sectors_of_other_origin"), 0);
+	json_decref(tree);
+	forked_stop(&server);
+}
+
+/* Slower than asked for is no error, faster is. */
+static void limited_disk(void **state)
+{
+	static const char *const ways[] = { "", "--interrupts", "--threads 2" };
+	struct forked server;
+	char words[120];
+	double seconds;
+	json_t *tree;
+
+	(void)state;
+	forked_start(&server, &ob_nvme_class, "nvme,drive=mem:4M");
+	for (unsigned i = 0; i < 3; i++) {
+		snprintf(words, sizeof(words), "--rate 2k --time 0.3 --ramp 0.1 "
+			 "--json %s", ways[i]);
+		assert_int_equal(run("bench", &server, words), 0);
+		tree = parse();
+		seconds = real(tree, "job", "seconds");
+		assert_true(number(tree, "read", "ios") > 0);
+		assert_true(real(tree, "read", "ios") <= 2000 * seconds);
+		json_decref(tree);
+	}
+	assert_int_equal(run("bench", &server, "--ios 2k --rate 20k "
+			     "--registers 1M --dirty-log --idle 0.05 --json"),
+			 0);
+	tree = parse();
+	assert_true(number(tree, "registers", "count") > 0);
+	assert_true(json_is_object(json_object_get(tree, "idle")));
+	assert_true(real(tree, "idle", "seconds") > 0);
+	json_decref(tree);
+	forked_stop(&server);
+}
+
+static void floors(void **state)
+{
+	static const char *const names[] = { "client", "memcpy" };
+	struct forked server = { .path = "" };
+	char words[120];
+	json_t *tree;
+
+	(void)state;
+	for (unsigned i = 0; i < 2; i++) {
+		snprintf(words, sizeof(words), "--floor %s --size 1M --qd 7 "
+			 "--bs 4k/50:8k/50 --rw randrw --ios 5000 --json",
+			 names[i]);
+		assert_int_equal(run("bench", &server, words), 0);
+		tree = parse();
+		assert_int_equal(number(tree, "read", "ios") +
+				 number(tree, "write", "ios"), 5000);
+		json_decref(tree);
+	}
+	assert_int_equal(run("bench", &server, "--floor client socket"), 2);
+	says("no SOCKET");
+	assert_int_equal(run("bench", &server, "--floor memcpy --verify"), 2);
+	assert_int_equal(run("bench", &server, "--floor wood"), 2);
+	assert_int_equal(run("bench", &server, ""), 2);
+	says("one SOCKET");
+}
+
+static void wrong_words(void **state)
+{
+	static const char *const words[] = {
+		"--bs 4k/70:64k/40", "--bs 4k/50", "--bs 4k::8k", "--bs 4M",
+		"--mix 101", "--rate 0", "--rate fast", "--rate 5kk",
+		"--ios 1.5", "--threads 0", "--threads 3 --queues 2",
+		"--threads 2 --ios 1", "--ramp soon",
+	};
+	struct forked server;
+
+	(void)state;
+	forked_start(&server, &ob_nvme_class, "nvme,drive=mem:1M");
+	for (unsigned i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+		assert_int_equal(run("bench", &server, words[i]), 2);
+	/* Right words, but not for this disk. */
+	assert_int_equal(run("bench", &server, "--bs 4k/50:700/50"), 1);
+	says("multiple");
+	assert_int_equal(run("bench", &server, "--bs 128k --threads 9"), 1);
+	says("not one I/O of each thread");
 	forked_stop(&server);
 }
 
@@ -199,6 +335,10 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(inspect),
 		cmocka_unit_test(good_disk),
+		cmocka_unit_test(counted_disk),
+		cmocka_unit_test(limited_disk),
+		cmocka_unit_test(floors),
+		cmocka_unit_test(wrong_words),
 		cmocka_unit_test(moving_disk),
 		cmocka_unit_test(bad_disks),
 		cmocka_unit_test(registers),

@@ -80,10 +80,10 @@ int ob_operator_load(struct ob_device *dev, struct ob_operation *op, int fd)
 }
 
 int ob_operator_pages_out(struct ob_device *dev, struct ob_operation *op,
-			  int fd)
+			  int fd, bool last)
 {
 	(void)dev;
-	return ask("out", op, fd, false);
+	return ask("out", op, fd, last);
 }
 
 int ob_operator_pages_in(struct ob_device *dev, struct ob_operation *op, int fd)
@@ -136,6 +136,17 @@ void ob_operator_config(struct ob_device *dev, struct ob_operator_config *out)
 		.config = { 0x36, 0x1b }, .msix = 0x70, .vectors = 2,
 		.bars = { { .size = 16384, .is_64 = true } },
 	};
+}
+
+bool ob_operator_drive(struct ob_device *dev, unsigned i,
+		       struct ob_operator_drive *out)
+{
+	(void)dev;
+	*out = (struct ob_operator_drive){
+		.name = "file:x", .size = 4096, .readonly = true,
+		.identity = "inode 8:1:7",
+	};
+	return i == 0;
 }
 
 void ob_operator_msix_entry(struct ob_device *dev, unsigned i,

@@ -308,6 +308,15 @@ static void the_configuration_is_told(void **state)
 		json_array_get(table, 0), "entry")), 1);
 	assert_string_equal(json_string_value(json_array_get(json_object_get(
 		json_object_get(tree, "options"), "id"), 0)), "disk");
+	table = json_object_get(tree, "drives");
+	assert_int_equal(json_array_size(table), 1);
+	table = json_array_get(table, 0);
+	assert_int_equal(json_integer_value(json_object_get(table, "bytes")),
+			 4096);
+	assert_true(json_is_true(json_object_get(table, "read only")));
+	assert_string_equal(json_string_value(json_object_get(
+		table, "identity")), "inode 8:1:7");
+	assert_true(json_is_null(json_object_get(table, "problem")));
 	json_decref(tree);
 	ob_options_destroy(rig_options);
 	go(c);

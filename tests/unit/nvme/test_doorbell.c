@@ -104,28 +104,78 @@ static void test_shadow(void **state)
 	guest_end(g);
 }
 
-/* While the device looks by itself the guest rings nothing. */
+/* One command after the other, the device looking by itself all the time. */
+static unsigned exits_of(struct guest *g, struct queue *q, unsigned commands)
+{
+	struct nvme_sqe sqe = guest_rw(g, NVME_IO_READ, 0, 8,
+				       guest_alloc(g, 4096));
+	unsigned before = g->messages;
+	struct nvme_cqe cqe;
+
+	for (unsigned i = 0; i < commands; i++) {
+		guest_put(g, q, &sqe);
+		guest_ring(g, q);
+		for (unsigned k = 0; !guest_take(g, q, &cqe); k++) {
+			ob_nvme_class.poll(g->dev);
+			guest_turn(g);		/* does not sleep */
+			assert_true(k < 10);
+		}
+		assert_int_equal(cqe.status >> 1, 0);
+		guest_ring_head(g, q);
+	}
+	return g->messages - before;
+}
+
+/* While the device looks by itself the guest rings nothing, round after round. */
 static void test_shadow_without_exits(void **state)
 {
+	static const unsigned sizes[] = { 2, 3, 5, 64, 4096 };
 	struct guest *g = guest_start("drive=mem:1M");
-	unsigned before;
 
 	(void)state;
 	guest_msix(g);
 	guest_enable(g);
-	assert_int_equal(guest_create_queue(g, 1, 64), 0);
+	for (unsigned i = 0; i < sizeof(sizes) / sizeof(*sizes); i++)
+		assert_int_equal(guest_create_queue(g, i + 1, sizes[i]), 0);
 	guest_shadow(g);
-	assert_int_equal(guest_io(g, flush), 0);
-	before = g->messages;
-	for (unsigned i = 0; i < 1000; i++) {
-		struct nvme_sqe sqe = flush;
+	for (unsigned i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
+		struct queue *q = &g->io[i + 1];
 
-		guest_put(g, &g->io[1], &sqe);
-		guest_ring(g, &g->io[1]);
-		guest_wait(g, &g->io[1]);
+		/* The first of a queue finds the index in front of it. */
+		assert_true(exits_of(g, q, 1) <= 2);
+		assert_int_equal(exits_of(g, q, 3 * sizes[i]), 0);
+		/* As after a sleep. */
+		assert_true(ob_nvme_class.sleep(g->dev));
+		assert_int_equal(exits_of(g, q, 1), 1);
+		assert_int_equal(exits_of(g, q, 3 * sizes[i]), 0);
 	}
-	/* The indexes that stay behind are passed once in a round of 64. */
-	assert_true(g->messages - before <= 2 * (1000 / 64 + 1));
+	guest_end(g);
+}
+
+/* A driver that polls needs no exits for a pin that never speaks for it. */
+static void test_pin_without_exits(void **state)
+{
+	struct guest *g = guest_start("drive=mem:1M");
+	struct queue *q = &g->io[1];
+	struct nvme_sqe sqe;
+
+	(void)state;
+	guest_enable(g);
+	*q = (struct queue){
+		.id = 1, .entries = 8, .phase = 1,
+		.sq = guest_alloc(g, 4096), .cq = guest_alloc(g, 4096),
+	};
+	sqe = guest_sqe(g, NVME_ADM_CREATE_CQ, 0, q->cq, 4096);
+	sqe.cdw10 = 7 << 16 | 1;
+	sqe.cdw11 = 1;				/* IEN is 0 */
+	assert_int_equal(guest_admin(g, sqe), 0);
+	sqe = guest_sqe(g, NVME_ADM_CREATE_SQ, 0, q->sq, 4096);
+	sqe.cdw10 = 7 << 16 | 1;
+	sqe.cdw11 = 1 << 16 | 1;
+	assert_int_equal(guest_admin(g, sqe), 0);
+	guest_shadow(g);
+	exits_of(g, q, 1);
+	assert_int_equal(exits_of(g, q, 30), 0);
 	guest_end(g);
 }
 
@@ -565,6 +615,7 @@ int main(void)
 		cmocka_unit_test(test_R17_deleted_queue),
 		cmocka_unit_test(test_shadow),
 		cmocka_unit_test(test_shadow_without_exits),
+		cmocka_unit_test(test_pin_without_exits),
 		cmocka_unit_test(test_R18_armed_before_sleep),
 		cmocka_unit_test(test_R18_no_sleep_over_work),
 		cmocka_unit_test(test_R17_shadow_values),

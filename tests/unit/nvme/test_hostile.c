@@ -145,7 +145,7 @@ static void test_R8_completions_take_turns(void **state)
 static void test_R18_abort_of_the_first_that_waits(void **state)
 {
 	struct guest *g = guest_ready("drive=delay:hang:mem:1M,"
-				      "drive=null:1M");
+				      "drive=delay:0:null:1M");
 	uint64_t data = guest_alloc(g, 512 << 10);
 	struct nvme_sqe sqe = guest_rw(g, NVME_IO_READ, 0, 1024, data);
 	struct nvme_cqe cqe;

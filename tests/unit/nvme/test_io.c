@@ -428,6 +428,31 @@ static void test_flush_namespaces(void **state)
 	guest_end(g);
 }
 
+/* Zeros over what was there, of any size, and nobody else's memory. */
+static void test_null_reads_zeros(void **state)
+{
+	struct guest *g = guest_ready("drive=null:1T");
+	uint64_t addr = guest_alloc(g, NVME_MAX_TRANSFER + 4096);
+	const uint32_t sizes[] = { 512, 4096, 12288, NVME_MAX_TRANSFER };
+	uint8_t *mem = guest_ptr(g, addr);
+
+	(void)state;
+	for (unsigned i = 0; i < 4; i++) {
+		struct nvme_sqe sqe = guest_rw(g, NVME_IO_WRITE, 8ull << i,
+					       sizes[i] / 512, addr);
+
+		fill(mem, NVME_MAX_TRANSFER + 4096, i);
+		assert_int_equal(guest_io(g, sqe), 0);
+		assert_true(is_filled(mem, NVME_MAX_TRANSFER + 4096, i));
+		sqe.opcode = NVME_IO_READ;
+		assert_int_equal(guest_io(g, sqe), 0);
+		for (uint32_t at = 0; at < sizes[i]; at++)
+			assert_int_equal(mem[at], 0);
+		assert_int_not_equal(mem[sizes[i]], 0);
+	}
+	guest_end(g);
+}
+
 static void test_two_namespaces_differ(void **state)
 {
 	struct guest *g = guest_ready("drive=mem:1M,drive=mem:2M");
@@ -634,6 +659,7 @@ int main(void)
 		cmocka_unit_test(test_R22_deallocate_is_bounded),
 		cmocka_unit_test(test_ranges),
 		cmocka_unit_test(test_flush_namespaces),
+		cmocka_unit_test(test_null_reads_zeros),
 		cmocka_unit_test(test_two_namespaces_differ),
 		cmocka_unit_test(test_readonly),
 		cmocka_unit_test(test_R21_drive_errors),

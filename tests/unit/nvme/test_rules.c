@@ -95,15 +95,22 @@ static void test_readonly_completion_queue(void **state)
 	guest_end(g);
 }
 
-/* -- R13: memory that changes while it is read ------------------------- */
+/* -- R13, R17: memory that changes while it is read -------------------- */
+
+enum ring { TRAPPED, SHADOW, MAPPED };
 
 struct mutator {
 	pthread_t thread;
 	atomic_bool stop;
-	uint32_t *from;
+	uint32_t *from;			/* queues, lists, shadow and index */
 	size_t words;
+	uint32_t *doorbells;		/* of one queue pair, or NULL */
 };
 
+/*
+ * Bits anywhere, and doorbells that are within a queue of 64 as a rule: what is
+ * nonsense at once would not get far.
+ */
 static void *mutate(void *arg)
 {
 	struct mutator *m = arg;
@@ -113,16 +120,56 @@ static void *mutate(void *arg)
 		x = x * 1664525u + 1013904223u;
 		__atomic_fetch_xor(&m->from[(x >> 8) % m->words],
 				   1u << (x & 31), __ATOMIC_RELAXED);
+		if (m->doorbells && x >> 28 == 0)
+			__atomic_store_n(&m->doorbells[x >> 27 & 1],
+					 (x >> 8) % 65, __ATOMIC_RELAXED);
 	}
 	return NULL;
 }
 
+static uint32_t *doorbells_of(struct guest *g, enum ring how)
+{
+	char *bar;
+
+	if (how == SHADOW)
+		return (uint32_t *)guest_ptr(g, g->shadow) + 2;
+	if (how == TRAPPED)
+		return NULL;
+	bar = ob_dev_bar_memory(g->dev, OB_BAR0);
+	return (uint32_t *)(bar + NVME_DB_OFFSET) + 2;
+}
+
+static void expect_bounds(const struct nvme *n)
+{
+	assert_true(n->nr_busy_drive <= NVME_IO_SLOTS);
+	assert_true(n->sqs[1].in_flight <= NVME_IO_SLOTS);
+	assert_true(n->sqs[1].pos <= n->sqs[1].count);
+	assert_true(n->hot->sqs[1].head < 64 && n->hot->sqs[1].tail < 64);
+	assert_true(n->hot->cqs[1].head < 64 && n->hot->cqs[1].tail < 64);
+}
+
+/* Small ones as a rule, as the fast path has them; each list is another page. */
+static void put_some(struct guest *g, struct queue *q, unsigned round,
+		     uint64_t data)
+{
+	for (unsigned i = 0; i <= round % 32; i++) {
+		uint8_t opcode = (round + i) % 3 ? NVME_IO_READ : NVME_IO_WRITE;
+		uint64_t next = g->next;
+		struct nvme_sqe sqe = guest_rw(g, opcode, (round * 8 + i) % 512,
+					       i % 8 ? 8 : 200, data);
+
+		g->next = next;
+		guest_put(g, q, &sqe);
+	}
+}
+
 /*
- * A thread flips bits of the queues and lists while commands run.  Nothing is
- * said about their results but that the server lives, its in-flight commands
- * stay bounded, and a reset brings order.
+ * A thread flips bits of the queues and lists, and moves the doorbells, while
+ * commands run.  Nothing is said about their results but that the server
+ * lives, its cursors and its commands in flight stay bounded, and a reset
+ * brings order.
  */
-static void check_mutated(const char *options)
+static void check_mutated(const char *options, enum ring how)
 {
 	struct guest *g = guest_ready(options);
 	struct nvme *n = ob_dev_runtime(g->dev);
@@ -132,21 +179,28 @@ static void check_mutated(const char *options)
 		.from = guest_ptr(g, q->sq), .words = (1 << 20) / 4,
 	};
 
+	if (how == SHADOW)
+		guest_shadow(g);
+	m.doorbells = doorbells_of(g, how);
 	assert_int_equal(pthread_create(&m.thread, NULL, mutate, &m), 0);
-	for (unsigned i = 0; i < 2000; i++) {
-		struct nvme_sqe sqe = guest_rw(g, i % 3 ? NVME_IO_READ
-						       : NVME_IO_WRITE,
-					       i % 512, 200, data);
-
-		g->next -= 4096;
-		guest_put(g, q, &sqe);
-		guest_set_reg(g, 0x1008, q->tail);
+	for (unsigned i = 0; i < 1000; i++) {
+		put_some(g, q, i, data);
+		if (m.doorbells)
+			__atomic_store_n(&m.doorbells[0], q->tail,
+					 __ATOMIC_RELEASE);
+		if (how != MAPPED)
+			guest_set_reg(g, 0x1008, q->tail);
 		guest_turn(g);
-		guest_set_reg(g, 0x100c, n->hot->cqs[1].tail);
-		assert_true(n->nr_busy_drive <= NVME_IO_SLOTS);
+		if (m.doorbells)
+			__atomic_store_n(&m.doorbells[1], n->hot->cqs[1].tail,
+					 __ATOMIC_RELEASE);
+		if (how != MAPPED)
+			guest_set_reg(g, 0x100c, n->hot->cqs[1].tail);
+		expect_bounds(n);
 	}
 	atomic_store(&m.stop, true);
 	pthread_join(m.thread, NULL);
+	assert_true(n->st->counters.reads + n->st->counters.writes > 0);
 	guest_disable(g);
 	guest_enable(g);
 	assert_int_equal(guest_create_queue(g, 1, 64), 0);
@@ -158,8 +212,19 @@ static void check_mutated(const char *options)
 static void test_R13_mutated_memory(void **state)
 {
 	(void)state;
-	check_mutated("drive=mem:1M");
-	check_mutated("drive=delay:10:mem:1M");
+	check_mutated("drive=mem:1M", TRAPPED);
+	check_mutated("drive=null:1M", TRAPPED);
+	check_mutated("drive=delay:10:mem:1M", TRAPPED);
+}
+
+static void test_R17_mutated_doorbells(void **state)
+{
+	(void)state;
+	check_mutated("drive=mem:1M", SHADOW);
+	check_mutated("drive=null:1M", SHADOW);
+	check_mutated("drive=mem:1M,doorbells=mapped", MAPPED);
+	check_mutated("drive=null:1M,doorbells=mapped", MAPPED);
+	check_mutated("drive=delay:10:mem:1M,doorbells=mapped", MAPPED);
 }
 
 /* -- R14: our own registers are not memory ----------------------------- */
@@ -692,6 +757,7 @@ int main(void)
 		cmocka_unit_test(test_unmapped_queues),
 		cmocka_unit_test(test_readonly_completion_queue),
 		cmocka_unit_test(test_R13_mutated_memory),
+		cmocka_unit_test(test_R17_mutated_doorbells),
 		cmocka_unit_test(test_R14_own_bar),
 		cmocka_unit_test(test_R15_list_that_points_to_itself),
 		cmocka_unit_test(test_R19_in_flight_is_bounded),

@@ -248,6 +248,55 @@ static void msi_goes_to_the_granted_vectors(void **arg)
 	rig_end(rig);
 }
 
+static struct ob_device_status status_of(struct rig *rig)
+{
+	struct ob_device_status status;
+
+	ob_device_status(rig->dev, &status);
+	return status;
+}
+
+/* What the operator is told: of signals, of those that cannot leave, of answers. */
+static void the_operator_can_count_them(void **arg)
+{
+	struct rig *rig = rig_ready();
+	int fds[3] = { new_eventfd(), new_eventfd(), new_eventfd() };
+	uint32_t word = 0;
+
+	(void)arg;
+	ob_irq_level(rig->dev, true);
+	assert_int_equal(status_of(rig).waiting, 1);
+	assert_int_equal(status_of(rig).intx, 0);
+	assert_int_equal(rig_set_irqs(rig, EVENTFD | TRIGGER, INTX, 0, 1,
+				      &fds[0], 1), 0);
+	assert_int_equal(status_of(rig).waiting, 0);
+	assert_int_equal(status_of(rig).intx, 1);
+	ob_irq_level(rig->dev, false);
+	rig_set_config(rig, rig_find_cap(rig, 0x05) + 2, 0x11, 2);
+	assert_int_equal(rig_set_irqs(rig, EVENTFD | TRIGGER, MSI, 1, 1,
+				      &fds[1], 1), 0);
+	ob_irq_raise(rig->dev, 1);
+	ob_irq_raise(rig->dev, 0);
+	assert_int_equal(status_of(rig).msi, 1);
+	assert_int_equal(status_of(rig).waiting, 1);
+	enable_msix(rig, true);
+	ob_irq_raise(rig->dev, 69);
+	assert_int_equal(status_of(rig).waiting, 1);
+	assert_int_equal(rig_set_irqs(rig, EVENTFD | TRIGGER, MSIX, 69, 1,
+				      &fds[2], 1), 0);
+	assert_int_equal(status_of(rig).waiting, 0);
+	assert_int_equal(status_of(rig).msix, 1);
+	assert_int_equal(status_of(rig).unanswered, 3);
+	rig_config(rig, 0, 4);
+	assert_int_equal(status_of(rig).visits, 0);
+	assert_int_equal(rig_read(rig, 2, 0, &word, 4), 0);
+	assert_int_equal(status_of(rig).visits, 1);
+	assert_int_equal(status_of(rig).unanswered, 0);
+	for (unsigned i = 0; i < 3; i++)
+		close(fds[i]);
+	rig_end(rig);
+}
+
 static void msix_an_eventfd_unmasks_its_vector(void **arg)
 {
 	struct rig *rig = rig_ready();
@@ -543,6 +592,7 @@ int main(void)
 		cmocka_unit_test(intx_given_while_asserted_is_told_at_once),
 		cmocka_unit_test(mode_follows_configuration_space),
 		cmocka_unit_test(msi_goes_to_the_granted_vectors),
+		cmocka_unit_test(the_operator_can_count_them),
 		cmocka_unit_test(msix_an_eventfd_unmasks_its_vector),
 		cmocka_unit_test(msix_enabled_as_qemu_does),
 		cmocka_unit_test(msix_masks_by_table_function_and_message),

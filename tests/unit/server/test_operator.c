@@ -511,7 +511,8 @@ static void a_reader_that_does_not_read(void **state)
 	}
 	assert_int_equal(pipe(fds), 0);
 	fcntl(fds[1], F_SETPIPE_SZ, 4096);
-	assert_int_equal(ob_operator_pages_out(rig->dev, &fresh(&a)->op, fds[1]),
+	assert_int_equal(ob_operator_pages_out(rig->dev, &fresh(&a)->op, fds[1],
+					       false),
 			 -EINPROGRESS);
 	for (unsigned i = 0; i < 100; i++)
 		rig_settle(rig);

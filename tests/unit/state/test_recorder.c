@@ -89,6 +89,28 @@ static void keeps_the_last_ones(void **arg)
 	ob_recorder_close(&rec);
 }
 
+/* Within a step the hint stays behind; who reads or goes on is not misled. */
+static void a_step_that_is_not_over_is_told(void **arg)
+{
+	struct ob_recorder rec, next;
+	unsigned i;
+
+	(void)arg;
+	start(&rec);
+	for (i = 0; i < OB_RECORDER_BEHIND - 3; i++) {
+		ob_record(&rec, 1000, OB_EVENT_MODEL, 0, i, 0);
+		assert_int_equal(rec.memory->next, 1);
+		assert_int_equal(read_all(&rec), i + 1);
+		assert_int_equal(events[i].b, i);
+	}
+	assert_int_equal(ob_recorder_open(&next, dup(rec.fd), NULL), 0);
+	assert_int_equal(next.next, rec.next);
+	ob_recorder_settle(&rec);
+	assert_int_equal(rec.memory->next, rec.next);
+	ob_recorder_close(&rec);
+	ob_recorder_close(&next);
+}
+
 static void goes_on_in_another_process(void **arg)
 {
 	struct ob_recorder rec, next;
@@ -269,6 +291,7 @@ int main(void)
 		cmocka_unit_test(tells_what_was_recorded),
 		cmocka_unit_test(every_kind_has_a_name),
 		cmocka_unit_test(keeps_the_last_ones),
+		cmocka_unit_test(a_step_that_is_not_over_is_told),
 		cmocka_unit_test(goes_on_in_another_process),
 		cmocka_unit_test(events_know_their_generation),
 		cmocka_unit_test(garbage_is_cleared),

@@ -45,22 +45,6 @@ int ob_adopt_dma_check(const struct ob_device *dev,
 	return r;
 }
 
-static int by_address(const void *a, const void *b)
-{
-	const struct ob_range *x = a, *y = b;
-
-	return x->first < y->first ? -1 : x->first > y->first;
-}
-
-static uint32_t count(const struct ob_dma_table *table)
-{
-	uint32_t i, n = 0;
-
-	for (i = 0; i < table->used; i++)
-		n += table->entries[i].size != 0;
-	return n;
-}
-
 /* Accesses find the end of the file by themselves. */
 static void reach(struct ob_device *dev, struct ob_range *range)
 {
@@ -71,38 +55,38 @@ static void reach(struct ob_device *dev, struct ob_range *range)
 		       (unsigned long long)range->first, strerror(-r));
 }
 
-static int add(struct ob_device *dev, uint32_t slot, struct ob_err *err)
+static int get_file(struct ob_device *dev, uint32_t slot, uint32_t id,
+		    struct ob_range *range, struct ob_err *err)
 {
-	const struct ob_dma_table *table =
-		ob_state_section(&dev->mem, OB_SECTION_DMA);
-	const struct ob_dma_entry *entry = &table->entries[slot];
-	struct ob_dma *dma = &dev->dma;
-	struct ob_range *range = &dma->ranges[dma->nr];
-	int r;
+	int r = id ? ob_dma_file_adopt(dev, id, &range->file) : 0;
 
-	*range = (struct ob_range){
+	return r ? ob_fail(err, EINVAL, "dma.entries[%u].file %u: %s", slot, id,
+			   strerror(-r)) : 0;
+}
+
+static int add(struct ob_device *dev, uint32_t slot,
+	       const struct ob_dma_entry *entry, struct ob_err *err)
+{
+	struct ob_dma *dma = &dev->dma;
+	struct ob_range range = {
 		.first = entry->address,
 		.last = entry->address + (entry->size - 1),
 		.offset = entry->offset, .flags = entry->flags, .slot = slot,
 	};
-	if (entry->file) {
-		r = ob_dma_file_adopt(dev, entry->file, &range->file);
-		if (r)
-			return ob_fail(err, EINVAL, "dma.entries[%u].file %u: %s",
-				       slot, entry->file, strerror(-r));
-	}
-	dma->nr++;
-	ob_bit_set(dma->slots, slot);
-	reach(dev, range);
-	return 0;
-}
+	struct ob_place place = ob_dma_place(dma, range.first);
+	const struct ob_range *next = ob_dma_at(dma, &place);
+	int r;
 
-static int check_order(const struct ob_dma *dma, struct ob_err *err)
-{
-	for (uint32_t i = 1; i < dma->nr; i++)
-		if (dma->ranges[i].first <= dma->ranges[i - 1].last)
-			return ob_fail(err, EINVAL, "dma.entries[%u]: overlaps "
-				       "another", dma->ranges[i].slot);
+	if (next && next->first <= range.last)
+		return ob_fail(err, EINVAL, "dma.entries[%u]: overlaps another",
+			       slot);
+	if (ob_dma_make_room(dma))
+		return ob_fail(err, ENOMEM, "out of memory");
+	if ((r = get_file(dev, slot, entry->file, &range, err)))
+		return r;
+	reach(dev, &range);
+	ob_bit_set(dma->slots, slot);
+	ob_dma_add(dma, place, &range);
 	return 0;
 }
 
@@ -110,21 +94,13 @@ int ob_adopt_dma(struct ob_device *dev, struct ob_err *err)
 {
 	const struct ob_dma_table *table =
 		ob_state_section(&dev->mem, OB_SECTION_DMA);
-	struct ob_dma *dma = &dev->dma;
-	uint32_t i, n = count(table);
+	uint32_t i;
 	int r = 0;
 
-	if (n == 0)
-		return 0;
-	if (ob_dma_room(dma, n))
-		return ob_fail(err, ENOMEM, "out of memory");
 	for (i = 0; i < table->used && !r; i++)
 		if (table->entries[i].size)
-			r = add(dev, i, err);
-	if (r)
-		return r;
-	qsort(dma->ranges, dma->nr, sizeof(*dma->ranges), by_address);
-	return check_order(dma, err);
+			r = add(dev, i, &table->entries[i], err);
+	return r;
 }
 
 /* Files of a step that did not happen, or whose end was not told. */

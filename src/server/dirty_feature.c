@@ -133,11 +133,11 @@ static int cover_maps(struct ob_device *dev, struct ob_dirty *log,
 		      struct ob_err *err)
 {
 	const struct ob_dma *dma = &dev->dma;
+	const struct ob_range *range;
 	int r = 0;
 
-	for (uint32_t i = 0; i < dma->nr && !r; i++) {
-		const struct ob_range *range = &dma->ranges[i];
-
+	for (struct ob_place p = { 0 }; !r && (range = ob_dma_at(dma, &p));
+	     p.at++) {
 		if (!ob_dma_is_logged(range))
 			continue;
 		r = ob_dirty_cover(log, range->first, range->last);
@@ -185,13 +185,13 @@ static int start_log(struct ob_session *s, const struct start *start)
 int ob_dma_log_adopt(struct ob_device *dev, struct ob_dirty **log,
 		     struct ob_err *err)
 {
+	const struct ob_range *range;
 	int r = ob_dirty_create(NULL, 0, log);
 
 	if (r)
 		return ob_fail(err, -r, "out of memory");
-	for (uint32_t i = 0; i < dev->dma.nr; i++) {
-		const struct ob_range *range = &dev->dma.ranges[i];
-
+	for (struct ob_place p = { 0 }; (range = ob_dma_at(&dev->dma, &p));
+	     p.at++) {
 		if (!ob_dma_is_logged(range))
 			continue;
 		if (ob_dirty_cover(*log, range->first, range->last))

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Inside the DMA map.  The client's mappings are entries of the state's DMA
- * table, in slots that never move.  Beside them the runtime keeps an array of
- * ranges sorted by address for the look-up, and for each range how to reach
- * its bytes.
+ * table, in slots that never move.  Beside them the runtime keeps the ranges sorted
+ * by address for the look-up, and for each range how to reach its bytes.
  */
 #ifndef OB_SERVER_DMA_IMPL_H
 #define OB_SERVER_DMA_IMPL_H
@@ -57,8 +56,11 @@ struct ob_range {
 };
 
 struct ob_dma {
-	struct ob_range *ranges;	/* sorted, disjoint */
-	uint32_t nr, room, hit;		/* hit: index of the last look-up */
+	struct ob_leaf **leaves, *spare;	/* dma_index.c */
+	uint64_t *ends;			/* of the leaves: their last addresses */
+	uint32_t nr_leaves, room;
+	uint32_t nr;			/* of ranges */
+	struct ob_range *hit;		/* of the last look-up, or NULL */
 	uint32_t free_hint;		/* no slot below it is free */
 	uint32_t next_file_id;
 	bool clearing;			/* all of it goes */
@@ -70,12 +72,10 @@ struct ob_dma {
 	bool logging;			/* into at least one of these: */
 	struct ob_dirty *log;		/* the client's, or NULL */
 	struct ob_dirty *op_log;	/* the operator's, or NULL */
-	uint64_t *slots;		/* of the table that are taken; with ranges */
+	uint64_t *slots;		/* of the table that are taken; NULL: none */
 };
 
 void ob_dma_init(struct ob_device *dev);
-/* Room for so many ranges, and for the bits of all slots.  -ENOMEM. */
-int ob_dma_room(struct ob_dma *dma, uint32_t room);
 /* fd is taken when it is used; *fd is -1 then.  0 or -errno for the reply. */
 int ob_dma_map(struct ob_device *dev, const struct ob_dma_map *req, int *fd,
 	       struct ob_err *err);
@@ -126,18 +126,41 @@ void ob_window_put(struct ob_window *win);
 int ob_dma_attach(struct ob_range *range, uint64_t size);
 void ob_dma_detach(struct ob_device *dev, struct ob_range *range);
 
-/* The range that holds addr, or NULL. */
+/*
+ * dma_index.c: the ranges, sorted and disjoint.  Places and pointers to ranges hold
+ * until something is added or removed.  To go through all of them:
+ *
+ *	for (struct ob_place p = { 0 }; (range = ob_dma_at(dma, &p)); p.at++)
+ */
+#define OB_LEAF 64u
+struct ob_place {
+	uint32_t leaf, at;
+};
+/* Of the first range that ends at or after addr; the end, if there is none. */
+struct ob_place ob_dma_place(const struct ob_dma *dma, uint64_t addr);
+/* The range at a place, or behind the last of its leaf; NULL at the end. */
+struct ob_range *ob_dma_at(const struct ob_dma *dma, struct ob_place *place);
+/* The next ob_dma_add will have room.  -ENOMEM. */
+int ob_dma_reserve(struct ob_dma *dma);
+/* The range, which touches no other, at the place of its first address. */
+struct ob_range *ob_dma_add(struct ob_dma *dma, struct ob_place place,
+			    const struct ob_range *range);
+void ob_dma_remove(struct ob_dma *dma, struct ob_place place);
+void ob_dma_remove_all(struct ob_dma *dma);
 struct ob_range *ob_dma_search(struct ob_dma *dma, uint64_t addr);
 
+/* The range that holds addr, or NULL. */
 static inline struct ob_range *ob_dma_find(struct ob_dma *dma, uint64_t addr)
 {
-	struct ob_range *range = dma->hit < dma->nr ? &dma->ranges[dma->hit]
-						    : NULL;
+	struct ob_range *range = dma->hit;
 
 	if (range && addr >= range->first && addr <= range->last)
 		return range;
 	return ob_dma_search(dma, addr);
 }
+
+/* dma_map.c: room for one more range, in the index and in the table's bits. */
+int ob_dma_make_room(struct ob_dma *dma);
 
 /*
  * dma_msg.c: memory that only the client can reach.  Requests wait in a queue

@@ -2,13 +2,11 @@
 /*
  * The client's memory map: DMA_MAP, DMA_UNMAP, look-up.
  *
- * Ranges are an array sorted by address: a look-up is the last hit or a
- * binary search, an insertion moves what lies behind it (3.5 MiB at most, for
- * 65,535 ranges that come in the worst order).  The table in the state has
- * the same mappings in slots of their own, so that a change there is one
- * entry, and its size field is the store that commits it.
+ * Ranges are sorted by address (dma_index.c).  The table in the state has the
+ * same mappings in slots of their own, so that a change there is one entry, and
+ * its size field is the store that commits it.
  *
- * R10: an unmapped range is out of the array before the answer goes, and
+ * R10: an unmapped range is out of the index before the answer goes, and
  * every access is a look-up followed by a copy that ends before the callback
  * does; nothing is on its way in the kernel.  Of messages, those that have
  * not left are dropped.
@@ -31,31 +29,6 @@ void ob_dma_init(struct ob_device *dev)
 	dev->dma.pgsize = 4096;
 	dev->dma.next_file_id = 1;
 	ob_dma_queue_init(&dev->dma_queue);
-}
-
-/* Index of the first range that ends at or after addr. */
-static uint32_t lower_bound(const struct ob_dma *dma, uint64_t addr)
-{
-	uint32_t low = 0, high = dma->nr, mid;
-
-	while (low < high) {
-		mid = low + (high - low) / 2;
-		if (dma->ranges[mid].last < addr)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	return low;
-}
-
-struct ob_range *ob_dma_search(struct ob_dma *dma, uint64_t addr)
-{
-	uint32_t i = lower_bound(dma, addr);
-
-	if (i == dma->nr || addr < dma->ranges[i].first)
-		return NULL;
-	dma->hit = i;
-	return &dma->ranges[i];
 }
 
 static int check_flags(uint32_t flags, bool has_fd, struct ob_err *err)
@@ -120,37 +93,20 @@ void ob_dma_detach(struct ob_device *dev, struct ob_range *range)
 }
 
 /* Nothing of this is there as long as nothing is mapped. */
-int ob_dma_room(struct ob_dma *dma, uint32_t room)
+int ob_dma_make_room(struct ob_dma *dma)
 {
-	struct ob_range *ranges = reallocarray(dma->ranges, room,
-					       sizeof(*ranges));
-
-	if (!ranges)
-		return -ENOMEM;
-	dma->ranges = ranges;
 	if (!dma->slots)
 		dma->slots = calloc(OB_BITMAP_WORDS(OB_DMA_MAPS_MAX),
 				    sizeof(*dma->slots));
-	if (!dma->slots)
-		return -ENOMEM;
-	dma->room = room;
-	return 0;
+	return dma->slots ? ob_dma_reserve(dma) : -ENOMEM;
 }
 
-static void no_room(struct ob_dma *dma)
+static void drop_all(struct ob_dma *dma)
 {
-	free(dma->ranges);
+	ob_dma_remove_all(dma);
 	free(dma->slots);
-	dma->ranges = NULL;
 	dma->slots = NULL;
-	dma->room = 0;
-}
-
-static int make_room(struct ob_dma *dma)
-{
-	if (dma->nr < dma->room)
-		return 0;
-	return ob_dma_room(dma, dma->room ? 2 * dma->room : 16);
+	dma->free_hint = 0;
 }
 
 /*
@@ -166,14 +122,22 @@ static struct ob_dma_entry *entry_of(struct ob_device *dev, uint32_t slot)
 	return entry;
 }
 
+/* There is one: fewer are mapped than there are slots. */
+static uint32_t free_slot(const struct ob_dma *dma)
+{
+	uint32_t word = dma->free_hint / 64;
+
+	while (!~dma->slots[word])
+		word++;
+	return word * 64 + (uint32_t)__builtin_ctzll(~dma->slots[word]);
+}
+
 static void record(struct ob_device *dev, struct ob_range *range)
 {
 	struct ob_dma *dma = &dev->dma;
 	struct ob_dma_entry *entry;
 
-	range->slot = dma->free_hint;
-	while (ob_bit_test(dma->slots, range->slot))
-		range->slot++;
+	range->slot = free_slot(dma);
 	dma->free_hint = range->slot + 1;
 	ob_bit_set(dma->slots, range->slot);
 	if (range->slot >= table(dev)->used)
@@ -184,18 +148,6 @@ static void record(struct ob_device *dev, struct ob_range *range)
 	entry->flags = range->flags;
 	entry->file = range->file ? range->file->id : 0;
 	entry->size = range->last - range->first + 1;
-}
-
-static void insert(struct ob_device *dev, uint32_t at, struct ob_range *range)
-{
-	struct ob_dma *dma = &dev->dma;
-
-	record(dev, range);
-	memmove(&dma->ranges[at + 1], &dma->ranges[at],
-		(dma->nr - at) * sizeof(*range));
-	dma->ranges[at] = *range;
-	dma->nr++;
-	dma->hit = at;
 }
 
 static void forget(struct ob_device *dev, struct ob_range *range)
@@ -218,11 +170,14 @@ static bool same(const struct ob_range *a, const struct ob_range *b)
 
 /* 1: the very same mapping is there already, which is no conflict. */
 static int find_place(const struct ob_dma *dma, const struct ob_range *range,
-		      uint32_t *at)
+		      struct ob_place *place)
 {
-	*at = lower_bound(dma, range->first);
-	if (*at < dma->nr && dma->ranges[*at].first <= range->last)
-		return same(&dma->ranges[*at], range) ? 1 : -EEXIST;
+	const struct ob_range *next;
+
+	*place = ob_dma_place(dma, range->first);
+	next = ob_dma_at(dma, place);
+	if (next && next->first <= range->last)
+		return same(next, range) ? 1 : -EEXIST;
 	return dma->nr < OB_DMA_MAPS_MAX ? 0 : -ENOSPC;
 }
 
@@ -246,14 +201,16 @@ static void log_range(struct ob_device *dev, struct ob_dirty *log,
 static int map_range(struct ob_device *dev, struct ob_range *range,
 		     uint64_t size)
 {
-	uint32_t at;
-	int r = find_place(&dev->dma, range, &at);
+	struct ob_dma *dma = &dev->dma;
+	struct ob_place place;
+	int r = find_place(dma, range, &place);
 
 	if (r)
 		return r;
-	if ((r = make_room(&dev->dma)) || (r = ob_dma_attach(range, size)))
+	if ((r = ob_dma_make_room(dma)) || (r = ob_dma_attach(range, size)))
 		return r;
-	insert(dev, at, range);
+	record(dev, range);
+	ob_dma_add(dma, place, range);
 	log_range(dev, dev->dma.log, range);
 	log_range(dev, dev->dma.op_log, range);
 	return 0;
@@ -318,8 +275,8 @@ static int check_unmap(const struct ob_dma_unmap *req)
 static int unmap_one(struct ob_device *dev, uint64_t addr, uint64_t size)
 {
 	struct ob_dma *dma = &dev->dma;
-	struct ob_range *range = ob_dma_find(dma, addr);
-	uint32_t at;
+	struct ob_place place = ob_dma_place(dma, addr);
+	struct ob_range *range = ob_dma_at(dma, &place);
 
 	if (size == 0)
 		return -EINVAL;
@@ -327,9 +284,7 @@ static int unmap_one(struct ob_device *dev, uint64_t addr, uint64_t size)
 		return -ENOENT;
 	ob_dma_msg_drop(dev, range->first, range->last, -EFAULT);
 	forget(dev, range);
-	at = (uint32_t)(range - dma->ranges);
-	dma->nr--;
-	memmove(range, range + 1, (dma->nr - at) * sizeof(*range));
+	ob_dma_remove(dma, place);
 	return 0;
 }
 
@@ -337,14 +292,15 @@ static int unmap_one(struct ob_device *dev, uint64_t addr, uint64_t size)
 static void unmap_all(struct ob_device *dev)
 {
 	struct ob_dma *dma = &dev->dma;
+	struct ob_range *range;
 
 	ob_dma_msg_drop(dev, 0, UINT64_MAX, -EFAULT);
 	dma->clearing = true;
-	while (dma->nr)
-		forget(dev, &dma->ranges[--dma->nr]);
+	for (struct ob_place p = { 0 }; (range = ob_dma_at(dma, &p)); p.at++)
+		forget(dev, range);
 	dma->clearing = false;
 	table(dev)->used = 0;
-	no_room(dma);
+	drop_all(dma);
 }
 
 int ob_dma_unmap(struct ob_device *dev, const struct ob_dma_unmap *req)
@@ -374,10 +330,11 @@ void ob_dma_clear(struct ob_device *dev)
 void ob_dma_finish(struct ob_device *dev)
 {
 	struct ob_dma *dma = &dev->dma;
+	struct ob_range *range;
 
-	while (dma->nr)
-		ob_dma_detach(dev, &dma->ranges[--dma->nr]);
-	no_room(dma);
+	for (struct ob_place p = { 0 }; (range = ob_dma_at(dma, &p)); p.at++)
+		ob_dma_detach(dev, range);
+	drop_all(dma);
 	ob_dirty_destroy(dma->log);
 	ob_dirty_destroy(dma->op_log);
 	ob_dma_files_free(dma);

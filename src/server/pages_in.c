@@ -95,12 +95,12 @@ bool ob_pages_in_cancel(struct ob_operator *o, struct ob_operation *op)
 
 static uint64_t mapped_pages(const struct ob_dma *dma)
 {
+	const struct ob_range *range;
 	uint64_t n = SLACK_PAGES;
 
-	for (uint32_t i = 0; i < dma->nr; i++)
-		if (dma->ranges[i].file)
-			n += ((dma->ranges[i].last - dma->ranges[i].first) >>
-			      OB_PAGE_SHIFT) + 1;
+	for (struct ob_place p = { 0 }; (range = ob_dma_at(dma, &p)); p.at++)
+		if (range->file)
+			n += ((range->last - range->first) >> OB_PAGE_SHIFT) + 1;
 	return n;
 }
 
@@ -108,12 +108,10 @@ static uint64_t mapped_pages(const struct ob_dma *dma)
 static bool is_near(const struct ob_dma *dma, uint64_t addr)
 {
 	uint64_t first = addr >> GIB_SHIFT << GIB_SHIFT;
-	uint64_t last = first + ((UINT64_C(1) << GIB_SHIFT) - 1);
+	struct ob_place place = ob_dma_place(dma, first);
+	const struct ob_range *range = ob_dma_at(dma, &place);
 
-	for (uint32_t i = 0; i < dma->nr; i++)
-		if (dma->ranges[i].first <= last && dma->ranges[i].last >= first)
-			return true;
-	return false;
+	return range && range->first <= first + ((UINT64_C(1) << GIB_SHIFT) - 1);
 }
 
 static int check_pages(struct ob_pages_in *p, struct ob_err *err)

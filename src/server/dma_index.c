@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * The ranges of the client's memory map, sorted by address.
+ *
+ * They lie in leaves of up to OB_LEAF each; where the leaves end is an array of
+ * its own, 16 KiB for 65,535 ranges, so that the search of a leaf stays in the
+ * nearest caches.  What is added or removed moves what is behind it in one leaf,
+ * and now and then the leaves behind that one: the cost of a map, of an unmap
+ * and of a look-up does hardly depend on how many there are, or in which order
+ * they come.
+ *
+ * A leaf that is full is split in the middle, unless the new one comes at its
+ * end or begin: then it begins one of its own, so that maps which come in order
+ * fill the leaves.  Neighbours that fit into half of one become one.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/dma_impl.h"
+
+struct ob_leaf {
+	uint32_t nr;
+	uint64_t last[OB_LEAF];		/* of the ranges */
+	struct ob_range ranges[OB_LEAF];
+};
+
+/* Index of the first value that is not below addr; nr if there is none. */
+static uint32_t first_from(const uint64_t *values, uint32_t nr, uint64_t addr)
+{
+	const uint64_t *at = values;
+
+	if (!nr)
+		return 0;
+	/* Without a branch that depends on the values. */
+	for (uint32_t left = nr; left > 1; left -= left / 2)
+		at += at[left / 2 - 1] < addr ? left / 2 : 0;
+	return (uint32_t)(at - values) + (*at < addr);
+}
+
+struct ob_place ob_dma_place(const struct ob_dma *dma, uint64_t addr)
+{
+	struct ob_place place = {
+		.leaf = first_from(dma->ends, dma->nr_leaves, addr)
+	};
+	const struct ob_leaf *leaf;
+
+	if (place.leaf < dma->nr_leaves) {
+		leaf = dma->leaves[place.leaf];
+		place.at = first_from(leaf->last, leaf->nr, addr);
+	}
+	return place;
+}
+
+struct ob_range *ob_dma_at(const struct ob_dma *dma, struct ob_place *place)
+{
+	while (place->leaf < dma->nr_leaves) {
+		struct ob_leaf *leaf = dma->leaves[place->leaf];
+
+		if (place->at < leaf->nr)
+			return &leaf->ranges[place->at];
+		place->leaf++;
+		place->at = 0;
+	}
+	return NULL;
+}
+
+struct ob_range *ob_dma_search(struct ob_dma *dma, uint64_t addr)
+{
+	struct ob_place place = ob_dma_place(dma, addr);
+	struct ob_range *range = ob_dma_at(dma, &place);
+
+	if (!range || addr < range->first)
+		return NULL;
+	dma->hit = range;
+	return range;
+}
+
+/* Changes */
+
+static int more_leaves(struct ob_dma *dma)
+{
+	uint32_t room = dma->room ? 2 * dma->room : 4;
+	struct ob_leaf **leaves = reallocarray(dma->leaves, room,
+					       sizeof(*leaves));
+	uint64_t *ends;
+
+	if (!leaves)
+		return -ENOMEM;
+	dma->leaves = leaves;
+	ends = reallocarray(dma->ends, room, sizeof(*ends));
+	if (!ends)
+		return -ENOMEM;
+	dma->ends = ends;
+	dma->room = room;
+	return 0;
+}
+
+int ob_dma_reserve(struct ob_dma *dma)
+{
+	if (dma->nr_leaves == dma->room && more_leaves(dma))
+		return -ENOMEM;
+	if (!dma->spare)
+		dma->spare = malloc(sizeof(*dma->spare));
+	return dma->spare ? 0 : -ENOMEM;
+}
+
+static void set_end(struct ob_dma *dma, uint32_t i)
+{
+	dma->ends[i] = dma->leaves[i]->last[dma->leaves[i]->nr - 1];
+}
+
+/* The reserved one, empty, as number i. */
+static struct ob_leaf *add_leaf(struct ob_dma *dma, uint32_t i)
+{
+	uint32_t behind = dma->nr_leaves - i;
+
+	memmove(&dma->leaves[i + 1], &dma->leaves[i],
+		behind * sizeof(*dma->leaves));
+	memmove(&dma->ends[i + 1], &dma->ends[i], behind * sizeof(*dma->ends));
+	dma->leaves[i] = dma->spare;
+	dma->leaves[i]->nr = 0;
+	dma->spare = NULL;
+	dma->nr_leaves++;
+	return dma->leaves[i];
+}
+
+static void remove_leaf(struct ob_dma *dma, uint32_t i)
+{
+	uint32_t behind = --dma->nr_leaves - i;
+
+	if (dma->spare)
+		free(dma->leaves[i]);
+	else
+		dma->spare = dma->leaves[i];
+	memmove(&dma->leaves[i], &dma->leaves[i + 1],
+		behind * sizeof(*dma->leaves));
+	memmove(&dma->ends[i], &dma->ends[i + 1], behind * sizeof(*dma->ends));
+}
+
+/* count ranges from number at of `from`, to the end of `to`. */
+static void copy_ranges(struct ob_leaf *to, const struct ob_leaf *from,
+			uint32_t at, uint32_t count)
+{
+	memcpy(&to->ranges[to->nr], &from->ranges[at],
+	       count * sizeof(to->ranges[0]));
+	memcpy(&to->last[to->nr], &from->last[at], count * sizeof(to->last[0]));
+	to->nr += count;
+}
+
+static void split(struct ob_dma *dma, struct ob_place *place)
+{
+	struct ob_leaf *leaf = dma->leaves[place->leaf];
+	struct ob_leaf *next = add_leaf(dma, place->leaf + 1);
+
+	copy_ranges(next, leaf, OB_LEAF / 2, OB_LEAF - OB_LEAF / 2);
+	leaf->nr = OB_LEAF / 2;
+	set_end(dma, place->leaf);
+	set_end(dma, place->leaf + 1);
+	if (place->at > leaf->nr) {
+		place->at -= leaf->nr;
+		place->leaf++;
+	}
+}
+
+static bool is_full(const struct ob_dma *dma, uint32_t i)
+{
+	return dma->leaves[i]->nr == OB_LEAF;
+}
+
+/* A leaf with room for a range that comes at that place. */
+static void make_place(struct ob_dma *dma, struct ob_place *place)
+{
+	bool is_end = place->leaf == dma->nr_leaves;
+
+	if (is_end || (place->at == 0 && is_full(dma, place->leaf))) {
+		if (!place->leaf || is_full(dma, place->leaf - 1)) {
+			add_leaf(dma, place->leaf);
+			return;
+		}
+		place->leaf--;
+		place->at = dma->leaves[place->leaf]->nr;
+	} else if (is_full(dma, place->leaf)) {
+		split(dma, place);
+	}
+}
+
+struct ob_range *ob_dma_add(struct ob_dma *dma, struct ob_place place,
+			    const struct ob_range *range)
+{
+	struct ob_leaf *leaf;
+	uint32_t behind;
+
+	make_place(dma, &place);
+	leaf = dma->leaves[place.leaf];
+	behind = leaf->nr++ - place.at;
+	memmove(&leaf->ranges[place.at + 1], &leaf->ranges[place.at],
+		behind * sizeof(*range));
+	memmove(&leaf->last[place.at + 1], &leaf->last[place.at],
+		behind * sizeof(leaf->last[0]));
+	leaf->ranges[place.at] = *range;
+	leaf->last[place.at] = range->last;
+	set_end(dma, place.leaf);
+	dma->nr++;
+	dma->hit = NULL;
+	return &leaf->ranges[place.at];
+}
+
+/* With the one behind it, if both are half of a leaf or less. */
+static void unite(struct ob_dma *dma, uint32_t i)
+{
+	struct ob_leaf *leaf = dma->leaves[i], *next;
+
+	if (i + 1 >= dma->nr_leaves)
+		return;
+	next = dma->leaves[i + 1];
+	if (leaf->nr + next->nr > OB_LEAF / 2)
+		return;
+	copy_ranges(leaf, next, 0, next->nr);
+	remove_leaf(dma, i + 1);
+	set_end(dma, i);
+}
+
+void ob_dma_remove(struct ob_dma *dma, struct ob_place place)
+{
+	struct ob_leaf *leaf = dma->leaves[place.leaf];
+	uint32_t behind = --leaf->nr - place.at;
+
+	memmove(&leaf->ranges[place.at], &leaf->ranges[place.at + 1],
+		behind * sizeof(leaf->ranges[0]));
+	memmove(&leaf->last[place.at], &leaf->last[place.at + 1],
+		behind * sizeof(leaf->last[0]));
+	dma->nr--;
+	dma->hit = NULL;
+	if (!leaf->nr) {
+		remove_leaf(dma, place.leaf);
+		return;
+	}
+	set_end(dma, place.leaf);
+	unite(dma, place.leaf);
+	if (place.leaf)
+		unite(dma, place.leaf - 1);
+}
+
+void ob_dma_remove_all(struct ob_dma *dma)
+{
+	while (dma->nr_leaves)
+		free(dma->leaves[--dma->nr_leaves]);
+	free(dma->leaves);
+	free(dma->ends);
+	free(dma->spare);
+	dma->leaves = NULL;
+	dma->ends = NULL;
+	dma->spare = NULL;
+	dma->room = dma->nr = 0;
+	dma->hit = NULL;
+}

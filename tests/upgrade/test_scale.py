@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Many devices in one process, and many maps of one: what they cost, and that a death
+and an upgrade lose none."""
+import os
+import signal
+
+import vfu
+
+DEVICES = 300
+LIMIT = 64 << 10        # bytes of one device more
+MAPS = 65535
+
+
+def children(pid):
+    for task in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{task}/children") as names:
+            yield from map(int, names.read().split())
+
+
+def processes(pid):
+    yield pid
+    for child in children(pid):
+        yield from processes(child)
+
+
+def private(pid):
+    """Memory of the process that is no file's: a process that only lingers has none."""
+    if not os.listdir(f"/proc/{pid}/fd"):
+        return 0
+    with open(f"/proc/{pid}/smaps_rollup") as rows:
+        return sum(int(row.split()[1]) << 10 for row in rows if row.startswith("Pss_Anon"))
+
+
+def memory_files(pid):
+    """What is in use of each, mapped or not."""
+    found = {}
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        path = f"/proc/{pid}/fd/{fd}"
+        try:
+            if os.readlink(path).startswith("/memfd:"):
+                st = os.stat(path)
+                found[st.st_ino] = st.st_blocks * 512
+        except FileNotFoundError:
+            pass
+    return found
+
+
+def total(server):
+    files, anonymous = {}, 0
+    for pid in processes(server.process.pid):
+        files.update(memory_files(pid))
+        anonymous += private(pid)
+    return anonymous + sum(files.values())
+
+
+DISK = "nvme,drive=null:1G"
+
+
+def all_answer(server):
+    for number in range(DEVICES):
+        with server.client(number) as client:
+            client.ok(vfu.GET_INFO, vfu.get_info())
+
+
+def test_an_idle_device_takes_less_than_64_kib(serve):
+    one = serve(DISK)
+    alone = total(one)
+    one.stop()
+    many = serve(*[DISK] * DEVICES)
+    assert (total(many) - alone) / (DEVICES - 1) < LIMIT
+    all_answer(many)    # and what they took for that is given back
+    assert (total(many) - alone) / (DEVICES - 1) < LIMIT
+
+
+def test_all_of_many_outlive_a_death_and_an_upgrade(serve, this):
+    many = serve(*[DISK] * DEVICES)
+    before = many.status()["pid"]
+    os.kill(before, signal.SIGKILL)
+    all_answer(many)
+    assert many.status()["pid"] != before
+    many.replace(this)
+    all_answer(many)
+
+
+def test_all_maps_outlive_a_death(serve):
+    """In an order that is none, so that nothing depends on it."""
+    server = serve(DISK)
+    file = os.memfd_create("guest")
+    os.ftruncate(file, MAPS * 4096)
+    with server.client() as client:
+        for number in range(MAPS):
+            at = number * 7919 % MAPS
+            client.ok(vfu.DMA_MAP, vfu.dma_map(at * 8192, 4096, offset=at * 4096), [file])
+        full = vfu.dma_map(MAPS * 8192, 4096)
+        assert client.request(vfu.DMA_MAP, full, [file]).flags & vfu.ERROR
+        os.kill(server.status()["pid"], signal.SIGKILL)
+        for at in (1, MAPS // 2, MAPS - 1):
+            client.ok(vfu.DMA_UNMAP, vfu.dma_unmap(at * 8192, 4096))
+        assert client.request(vfu.DMA_UNMAP, vfu.dma_unmap(8192, 4096)).flags & vfu.ERROR
+        # The same again is no conflict; another one is.
+        client.ok(vfu.DMA_MAP, vfu.dma_map(0, 4096), [file])
+        other = vfu.dma_map(0, 4096, offset=4096)
+        assert client.request(vfu.DMA_MAP, other, [file]).flags & vfu.ERROR
+        client.ok(vfu.DMA_MAP, full, [file])
+    os.close(file)

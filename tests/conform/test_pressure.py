@@ -128,7 +128,7 @@ def group():
     made.remove()
 
 
-DISKS = 32      # a worker of so many needs more than a storm's rings
+DISKS = 320     # a worker of so many needs more than a storm's rings
 
 
 def test_workers_are_killed_for_memory(keep, group, filled):

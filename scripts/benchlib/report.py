@@ -116,7 +116,7 @@ def idle(found):
         yield Row(f"CPU at rest, {name} doorbells", "polls by request" if spins else "0 %",
                   f"{entry['server_cpus'] * 100:.3f} %, {entry['wakeups']} wake-ups in "
                   f"{entry['seconds']:.1f} s",
-                  None if spins else entry["server_cpus"] < 0.0005)
+                  None if spins else entry["wakeups"] == 0)
         yield Row(f"memory, and time to ready, {name} doorbells", "",
                   f"{entry['memory_kib'] / 1024:.1f} MiB, after I/O "
                   f"{entry['used_kib'] / 1024:.1f}; {entry['ready_ms']:.1f} ms")

@@ -52,7 +52,8 @@ void ob_held_finish(struct ob_held *held)
 {
 	if (!held->entries)
 		return;
-	for (uint32_t i = held->first; i; i = held->entries[i].after)
+	for (uint32_t i = held->all.first; i;
+	     i = held->entries[i].place[OB_HELD_ALL].after)
 		ob_fd_close(&held->entries[i].fd);
 	release(held->folders, BUCKETS * sizeof(*held->folders));
 	release(held->buckets, BUCKETS * sizeof(*held->buckets));
@@ -75,8 +76,7 @@ static uint32_t *bucket(const struct ob_held *held, const char *name)
 	return &held->buckets[hash_of(name, '\0')];
 }
 
-static struct ob_held_folder *folder(const struct ob_held *held,
-				     const char *name)
+static struct ob_held_list *folder(const struct ob_held *held, const char *name)
 {
 	return &held->folders[hash_of(name, '/')];
 }
@@ -101,28 +101,15 @@ static uint32_t take_free(struct ob_held *held)
 	return i;
 }
 
-static void append_to_folder(struct ob_held *held, uint32_t i)
+static void append(struct ob_held_entry *all, struct ob_held_list *list,
+		   enum ob_held_order order, uint32_t i)
 {
-	struct ob_held_folder *f = folder(held, held->entries[i].name);
-
-	held->entries[i].older = f->last;
-	if (f->last)
-		held->entries[f->last].younger = i;
+	all[i].place[order].before = list->last;
+	if (list->last)
+		all[list->last].place[order].after = i;
 	else
-		f->first = i;
-	f->last = i;
-}
-
-static void append(struct ob_held *held, uint32_t i)
-{
-	held->entries[i].before = held->last;
-	held->entries[i].after = 0;
-	if (held->last)
-		held->entries[held->last].after = i;
-	else
-		held->first = i;
-	held->last = i;
-	held->count++;
+		list->first = i;
+	list->last = i;
 }
 
 int ob_held_put(struct ob_held *held, const char *name, int fd)
@@ -143,39 +130,26 @@ int ob_held_put(struct ob_held *held, const char *name, int fd)
 	*entry = (struct ob_held_entry){ .fd = fd, .chain = *head };
 	memcpy(entry->name, name, strnlen(name, OB_KEEPER_NAME - 1));
 	*head = i;
-	append(held, i);
-	append_to_folder(held, i);
+	append(held->entries, &held->all, OB_HELD_ALL, i);
+	append(held->entries, folder(held, name), OB_HELD_FOLDER, i);
+	held->count++;
 	return 0;
 }
 
-static void unlink_entry(struct ob_held *held, struct ob_held_entry *entry)
+static void leave(struct ob_held_entry *all, struct ob_held_list *list,
+		  enum ob_held_order order, uint32_t i)
 {
-	struct ob_held_entry *all = held->entries;
+	uint32_t before = all[i].place[order].before;
+	uint32_t after = all[i].place[order].after;
 
-	if (entry->before)
-		all[entry->before].after = entry->after;
+	if (before)
+		all[before].place[order].after = after;
 	else
-		held->first = entry->after;
-	if (entry->after)
-		all[entry->after].before = entry->before;
+		list->first = after;
+	if (after)
+		all[after].place[order].before = before;
 	else
-		held->last = entry->before;
-	held->count--;
-}
-
-static void leave_folder(struct ob_held *held, struct ob_held_entry *entry)
-{
-	struct ob_held_folder *f = folder(held, entry->name);
-	struct ob_held_entry *all = held->entries;
-
-	if (entry->older)
-		all[entry->older].younger = entry->younger;
-	else
-		f->first = entry->younger;
-	if (entry->younger)
-		all[entry->younger].older = entry->older;
-	else
-		f->last = entry->older;
+		list->last = before;
 }
 
 void ob_held_remove(struct ob_held *held, struct ob_held_entry *entry)
@@ -186,8 +160,9 @@ void ob_held_remove(struct ob_held *held, struct ob_held_entry *entry)
 	while (*link != i)
 		link = &held->entries[*link].chain;
 	*link = entry->chain;
-	unlink_entry(held, entry);
-	leave_folder(held, entry);
+	leave(held->entries, &held->all, OB_HELD_ALL, i);
+	leave(held->entries, folder(held, entry->name), OB_HELD_FOLDER, i);
+	held->count--;
 	ob_fd_close(&entry->fd);
 	entry->chain = held->free;
 	held->free = i;
@@ -196,7 +171,7 @@ void ob_held_remove(struct ob_held *held, struct ob_held_entry *entry)
 struct ob_held_entry *ob_held_next(const struct ob_held *held,
 				   const struct ob_held_entry *entry)
 {
-	uint32_t i = entry ? entry->after : held->first;
+	uint32_t i = entry ? entry->place[OB_HELD_ALL].after : held->all.first;
 
 	return i ? &held->entries[i] : NULL;
 }
@@ -205,10 +180,11 @@ struct ob_held_entry *ob_held_below(const struct ob_held *held,
 				    const char *path,
 				    const struct ob_held_entry *entry)
 {
-	uint32_t i = entry ? entry->younger : folder(held, path)->first;
+	uint32_t i = entry ? entry->place[OB_HELD_FOLDER].after :
+			     folder(held, path)->first;
 	size_t len = strlen(path);
 
 	while (i && strncmp(held->entries[i].name, path, len))
-		i = held->entries[i].younger;
+		i = held->entries[i].place[OB_HELD_FOLDER].after;
 	return i ? &held->entries[i] : NULL;
 }

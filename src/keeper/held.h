@@ -14,6 +14,13 @@
 
 #define OB_HELD_MAX 65536u
 
+/* An order of entries: that of all, and that of a folder's bucket. */
+enum ob_held_order { OB_HELD_ALL, OB_HELD_FOLDER, OB_HELD_ORDERS };
+
+struct ob_held_list {
+	uint32_t first, last;		/* 0: none, as in all that follow */
+};
+
 struct ob_held_entry {
 	int fd;				/* -1: known by name only */
 	/* The keeper's: */
@@ -21,19 +28,18 @@ struct ob_held_entry {
 	bool is_new;			/* a client that it accepted */
 	bool untold;			/* ... and could not tell of yet */
 	uint32_t chain;			/* in its bucket, or of free ones */
-	uint32_t before, after;		/* in order; 0: none */
-	uint32_t older, younger;	/* the same, of its folder's bucket */
+	struct {
+		uint32_t before, after;
+	} place[OB_HELD_ORDERS];
 	char name[OB_KEEPER_NAME];
 };
 
 struct ob_held {
 	struct ob_held_entry *entries;	/* [0] is nobody */
 	uint32_t *buckets;
-	struct ob_held_folder {
-		uint32_t first, last;
-	} *folders;
+	struct ob_held_list *folders;
+	struct ob_held_list all;
 	uint32_t room, count, used, free;
-	uint32_t first, last;
 };
 
 int ob_held_init(struct ob_held *held, uint32_t room);

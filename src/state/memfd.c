@@ -8,6 +8,7 @@
 
 #include "base/fd.h"
 #include "ob_config.h"
+#include "state/field.h"
 #include "state/schema_priv.h"
 #include "state/state_mem.h"
 
@@ -252,16 +253,11 @@ size_t ob_state_written(const struct ob_state_mem *mem, enum ob_section which)
 	return hole < 0 || hole > end ? ext->size : (size_t)hole - ext->offset;
 }
 
-static bool is_zero(const uint8_t *bytes, size_t len)
-{
-	return !bytes[0] && !memcmp(bytes, bytes + 1, len - 1);
-}
-
 static void give_back(struct ob_state_mem *mem, size_t at)
 {
 	const size_t page = page_up(1);
 
-	if (is_zero(mem->base + at, page))
+	if (ob_all_zero(mem->base + at, page))
 		madvise(mem->base + at, page, MADV_REMOVE);
 }
 
@@ -302,7 +298,7 @@ void ob_state_fill(struct ob_state_mem *mem, enum ob_section which,
 	each_page(mem, ext->offset, ext->offset + ext->size, clear);
 	for (at = 0; at < ext->size; at += page) {
 		len = ext->size - at < page ? ext->size - at : page;
-		if (!is_zero(from + at, len))
+		if (!ob_all_zero(from + at, len))
 			memcpy(mem->base + ext->offset + at, from + at, len);
 	}
 }

@@ -58,7 +58,7 @@ void nvme_cmds_finish(struct nvme *n)
 		ob_loop_reclaim(n->loop, n->io_pool.base);
 	nvme_pool_finish(&n->io_pool);
 	nvme_pool_finish(&n->admin_pool);
-	nvme_memory_put(n->requests, n->requests_size);
+	nvme_memory_put(n->requests, NVME_IO_SLOTS * n->request_stride);
 	free(n->sqs);
 	free(n->cqs);
 	nvme_memory_put(n->batches, sizeof(*n->batches));

@@ -46,8 +46,7 @@ static size_t request_stride(const struct nvme *n)
 int nvme_io_init(struct nvme *n, struct ob_err *err)
 {
 	n->request_stride = request_stride(n);
-	n->requests_size = NVME_IO_SLOTS * n->request_stride;
-	n->requests = nvme_memory_get(n->requests_size);
+	n->requests = nvme_memory_get(NVME_IO_SLOTS * n->request_stride);
 	if (!n->requests)
 		return ob_fail(err, ENOMEM, "no memory for requests");
 	return 0;

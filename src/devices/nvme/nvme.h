@@ -337,7 +337,7 @@ struct nvme {
 	unsigned nr_owed;		/* these, and those that go on */
 	unsigned nr_owed_admin;		/* ... of the admin queue */
 	char *requests;
-	size_t request_stride, requests_size;
+	size_t request_stride;
 	struct nvme_pool io_pool, admin_pool;
 
 	/* max_queues + 1 of each; the guest can have no others. */

@@ -387,7 +387,7 @@ static bool goes_on(const struct bench_thread *t)
 }
 
 /* Until the end, or until nothing is left to start and to complete. */
-static int keep_busy(struct bench_thread *t)
+int bench_engine(struct bench_thread *t)
 {
 	uint64_t last = t->now = now_ns();
 	bool refill;
@@ -406,9 +406,4 @@ static int keep_busy(struct bench_thread *t)
 			r = read_register(t);
 	} while (r >= 0 && (t->in_flight || refill));
 	return r < 0 ? r : 0;
-}
-
-int bench_engine(struct bench_thread *t)
-{
-	return keep_busy(t);
 }

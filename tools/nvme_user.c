@@ -503,22 +503,34 @@ static int bring_up(struct nvme_user *dev, struct ob_err *err)
 	return set_shadow(dev, err);
 }
 
-int nvme_user_open(struct ob_client *client,
-		   const struct nvme_user_params *params,
-		   struct nvme_user **out, struct ob_err *err)
+struct nvme_user *nvme_user_new(const struct nvme_user_params *params,
+				struct ob_err *err)
 {
 	struct nvme_user *dev = calloc(1, sizeof(*dev));
-	int r;
 
-	if (!dev)
-		return ob_fail(err, ENOMEM, "out of memory");
-	dev->client = client;
+	if (!dev) {
+		ob_fail(err, ENOMEM, "out of memory");
+		return NULL;
+	}
 	dev->params = *params;
 	dev->memory_fd = -1;
 	dev->admin.eventfd = -1;
 	for (unsigned i = 0; i < NVME_USER_MAX_QUEUES; i++)
 		dev->queues[i].eventfd = -1;
 	pthread_mutex_init(&dev->lock, NULL);
+	return dev;
+}
+
+int nvme_user_open(struct ob_client *client,
+		   const struct nvme_user_params *params,
+		   struct nvme_user **out, struct ob_err *err)
+{
+	struct nvme_user *dev = nvme_user_new(params, err);
+	int r;
+
+	if (!dev)
+		return -ENOMEM;
+	dev->client = client;
 	r = nvme_user_check_params(&dev->params, err);
 	if (!r)
 		r = bring_up(dev, err);

@@ -171,6 +171,9 @@ int nvme_user_wait_own(struct nvme_user *dev, unsigned first, unsigned step,
 int nvme_user_look(struct nvme_user *dev, struct ob_err *err);
 
 /* Parts of the driver, for one another. */
+/* Nothing of it is up; NULL: no memory. */
+struct nvme_user *nvme_user_new(const struct nvme_user_params *params,
+				struct ob_err *err);
 int nvme_user_queue_init(struct nvme_user *dev, struct nvme_user_queue *q,
 			 uint16_t id, uint16_t entries, struct ob_err *err);
 int nvme_user_irq_setup(struct nvme_user *dev, struct ob_err *err);

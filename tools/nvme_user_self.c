@@ -6,7 +6,6 @@
  * stores, which a device would have done, are in it, so it is an upper bound.
  */
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "nvme_user.h"
@@ -46,23 +45,17 @@ static int make_queues(struct nvme_user *dev, struct ob_err *err)
 int nvme_user_open_self(const struct nvme_user_params *params, uint64_t bytes,
 			struct nvme_user **out, struct ob_err *err)
 {
-	struct nvme_user *dev = calloc(1, sizeof(*dev));
+	struct nvme_user *dev = nvme_user_new(params, err);
 	int r;
 
 	if (!dev)
-		return ob_fail(err, ENOMEM, "out of memory");
-	dev->params = *params;
-	dev->memory_fd = -1;
-	dev->admin.eventfd = -1;
+		return -ENOMEM;
 	dev->how = NVME_USER_CALLED;
 	dev->self = complete_all;
 	dev->lba_size = LBA_SIZE;
 	dev->lbas = bytes / LBA_SIZE;
 	strcpy(dev->model, "none");
 	strcpy(dev->serial, "none");
-	pthread_mutex_init(&dev->lock, NULL);
-	for (unsigned i = 0; i < NVME_USER_MAX_QUEUES; i++)
-		dev->queues[i].eventfd = -1;
 	r = make_queues(dev, err);
 	if (r) {
 		nvme_user_close(dev);

@@ -4,55 +4,22 @@ and an upgrade lose none."""
 import os
 import pathlib
 import signal
+import sys
 
 import pytest
 import vfu
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "scripts"))
+
+from benchlib.processes import memory   # noqa: E402
 
 DEVICES = 300
 LIMIT = 64 << 10        # bytes of one device more
 MAPS = 65535
 
 
-def children(pid):
-    for task in os.listdir(f"/proc/{pid}/task"):
-        with open(f"/proc/{pid}/task/{task}/children") as names:
-            yield from map(int, names.read().split())
-
-
-def processes(pid):
-    yield pid
-    for child in children(pid):
-        yield from processes(child)
-
-
-def private(pid):
-    """Memory of the process that is no file's: a process that only lingers has none."""
-    if not os.listdir(f"/proc/{pid}/fd"):
-        return 0
-    with open(f"/proc/{pid}/smaps_rollup") as rows:
-        return sum(int(row.split()[1]) << 10 for row in rows if row.startswith("Pss_Anon"))
-
-
-def memory_files(pid):
-    """What is in use of each, mapped or not."""
-    found = {}
-    for fd in os.listdir(f"/proc/{pid}/fd"):
-        path = f"/proc/{pid}/fd/{fd}"
-        try:
-            if os.readlink(path).startswith("/memfd:"):
-                st = os.stat(path)
-                found[st.st_ino] = st.st_blocks * 512
-        except FileNotFoundError:
-            pass
-    return found
-
-
 def total(server):
-    files, anonymous = {}, 0
-    for pid in processes(server.process.pid):
-        files.update(memory_files(pid))
-        anonymous += private(pid)
-    return anonymous + sum(files.values())
+    return memory(server.process.pid)
 
 
 DISK = "nvme,drive=null:1G"

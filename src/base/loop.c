@@ -161,7 +161,7 @@ int ob_loop_create_on(const struct ob_loop_params *params,
 	struct ob_rings given = *rings;
 	int r;
 
-	*rings = (struct ob_rings){ -1, -1, -1, given.generation };
+	*rings = (struct ob_rings){ -1, -1, -1, given.generation, 0 };
 	if (!loop) {
 		ob_rings_close(&given);
 		return ob_fail(err, ENOMEM, "event loop: out of memory");
@@ -183,7 +183,7 @@ int ob_loop_create_on(const struct ob_loop_params *params,
 int ob_loop_create(const struct ob_loop_params *params, struct ob_loop **out,
 		   struct ob_err *err)
 {
-	struct ob_rings none = { -1, -1, -1, 0 };
+	struct ob_rings none = { -1, -1, -1, 0, 0 };
 
 	return ob_loop_create_on(params, &none, out, err);
 }

@@ -95,7 +95,7 @@ int ob_rings_create(uint64_t generation, struct ob_rings *out)
 {
 	int r;
 
-	*out = (struct ob_rings){ -1, -1, -1, generation };
+	*out = (struct ob_rings){ -1, -1, -1, generation, 0 };
 	r = create(out);
 	if (r)
 		ob_rings_close(out);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The rings of one worker's life.  A keeper makes them before it starts the
- * worker and holds them, so that they, and what the kernel does in them,
- * outlive it; without a keeper the loop makes its own, the same way.
+ * The rings of one worker's life, a set for each of its threads.  A keeper makes
+ * them before it starts the worker and holds them, so that they, and what the
+ * kernel does in them, outlive it; without a keeper the loop makes its own, the
+ * same way.
  *
  *	loop	readiness and file operations (loop_uring.c)
  *	sure	socket calls whose outcome a successor can learn (sure.h)
@@ -24,6 +25,7 @@
 
 #include <outboard/loop.h>
 
+#define OB_THREADS 16u		/* most of a process; each has a loop */
 #define OB_RING_MAGIC 0x31474e4952424fu		/* "OBRING1" */
 #define OB_RING_OPS 4096u	/* most that a loop may have in flight */
 
@@ -42,16 +44,18 @@ struct ob_ring_journal {
 	struct ob_ring_op ops[OB_RING_OPS];
 };
 
-/* Descriptors of one generation; -1 each when there are none. */
+/* Descriptors of one thread of a generation; -1 each when there are none. */
 struct ob_rings {
 	int loop, sure, journal;
 	uint64_t generation;
+	unsigned thread;	/* below OB_THREADS */
 };
 
 /*
  * Makes both and the journal (close-on-exec).  -ENOSYS, -EPERM where the
  * kernel refuses io_uring: the loop then uses threads, and nothing of a dead
- * process is ever in flight.  Needs no allocation.  out is valid in any case.
+ * process is ever in flight.  Needs no allocation.  out is valid in any case,
+ * and thread 0's until the caller says otherwise.
  */
 int ob_rings_create(uint64_t generation, struct ob_rings *out);
 void ob_rings_close(struct ob_rings *rings);
@@ -90,7 +94,8 @@ bool ob_old_rings_over(const struct ob_old_rings *old);
 unsigned ob_old_rings_left(const struct ob_old_rings *old);
 /*
  * What became of the sure call with that tag: its result, -ENOENT when it
- * never happened, -ENXIO when there was no ring, and so nobody knows.
+ * never happened in these, -ENXIO when there was no ring, and so nobody knows.
+ * It is in one set at most of all that are given to a successor.
  */
 int ob_old_rings_sure(const struct ob_old_rings *old, uint64_t tag);
 

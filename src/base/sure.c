@@ -22,7 +22,12 @@
 #include <string.h>
 #include <unistd.h>
 
-#define GENERATION_SHIFT 44	/* years of calls, a million generations */
+/*
+ * A tag: generation, number of the call, thread.  2^40 calls of a thread are
+ * four months of 100,000 in a second, after which it would take a ring that has
+ * not gone round since to mistake one for another.
+ */
+#define GENERATION_SHIFT 44
 #define TRIES		100	/* of a kernel without memory */
 
 struct queued {
@@ -51,7 +56,10 @@ struct ob_sure *ob_loop_sure(struct ob_loop *loop)
 
 uint64_t ob_sure_tag(struct ob_sure *sure)
 {
-	return sure->next_tag++;
+	uint64_t tag = sure->next_tag;
+
+	sure->next_tag += OB_THREADS;
+	return tag;
 }
 
 static struct queued *add(struct ob_sure *sure, struct ob_sure_call *call,
@@ -238,7 +246,8 @@ int ob_sure_create(struct ob_loop *loop, struct ob_rings *rings,
 		return r;
 	}
 	sure->loop = loop;
-	sure->next_tag = (rings->generation << GENERATION_SHIFT) + 1;
+	sure->next_tag = (rings->generation << GENERATION_SHIFT) + OB_THREADS +
+			 rings->thread;
 	*out = sure;
 	return 0;
 }

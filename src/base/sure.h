@@ -34,7 +34,7 @@ struct ob_sure;
 /* The loop's; exists as long as it does. */
 struct ob_sure *ob_loop_sure(struct ob_loop *loop);
 
-/* Never the same twice under one keeper, never 0. */
+/* Never the same twice under one keeper, whichever thread asks; never 0. */
 uint64_t ob_sure_tag(struct ob_sure *sure);
 /* call, msg and buf stay until ob_sure_go returns.  MSG_DONTWAIT and
  * MSG_NOSIGNAL are added. */

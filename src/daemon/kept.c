@@ -128,8 +128,9 @@ int ob_serve_kept(const struct ob_serve_options *opts, struct ob_err *err)
 	char **argv = worker_argv(opts);
 	struct ob_keeper_options keeper = {
 		.argv = argv, .path = path, .tell = tell,
-		.standby = opts->standby, .watchdog_ms = opts->watchdog_ms,
-		.grace_ms = opts->grace_ms, .alive_ms = ob_notify_alive_ms(),
+		.standby = opts->standby, .threads = opts->threads,
+		.watchdog_ms = opts->watchdog_ms, .grace_ms = opts->grace_ms,
+		.alive_ms = ob_notify_alive_ms(),
 	};
 	int r;
 

@@ -132,7 +132,7 @@ int ob_serve_options_parse(struct ob_serve_options *opts, int argc,
 {
 	*opts = (struct ob_serve_options){
 		.log_level = OB_LOG_INFO, .watchdog_ms = WATCHDOG_MS,
-		.grace_ms = GRACE_MS, .argv = argv,
+		.grace_ms = GRACE_MS, .threads = 1, .argv = argv,
 	};
 	/* Every option is at least one word of argv. */
 	opts->devices = calloc(argc, sizeof(*opts->devices));

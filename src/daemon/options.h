@@ -18,6 +18,7 @@ struct ob_serve_options {
 	enum ob_log_level log_level;
 	const char *control;	/* path of a socket; NULL: none */
 	bool no_keeper, standby;
+	unsigned threads;	/* 1 to OB_THREADS (base/ring.h) */
 	unsigned watchdog_ms;	/* 0: none */
 	unsigned grace_ms;	/* after an upgrade */
 	char *const *argv;	/* as given; of a NULL-terminated array */

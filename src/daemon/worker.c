@@ -28,7 +28,7 @@
 /* Once: its rings come with the first word of the keeper. */
 static int make_loop(struct serve *s, struct ob_err *err)
 {
-	return s->loop ? 0 : ob_loop_create_on(&s->opts->loop, &s->begin.rings,
+	return s->loop ? 0 : ob_loop_create_on(&s->opts->loop, s->begin.rings,
 					       &s->loop, err);
 }
 

@@ -24,6 +24,7 @@ struct ob_keeper_options {
 	/* Optional.  An error ends the server, if it has just got ready. */
 	int (*tell)(enum ob_keeper_event event, const char *text);
 	bool standby;		/* a warm successor waits */
+	unsigned threads;	/* of a worker; 0: 1 */
 	unsigned watchdog_ms;	/* a turn that takes longer is killed; 0: never */
 	unsigned grace_ms;	/* an upgrade that dies so soon is rolled back */
 	unsigned alive_ms;	/* tells that often that it lives; 0: never */

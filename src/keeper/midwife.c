@@ -229,7 +229,7 @@ static void be_midwife(struct ob_keeper *k, unsigned place)
 /* In the keeper */
 
 const struct ob_birth ob_birth_none = {
-	.fd = -1, .channel = -1, .rings = { -1, -1, -1, 0 },
+	.fd = -1, .channel = -1, .rings = { -1, -1, -1, 0, 0 },
 };
 
 static void kill_by(int pidfd)

@@ -35,8 +35,9 @@ enum ob_keeper_op {
 	OB_KEEPER_READY,	/* loaded; with START: serves.  text: ready line.
 				   With REHEARSE: value: the pause that it expects,
 				   in microseconds; text: the rest, for people */
-	OB_KEEPER_RINGS_OVER,	/* value: generation whose rings are not needed;
-				   the keeper passes it on to those that wait */
+	OB_KEEPER_RINGS_OVER,	/* value: generation whose rings are not needed,
+				   of any thread; the keeper passes it on to
+				   those that wait */
 	OB_KEEPER_REFUSED,	/* text: cannot serve, and why */
 	OB_KEEPER_ENDED,	/* value: exit status; the whole server ends */
 	OB_KEEPER_UPGRADE,	/* fd: the binary; value: enum ob_upgrade_flags;
@@ -48,7 +49,8 @@ enum ob_keeper_op {
 	/* keeper to worker */
 	OB_KEEPER_GIVE = 64,	/* name, fd; all that is kept, then START */
 	OB_KEEPER_RINGS,	/* value: generation; number[]: loop, sure, journal
-				   as inherited, or -1; the last one is its own */
+				   as inherited, or -1, thread; the last ones, of
+				   one generation, are its own */
 	OB_KEEPER_START,	/* value: generation; number[]: see below */
 	OB_KEEPER_REHEARSE,	/* only ID/copy have been given: load them, say
 				   READY or REFUSED, wait for START */
@@ -77,16 +79,19 @@ enum ob_start_why { OB_START_FIRST, OB_START_DEATH, OB_START_UPGRADE,
 		    OB_START_ROLLBACK };
 
 /*
- * Memory shared with the keeper, for its watchdog; a page.  The loop adds 2 to
- * `turn` in every turn that does not sleep, 1 before it sleeps and 1 when it
- * wakes.  Both sides store their own, then load the other's, sequentially
- * consistent: a loop that wakes and finds idle_seen to be the turn it slept in
- * says AWAKE.
+ * Memory shared with the keeper, for its watchdog; a page of these, one for each
+ * thread, on lines of its own.  The loop adds 2 to `turn` in every turn that does
+ * not sleep, 1 before it sleeps and 1 when it wakes.  Both sides store their own,
+ * then load the other's, sequentially consistent: a loop that wakes and finds
+ * idle_seen to be the turn it slept in says AWAKE.  A thread that has not begun
+ * is one that sleeps in turn 0.
  */
 struct ob_pulse {
 	uint64_t turn;		/* of the loop; odd: awake */
 	uint64_t idle_seen;	/* keeper: the turn at which it stopped looking */
+	uint64_t unused[14];
 };
+#define OB_PULSE_PAGE 4096u
 
 enum ob_upgrade_outcome {
 	OB_UPGRADE_NONE, OB_UPGRADE_UNDER_WAY, OB_UPGRADE_DONE,

@@ -82,10 +82,10 @@ static int parse_env(struct ob_link *link, const char *env)
 	    env[n] || link->channel < 0 || pulse < 0)
 		return -EINVAL;
 	close_on_exec(link->channel);
-	link->pulse = mmap(NULL, sizeof(*link->pulse), PROT_READ | PROT_WRITE,
-			   MAP_SHARED, pulse, 0);
-	if (link->pulse == MAP_FAILED) {
-		link->pulse = NULL;
+	link->pulses = mmap(NULL, OB_PULSE_PAGE, PROT_READ | PROT_WRITE,
+			    MAP_SHARED, pulse, 0);
+	if (link->pulses == MAP_FAILED) {
+		link->pulses = NULL;
 		return -errno;
 	}
 	close(pulse);
@@ -123,20 +123,13 @@ int ob_link_open(struct ob_link **out, struct ob_err *err)
 	return 0;
 }
 
-static void close_rings(struct ob_rings *rings)
-{
-	ob_fd_close(&rings->loop);
-	ob_fd_close(&rings->sure);
-	ob_fd_close(&rings->journal);
-}
-
 void ob_link_close(struct ob_link *link)
 {
 	if (!link)
 		return;
 	ob_link_unwatch(link);
 	for (unsigned i = 0; i < link->nr_rings; i++)
-		close_rings(&link->rings[i]);
+		ob_rings_close(&link->rings[i]);
 	while (link->late) {
 		struct ob_link_late *late = link->late;
 
@@ -145,41 +138,63 @@ void ob_link_close(struct ob_link *link)
 		free(late);
 	}
 	ob_held_finish(&link->held);
-	if (link->pulse)
-		munmap(link->pulse, sizeof(*link->pulse));
+	if (link->pulses)
+		munmap(link->pulses, OB_PULSE_PAGE);
 	ob_fd_close(&link->channel);
 	free(link);
 }
 
 /* Waiting */
 
-static void add_rings(struct ob_link *link, const struct ob_keeper_msg *msg)
+/* Whoever knew some of them only would take these for all. */
+static int add_rings(struct ob_link *link, const struct ob_keeper_msg *msg)
 {
+	const unsigned room = sizeof(link->rings) / sizeof(link->rings[0]);
 	struct ob_rings *rings;
 
-	if (link->nr_rings > OB_LINK_RINGS)
-		return;
+	if (link->nr_rings == room || (uint32_t)msg->number[3] >= OB_THREADS)
+		return -E2BIG;
 	rings = &link->rings[link->nr_rings++];
 	*rings = (struct ob_rings){
 		.loop = msg->number[0], .sure = msg->number[1],
 		.journal = msg->number[2], .generation = msg->value,
+		.thread = (unsigned)msg->number[3],
 	};
 	close_on_exec(rings->loop);
 	close_on_exec(rings->sure);
 	close_on_exec(rings->journal);
+	return 0;
 }
 
 static void end_rings(struct ob_link *link, uint64_t generation)
 {
+	unsigned left = 0;
+
 	for (unsigned i = 0; i < link->nr_rings; i++) {
-		if (link->rings[i].generation != generation)
-			continue;
-		close_rings(&link->rings[i]);
-		link->nr_rings--;
-		memmove(&link->rings[i], &link->rings[i + 1],
-			(link->nr_rings - i) * sizeof(link->rings[0]));
-		return;
+		if (link->rings[i].generation == generation)
+			ob_rings_close(&link->rings[i]);
+		else
+			link->rings[left++] = link->rings[i];
 	}
+	link->nr_rings = left;
+}
+
+/* The last generation's, once; they were made after those of all who died. */
+static void take_own(struct ob_link *link, struct ob_link_start *start)
+{
+	uint64_t own = link->nr_rings && !link->has_own ?
+		link->rings[link->nr_rings - 1].generation : start->generation;
+
+	for (unsigned i = 0; i < OB_THREADS; i++)
+		start->rings[i] = (struct ob_rings){ -1, -1, -1, own, i };
+	for (; link->nr_rings && !link->has_own; link->nr_rings--) {
+		const struct ob_rings *last = &link->rings[link->nr_rings - 1];
+
+		if (last->generation != own)
+			break;
+		start->rings[last->thread] = *last;
+	}
+	link->has_own = true;
 }
 
 static void forget_all(struct ob_held *held)
@@ -200,13 +215,8 @@ static void fill_start(struct ob_link *link, const struct ob_keeper_msg *msg,
 		.deaths = (unsigned)msg->number[0],
 		.signal = msg->number[1],
 		.why = (enum ob_start_why)msg->number[3],
-		.rings = { .loop = -1, .sure = -1, .journal = -1,
-			   .generation = msg->value },
 	};
-	if (link->nr_rings && !link->has_own) {
-		start->rings = link->rings[--link->nr_rings];
-		link->has_own = true;
-	}
+	take_own(link, start);
 	link->rehearsed = start->rehearse || start->warm;
 	if (link->rehearsed)
 		return;
@@ -224,8 +234,7 @@ static int before_start(struct ob_link *link, const struct ob_keeper_msg *msg,
 		return *fd < 0 ? 0 :
 			ob_held_put(&link->held, msg->name, ob_fd_take(fd));
 	case OB_KEEPER_RINGS:
-		add_rings(link, msg);
-		return 0;
+		return add_rings(link, msg);
 	case OB_KEEPER_RINGS_OVER:
 		end_rings(link, msg->value);
 		return 0;

@@ -9,8 +9,13 @@
 #include "base/ring.h"
 #include "keeper/wire.h"
 
-#define OB_LINK_RINGS 16u
+#define OB_LINK_RINGS 64u	/* sets, of all generations that died */
 
+/*
+ * A link belongs to the first thread, which opens and watches it.  What hangs in
+ * the loops of the others (ob_link_keep, ob_link_pulse) is theirs, too; nothing
+ * of it is on a command's path.
+ */
 struct ob_link;
 
 /* NULL in *out: this process has no keeper (OB_KEEPER_ENV is not set). */
@@ -31,7 +36,7 @@ struct ob_link_start {
 	unsigned deaths;
 	int signal;
 	enum ob_start_why why;
-	struct ob_rings rings;			/* its own; taken */
+	struct ob_rings rings[OB_THREADS];	/* its own, by thread; taken */
 	struct ob_rings old[OB_LINK_RINGS];	/* of the dead; taken */
 	unsigned nr_old;
 };
@@ -60,6 +65,15 @@ int ob_link_watch(struct ob_link *link, struct ob_loop *loop,
 /* Before the loop is destroyed. */
 void ob_link_unwatch(struct ob_link *link);
 
+/*
+ * Shows the watchdog that the loop of another thread turns, from 1 on; by that
+ * thread, or before it runs.  One that has ended is not to be seen to hang:
+ * before its loop is destroyed, when it turns no more.
+ */
+void ob_link_pulse(struct ob_link *link, unsigned thread, struct ob_loop *loop);
+void ob_link_no_pulse(struct ob_link *link, unsigned thread,
+		      struct ob_loop *loop);
+
 int ob_link_accept(struct ob_link *link, const char *name, bool on);
 int ob_link_ready(struct ob_link *link, const char *text);
 /* READY after a rehearsal: the pause that is to be expected, and the rest. */
@@ -68,6 +82,7 @@ int ob_link_refused(struct ob_link *link, const char *why);
 int ob_link_ended(struct ob_link *link, int status);
 /* Copies of all states have been put, as COPY's value asked for. */
 int ob_link_copied(struct ob_link *link, uint64_t value);
+/* Of all its threads, and no device may want to know of its sure calls. */
 int ob_link_rings_over(struct ob_link *link, uint64_t generation);
 /* The binary stays the caller's; the ticket is one of wire.h. */
 int ob_link_upgrade(struct ob_link *link, int binary, unsigned flags,

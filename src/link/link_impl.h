@@ -21,11 +21,10 @@ struct ob_link {
 	bool gone;			/* the keeper */
 	bool rehearsed;
 	bool has_own;			/* rings, handed out */
-	struct ob_pulse *pulse;
-	struct ob_loop_pulse loop_pulse;
+	struct ob_pulse *pulses;
 	struct ob_held held;	/* fd -1: the keeper has it, we do not */
 	uint32_t room;		/* of the keeper for ours; held has some more */
-	struct ob_rings rings[OB_LINK_RINGS + 1];	/* the last is its own */
+	struct ob_rings rings[OB_LINK_RINGS + OB_THREADS];	/* own ones last */
 	unsigned nr_rings;
 
 	struct ob_loop *loop;

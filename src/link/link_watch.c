@@ -109,6 +109,32 @@ static void awake(void *arg)
 	ob_link_say(arg, OB_KEEPER_AWAKE, 0, NULL, -1);
 }
 
+static void set_pulse(struct ob_link *link, unsigned thread,
+		      struct ob_loop *loop)
+{
+	struct ob_pulse *pulse = &link->pulses[thread];
+	const struct ob_loop_pulse loop_pulse = {
+		.turn = &pulse->turn, .idle_seen = &pulse->idle_seen,
+		.awake = awake, .arg = link,
+	};
+
+	ob_loop_set_pulse(loop, &loop_pulse);
+}
+
+/* The keeper may have seen that it had not begun, and look no more. */
+void ob_link_pulse(struct ob_link *link, unsigned thread, struct ob_loop *loop)
+{
+	set_pulse(link, thread, loop);
+	awake(link);
+}
+
+void ob_link_no_pulse(struct ob_link *link, unsigned thread,
+		      struct ob_loop *loop)
+{
+	ob_loop_set_pulse(loop, NULL);
+	__atomic_store_n(&link->pulses[thread].turn, 0, __ATOMIC_SEQ_CST);
+}
+
 int ob_link_watch(struct ob_link *link, struct ob_loop *loop,
 		  const struct ob_link_events *events)
 {
@@ -118,12 +144,7 @@ int ob_link_watch(struct ob_link *link, struct ob_loop *loop,
 	link->watch = (struct ob_watch){
 		.ready = ready, .fd = link->channel, .events = POLLIN,
 	};
-	link->loop_pulse = (struct ob_loop_pulse){
-		.turn = &link->pulse->turn,
-		.idle_seen = &link->pulse->idle_seen,
-		.awake = awake, .arg = link,
-	};
-	ob_loop_set_pulse(loop, &link->loop_pulse);
+	set_pulse(link, 0, loop);
 	if (link->late)
 		ob_defer(loop, &link->deferred);
 	return ob_watch_add(loop, &link->watch);

@@ -612,7 +612,7 @@ static void post_completion(const struct life *life,
 static void test_a_worker_without_rings_is_over(void **state)
 {
 	struct ob_loop *loop = new_loop();
-	struct life life = { .rings = { -1, -1, -1, GENERATION } };
+	struct life life = { .rings = { -1, -1, -1, GENERATION, 0 } };
 	struct ob_old_rings *old = succeed(loop, &life);
 
 	(void)state;

@@ -21,7 +21,7 @@ struct rig {
 
 static void rig_open(struct rig *rig, void **state)
 {
-	struct ob_rings rings = { -1, -1, -1, GENERATION };
+	struct ob_rings rings = { -1, -1, -1, GENERATION, 0 };
 	int r = *state ? ob_rings_create(GENERATION, &rings) : 0;
 
 	if (r == -ENOSYS || r == -EPERM)

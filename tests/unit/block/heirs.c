@@ -222,7 +222,7 @@ void heirs_live(struct heirs *heirs, void (*work)(struct heirs *heirs,
 						  struct rig *rig, void *arg),
 		void *arg)
 {
-	struct ob_rings rings = { -1, -1, -1, 0 };
+	struct ob_rings rings = { -1, -1, -1, 0, 0 };
 	int pair[2], status;
 	pid_t pid;
 

@@ -513,7 +513,7 @@ int main(void)
 	check_names();
 	old_rings_end();
 	get_ready();
-	if (ob_loop_create_on(&params, &start.rings, &loop, &err) ||
+	if (ob_loop_create_on(&params, start.rings, &loop, &err) ||
 	    ob_link_watch(toy, loop, &events) || ob_watch_add(loop, &watch))
 		return 8;
 	ob_loop_run(loop);

@@ -405,7 +405,7 @@ void life_begin(struct life *life)
 	life->peer = -1;
 	assert_true(n < LIVES);
 	if (getenv("OB_TEST_POOL") || ob_rings_create(n + 1, &life->rings[n]))
-		life->rings[n] = (struct ob_rings){ -1, -1, -1, n + 1 };
+		life->rings[n] = (struct ob_rings){ -1, -1, -1, n + 1, 0 };
 	fflush(stdout);
 	life->pid = fork();
 	assert_true(life->pid >= 0);

@@ -139,7 +139,7 @@ static void server_died(struct world *w)
 	} else {
 		ob_rings_close(&w->rings[1]);
 	}
-	w->rings[1] = (struct ob_rings){ -1, -1, -1, 0 };
+	w->rings[1] = (struct ob_rings){ -1, -1, -1, 0, 0 };
 }
 
 /* One stop further; false when it has ended. */
@@ -229,7 +229,7 @@ static void begin(struct world *w)
 	reset_toy(w->toy);
 	open_sockets(&w->fds);
 	w->generation = 0;
-	w->rings[0] = w->rings[1] = (struct ob_rings){ -1, -1, -1, 0 };
+	w->rings[0] = w->rings[1] = (struct ob_rings){ -1, -1, -1, 0, 0 };
 	w->client = fork_client(w);
 	ob_fd_close(&w->fds.client);	/* so that it can hang up */
 }

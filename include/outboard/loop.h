@@ -2,9 +2,10 @@
 /*
  * The event loop: one thread, readiness, timers, asynchronous file
  * operations and pollers, on one io_uring or, where the kernel refuses that,
- * on epoll and a small thread pool.  Everything here is called on the loop's
- * own thread; callbacks run from ob_loop_run, never from inside the function
- * that started the operation.
+ * on epoll and a small thread pool.  A loop belongs to the thread that created
+ * it.  Everything here but ob_loop_post and ob_loop_call is called there;
+ * callbacks run from ob_loop_run, never from inside the function that started
+ * the operation.
  */
 #ifndef OUTBOARD_LOOP_H
 #define OUTBOARD_LOOP_H
@@ -96,6 +97,30 @@ struct ob_deferred {
 
 void ob_defer(struct ob_loop *loop, struct ob_deferred *deferred);
 void ob_defer_cancel(struct ob_loop *loop, struct ob_deferred *deferred);
+
+/*
+ * From another thread.  Zero-initialise, set run, which runs once on the loop's
+ * thread, later, in the order in which they were posted; what the poster did
+ * before is seen there.  Posting one again that waits to run does nothing, after
+ * its run has begun it runs again.  It wakes the loop.  The structure must stay
+ * until then; a loop that ends forgets it.
+ */
+struct ob_post {
+	void (*run)(struct ob_post *post);
+	struct ob_post *next;	/* from here on the loop's */
+	bool queued;
+};
+
+/* From any thread. */
+void ob_loop_post(struct ob_loop *loop, struct ob_post *post);
+/* On the loop's thread, while nobody posts it: it does not run. */
+void ob_post_cancel(struct ob_loop *loop, struct ob_post *post);
+/*
+ * From any thread: runs fn there and waits until it has returned; on the loop's
+ * own thread at once.  Two threads that call each other wait for ever, and so
+ * does whoever calls a loop that does not run.
+ */
+void ob_loop_call(struct ob_loop *loop, void (*fn)(void *arg), void *arg);
 
 /*
  * Asynchronous operations.  Zero-initialise, set done.  op and everything it

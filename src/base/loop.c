@@ -132,7 +132,12 @@ static int open_parts(struct ob_loop *loop, enum ob_loop_engine which,
 		loop->engine->close(loop);
 		return ob_fail(err, -r, "sure ring: %s", strerror(-r));
 	}
-	return 0;
+	r = ob_posts_open(loop, err);
+	if (r) {
+		loop->engine->close(loop);
+		ob_sure_destroy(loop->sure);
+	}
+	return r;
 }
 
 static void init(struct ob_loop *loop, const struct ob_loop_params *params)
@@ -166,10 +171,12 @@ int ob_loop_create_on(const struct ob_loop_params *params,
 	r = open_parts(loop, params ? params->engine : OB_LOOP_AUTO, err);
 	/* What nobody took. */
 	ob_rings_close(&loop->given);
-	if (r)
+	if (r) {
+		free(loop->slots);
 		free(loop);
-	else
+	} else {
 		*out = loop;
+	}
 	return r;
 }
 
@@ -185,6 +192,7 @@ void ob_loop_destroy(struct ob_loop *loop)
 {
 	if (!loop)
 		return;
+	ob_posts_close(loop);
 	ob_op_drain(loop);
 	ob_signals_close(loop);
 	loop->engine->close(loop);

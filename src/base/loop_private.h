@@ -6,6 +6,8 @@
 #ifndef OB_BASE_LOOP_PRIVATE_H
 #define OB_BASE_LOOP_PRIVATE_H
 
+#include <pthread.h>
+
 #include <outboard/loop.h>
 
 #include <base/keep.h>
@@ -120,6 +122,11 @@ struct ob_loop {
 	struct op_list waiting;		/* for room */
 	struct op_list finished;	/* done to be called */
 
+	pthread_t thread;		/* that made it, and runs it */
+	struct ob_watch wake;		/* somebody has posted */
+	struct ob_post *posted;		/* by any thread, the newest first */
+	struct ob_post *posts;		/* taken from there, to be run */
+
 	struct lending lending;
 	struct ob_signal *raised;	/* to be sent with this turn's end */
 	struct ob_aio aio;
@@ -176,6 +183,11 @@ bool ob_deferred_run(struct ob_loop *loop);
 bool ob_timers_fire(struct ob_loop *loop);
 /* Nanoseconds to the next one, -1 for none. */
 int64_t ob_timers_left(const struct ob_loop *loop);
+
+/* loop_post.c */
+int ob_posts_open(struct ob_loop *loop, struct ob_err *err);
+/* What has not run does not. */
+void ob_posts_close(struct ob_loop *loop);
 
 /* loop_spin.c */
 void ob_spin_hit(struct spin *spin);

@@ -407,8 +407,7 @@ static void test_the_pool_succeeds_a_ring(void **state)
 
 static void prepare_and_die(struct worker *worker)
 {
-	for (unsigned i = 0; i < 2; i++)	/* fewer than leave at once */
-		write_more(&worker->writes[i]);
+	write_more(&worker->writes[0]);	/* too little to leave at once */
 	die();
 }
 
@@ -422,11 +421,8 @@ static void test_what_was_not_submitted_never_happens(void **state)
 	life_begin(&life);
 	bury(start(&life, prepare_and_die));
 	ob_old_rings_close(succeed(loop, &life));
-	for (unsigned i = 0; i < 2; i++) {
-		assert_int_equal(pread(life.file, block, BLOCK,
-				       (off_t)i * BLOCK), BLOCK);
-		assert_int_equal(block[0], 0);
-	}
+	assert_int_equal(pread(life.file, block, BLOCK, 0), BLOCK);
+	assert_int_equal(block[0], 0);
 	life_end(&life);
 	ob_loop_destroy(loop);
 }

@@ -28,6 +28,13 @@
 #include "keeper/msg.h"
 
 #define OB_RINGS_HELD 16u	/* generations whose rings are held */
+/* The same of one, a set for each thread. */
+struct ob_sets {
+	uint64_t generation;
+	unsigned count;			/* 0: not made */
+	struct ob_rings set[OB_THREADS];
+};
+
 #define OB_WORKERS 8u	/* one serves; others wait, or are dying */
 
 enum ob_worker_state {
@@ -44,9 +51,9 @@ struct ob_worker {
 	pid_t pid;
 	int pidfd, channel;
 	uint64_t generation;
-	struct ob_rings rings;		/* until it starts; then the keeper's */
+	struct ob_sets rings;		/* until it starts; then the keeper's */
 	int pulse_fd;			/* the place's own, as is the page */
-	struct ob_pulse *pulse;
+	struct ob_pulse *pulses;
 
 	bool giving;			/* GIVEs are left, then the begin */
 	struct ob_held_entry *give;	/* the next */
@@ -72,7 +79,7 @@ struct ob_birth {
 	pid_t pid;
 	int fd;			/* its pidfd, or the binary at the path */
 	int channel;
-	struct ob_rings rings;
+	struct ob_sets rings;
 };
 
 enum ob_upgrade_state {
@@ -103,9 +110,11 @@ struct ob_keeper {
 
 	struct ob_held held;
 	unsigned nr_new;		/* clients among them */
-	struct ob_rings rings[OB_RINGS_HELD];	/* oldest first */
-	unsigned nr_rings;
+	unsigned threads;		/* of a worker */
+	struct ob_sets rings[OB_RINGS_HELD];	/* oldest first */
+	unsigned nr_rings, rings_room;
 	uint64_t born;			/* generations so far */
+	uint64_t served;		/* the last one that was ready */
 
 	struct ob_worker workers[OB_WORKERS];
 	struct ob_worker *active, *standby, *next;
@@ -118,7 +127,9 @@ struct ob_keeper {
 	enum ob_start_why why;		/* of the next START */
 	uint64_t died_us;		/* 0: no gap is being measured */
 	uint64_t retry_at, standby_at, watch_at, alive_at, midwife_at;
-	uint64_t seen_turn, seen_at;	/* watchdog */
+	struct {
+		uint64_t turn, at;
+	} seen[OB_THREADS];		/* watchdog */
 	struct ob_keeper_status status;
 
 	bool stopping, ended, failed, done;
@@ -167,6 +178,7 @@ bool ob_worker_signal(struct ob_worker *w, int signo);
 /* Its rings are the keeper's from now on. */
 void ob_rings_keep(struct ob_keeper *k, struct ob_worker *w);
 void ob_rings_over(struct ob_keeper *k, uint64_t generation);
+void ob_sets_close(struct ob_sets *sets);
 
 /* worker.c */
 void ob_worker_hear(struct ob_keeper *k, struct ob_worker *w);

@@ -21,6 +21,7 @@
 
 #define STOP_MS 10000u		/* the worker's own patience is 5 s */
 #define SPARED_FDS (192u + OB_KEEPER_NEW)	/* rings, channels and the like */
+#define RING_FDS 3u		/* more, of each thread more */
 #define EVENTS 32
 
 struct ob_log ob_keeper_log = { .who = "keeper" };
@@ -237,18 +238,28 @@ static void run(struct ob_keeper *k)
 
 /* Beginning: all memory and descriptors that will ever be needed. */
 
-static uint32_t table_room(void)
+static void count_threads(struct ob_keeper *k)
 {
+	unsigned n = k->opts->threads ? k->opts->threads : 1;
+
+	k->threads = n < OB_THREADS ? n : OB_THREADS;
+	n = OB_KEEPER_SETS / k->threads;
+	k->rings_room = n < OB_RINGS_HELD ? n : OB_RINGS_HELD;
+}
+
+static uint32_t table_room(const struct ob_keeper *k)
+{
+	const rlim_t spared = SPARED_FDS + (k->threads - 1) *
+		RING_FDS * (k->rings_room + OB_WORKERS);
 	const rlim_t most = OB_HELD_MAX - OB_KEEPER_NEW;
 	struct rlimit limit;
 
 	if (getrlimit(RLIMIT_NOFILE, &limit))
 		return 0;
-	if (limit.rlim_cur > most + SPARED_FDS)
+	if (limit.rlim_cur > most + spared)
 		return (uint32_t)most;
-	return limit.rlim_cur > 2 * SPARED_FDS ?
-		(uint32_t)limit.rlim_cur - SPARED_FDS :
-		(uint32_t)limit.rlim_cur / 2;
+	return (uint32_t)(limit.rlim_cur > 2 * spared ?
+			  limit.rlim_cur - spared : limit.rlim_cur / 2);
 }
 
 /* Ends a call that waits; see accept.c. */
@@ -284,12 +295,12 @@ static int make_pulses(struct ob_keeper *k)
 	for (unsigned i = 0; i < OB_WORKERS; i++) {
 		struct ob_worker *w = &k->workers[i];
 
-		w->pulse_fd = ob_memfd_create("outboard-pulse", 4096);
+		w->pulse_fd = ob_memfd_create("outboard-pulse", OB_PULSE_PAGE);
 		if (w->pulse_fd < 0)
 			return w->pulse_fd;
-		w->pulse = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED,
-				w->pulse_fd, 0);
-		if (w->pulse == MAP_FAILED)
+		w->pulses = mmap(NULL, OB_PULSE_PAGE, PROT_READ | PROT_WRITE,
+				 MAP_SHARED, w->pulse_fd, 0);
+		if (w->pulses == MAP_FAILED)
 			return -errno;
 	}
 	return 0;
@@ -317,11 +328,12 @@ static int prepare(struct ob_keeper *k)
 	int r;
 
 	ob_log_never_wait();
+	count_threads(k);
 	k->epoll = epoll_create1(EPOLL_CLOEXEC);
 	k->spare = eventfd(0, EFD_CLOEXEC);
 	if (k->epoll < 0 || k->spare < 0)
 		return -errno;
-	if ((r = ob_held_init(&k->held, table_room() + OB_KEEPER_NEW)) ||
+	if ((r = ob_held_init(&k->held, table_room(k) + OB_KEEPER_NEW)) ||
 	    (r = make_env(k)) || (r = make_pulses(k)) ||
 	    (r = open_signals(k)))
 		return r;

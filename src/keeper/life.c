@@ -145,6 +145,7 @@ void ob_life_ready(struct ob_keeper *k, struct ob_worker *w, const char *text)
 	w->kill_at = 0;
 	w->ready_at = ob_keeper_ms();
 	k->failures = 0;
+	k->served = w->generation;
 	measure_gap(k, w);
 	if (!k->was_ready && ob_keeper_tell(k, OB_KEEPER_IS_READY, text)) {
 		k->failed = true;	/* whatever the worker ends with */

@@ -40,7 +40,7 @@ struct order {
 	unsigned place;		/* REPLACE: whose */
 	int binary, pulse;	/* BEAR, as what follows */
 	uint64_t generation;
-	struct ob_rings old[OB_RINGS_HELD];	/* inherited */
+	struct ob_sets old[OB_RINGS_HELD];	/* inherited */
 	unsigned nr_old;
 };
 
@@ -95,11 +95,13 @@ static void inherit(int fd)
 		fcntl(fd, F_SETFD, 0);
 }
 
-static void inherit_rings(const struct ob_rings *rings)
+static void inherit_rings(const struct ob_sets *sets)
 {
-	inherit(rings->loop);
-	inherit(rings->sure);
-	inherit(rings->journal);
+	for (unsigned i = 0; i < sets->count; i++) {
+		inherit(sets->set[i].loop);
+		inherit(sets->set[i].sure);
+		inherit(sets->set[i].journal);
+	}
 }
 
 /*
@@ -141,11 +143,25 @@ static void become_worker(struct ob_keeper *k, const struct order *order,
 
 /* In the midwife */
 
-static void make_rings(struct ob_birth *birth, uint64_t generation)
+/* For all threads, or for none: the same is known of each of their calls. */
+static void make_rings(struct ob_sets *sets, uint64_t generation,
+		       unsigned threads)
 {
-	int r = ob_rings_create(generation, &birth->rings);
+	int r = 0;
 
-	if (r && r != -ENOSYS && r != -EPERM)
+	sets->generation = generation;
+	for (; sets->count < threads && !r; sets->count++) {
+		r = ob_rings_create(generation, &sets->set[sets->count]);
+		sets->set[sets->count].thread = sets->count;
+	}
+	if (!r)
+		return;
+	ob_sets_close(sets);
+	for (; sets->count < threads; sets->count++)
+		sets->set[sets->count] = (struct ob_rings){
+			-1, -1, -1, generation, sets->count
+		};
+	if (r != -ENOSYS && r != -EPERM)
 		SAY(WARN, "generation %llu has no rings: %s",
 		    (unsigned long long)generation, strerror(-r));
 }
@@ -160,7 +176,7 @@ static int bear(struct ob_keeper *k, const struct order *order,
 		return -errno;
 	birth->channel = pair[0];
 	theirs = pair[1];
-	make_rings(birth, order->generation);
+	make_rings(&birth->rings, order->generation, k->threads);
 	birth->pid = clone_raw(CLONE_PARENT, &birth->fd);
 	if (birth->pid < 0)
 		return -errno;
@@ -181,7 +197,7 @@ static void work_off(struct ob_keeper *k, const struct order *order,
 	}
 	if (birth->error) {
 		ob_fd_close(&birth->channel);
-		ob_rings_close(&birth->rings);
+		ob_sets_close(&birth->rings);
 	}
 }
 
@@ -228,9 +244,7 @@ static void be_midwife(struct ob_keeper *k, unsigned place)
 
 /* In the keeper */
 
-const struct ob_birth ob_birth_none = {
-	.fd = -1, .channel = -1, .rings = { -1, -1, -1, 0, 0 },
-};
+const struct ob_birth ob_birth_none = { .fd = -1, .channel = -1 };
 
 static void kill_by(int pidfd)
 {
@@ -356,7 +370,7 @@ static void bury(struct ob_keeper *k, struct ob_midwife *m)
 			kill_by(birth.fd);
 		ob_fd_close(&birth.fd);
 		ob_fd_close(&birth.channel);
-		ob_rings_close(&birth.rings);
+		ob_sets_close(&birth.rings);
 	}
 	ob_keeper_watch(k, EPOLL_CTL_DEL, m->pidfd, 0, OB_FROM_MIDWIFE, 0);
 	ob_fd_close(&m->pidfd);

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
  * A worker is born, by the midwife.  Rings cannot be sent over a socket, so they
- * are made before and inherited: its own, and those of all generations that
- * are not over.  Everything else comes over the channel, when it starts.
+ * are made before and inherited: its own, a set for each thread, and those of all
+ * generations that are not over.  Everything else comes over the channel, when
+ * it starts.
  */
 #include <errno.h>
 #include <string.h>
@@ -15,9 +16,16 @@
 #include "base/fd.h"
 #include "keeper/impl.h"
 
+void ob_sets_close(struct ob_sets *sets)
+{
+	for (unsigned i = 0; i < sets->count; i++)
+		ob_rings_close(&sets->set[i]);
+	sets->count = 0;
+}
+
 static void forget_rings(struct ob_keeper *k, unsigned i)
 {
-	ob_rings_close(&k->rings[i]);
+	ob_sets_close(&k->rings[i]);
 	k->nr_rings--;
 	memmove(&k->rings[i], &k->rings[i + 1],
 		(k->nr_rings - i) * sizeof(k->rings[0]));
@@ -25,15 +33,16 @@ static void forget_rings(struct ob_keeper *k, unsigned i)
 
 /*
  * When a storm of deaths fills the list, the second goes: as long as the oldest
- * is not over, nobody after it has begun anything (R26), and what the last
- * ones said to their clients is in the newest.
+ * is not over, nobody after it has begun anything (R26).  What was said to
+ * clients is in those of the last one that was ready, which stay, or of one that
+ * took a device over after it, of which the newest stay.
  */
 void ob_rings_keep(struct ob_keeper *k, struct ob_worker *w)
 {
-	if (k->nr_rings == OB_RINGS_HELD)
-		forget_rings(k, 1);
+	if (k->nr_rings == k->rings_room)
+		forget_rings(k, k->rings[1].generation == k->served ? 2 : 1);
 	k->rings[k->nr_rings++] = w->rings;
-	w->rings = ob_birth_none.rings;
+	w->rings.count = 0;
 }
 
 void ob_rings_over(struct ob_keeper *k, uint64_t generation)
@@ -53,7 +62,7 @@ void ob_rings_over(struct ob_keeper *k, uint64_t generation)
 	}
 }
 
-static int tell_rings(struct ob_worker *w, const struct ob_rings *rings)
+static int tell_set(struct ob_worker *w, const struct ob_rings *rings)
 {
 	struct ob_keeper_msg msg;
 
@@ -62,7 +71,17 @@ static int tell_rings(struct ob_worker *w, const struct ob_rings *rings)
 	msg.number[0] = rings->loop;
 	msg.number[1] = rings->sure;
 	msg.number[2] = rings->journal;
+	msg.number[3] = (int32_t)rings->thread;
 	return ob_msg_send(w->channel, &msg, 0, -1, MSG_DONTWAIT);
+}
+
+static int tell_rings(struct ob_worker *w, const struct ob_sets *sets)
+{
+	int r = 0;
+
+	for (unsigned i = 0; i < sets->count && !r; i++)
+		r = tell_set(w, &sets->set[i]);
+	return r;
 }
 
 /* That it has died already (no program, say) is told elsewhere. */
@@ -110,6 +129,14 @@ static int give_birth(struct ob_keeper *k, struct ob_worker *w, int binary)
 	return r;
 }
 
+static void clear_pulses(struct ob_keeper *k, struct ob_worker *w)
+{
+	for (unsigned i = 0; i < k->threads; i++) {
+		w->pulses[i].turn = 0;
+		w->pulses[i].idle_seen = UINT64_MAX;
+	}
+}
+
 static struct ob_worker *free_place(struct ob_keeper *k)
 {
 	for (unsigned i = 0; i < OB_WORKERS; i++)
@@ -125,12 +152,10 @@ struct ob_worker *ob_worker_spawn(struct ob_keeper *k, int binary)
 
 	if (w) {
 		*w = (struct ob_worker){
-			.pidfd = -1, .channel = -1, .rings = ob_birth_none.rings,
-			.pulse_fd = w->pulse_fd, .pulse = w->pulse,
-			.generation = ++k->born,
+			.pidfd = -1, .channel = -1, .pulse_fd = w->pulse_fd,
+			.pulses = w->pulses, .generation = ++k->born,
 		};
-		w->pulse->turn = 0;
-		w->pulse->idle_seen = UINT64_MAX;
+		clear_pulses(k, w);
 		r = give_birth(k, w, binary);
 	}
 	if (r) {
@@ -148,7 +173,7 @@ void ob_worker_close(struct ob_worker *w)
 {
 	ob_fd_close(&w->pidfd);
 	ob_fd_close(&w->channel);
-	ob_rings_close(&w->rings);
+	ob_sets_close(&w->rings);
 	w->state = OB_WORKER_NONE;
 }
 

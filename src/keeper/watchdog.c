@@ -2,11 +2,11 @@
 /*
  * A worker must not hang.
  *
- * Its loop counts turns where the keeper can see it (struct ob_pulse).  The
+ * Its loops count turns where the keeper can see it (struct ob_pulse).  The
  * keeper looks twice in the time that a turn may take.  A loop that sleeps
- * needs no watching: seen asleep in the same turn twice, the keeper leaves a
- * note of that turn and stops looking, and the loop says so when it wakes.  So
- * an idle server has no timer.
+ * needs no watching: when it has seen all of them asleep in the same turn twice,
+ * the keeper leaves a note of that turn with each and stops looking, and the one
+ * that wakes says so.  So an idle server has no timer.
  *
  * A stopped worker does not turn either, whatever it was doing; the kernel
  * tells.
@@ -15,6 +15,23 @@
 
 #include "keeper/impl.h"
 
+static uint64_t turn_of(const struct ob_pulse *pulse)
+{
+	return __atomic_load_n(&pulse->turn, __ATOMIC_SEQ_CST);
+}
+
+static void note(struct ob_pulse *pulse, uint64_t turn)
+{
+	__atomic_store_n(&pulse->idle_seen, turn, __ATOMIC_SEQ_CST);
+}
+
+static void see(struct ob_keeper *k, unsigned thread, uint64_t turn,
+		uint64_t now)
+{
+	k->seen[thread].turn = turn;
+	k->seen[thread].at = now;
+}
+
 void ob_watchdog_start(struct ob_keeper *k)
 {
 	uint64_t now = ob_keeper_ms();
@@ -22,41 +39,61 @@ void ob_watchdog_start(struct ob_keeper *k)
 	if (!k->opts->watchdog_ms || !k->active ||
 	    k->active->state != OB_WORKER_SERVES || k->watch_at)
 		return;
-	__atomic_store_n(&k->active->pulse->idle_seen, UINT64_MAX,
-			 __ATOMIC_SEQ_CST);
-	k->seen_turn = __atomic_load_n(&k->active->pulse->turn,
-				       __ATOMIC_SEQ_CST);
-	k->seen_at = now;
+	for (unsigned i = 0; i < k->threads; i++) {
+		note(&k->active->pulses[i], UINT64_MAX);
+		see(k, i, turn_of(&k->active->pulses[i]), now);
+	}
 	k->watch_at = now + (k->opts->watchdog_ms + 1) / 2;
 }
 
-/* It may wake between the two looks: then the note is taken back. */
-static bool may_rest(struct ob_pulse *pulse, uint64_t turn)
+/* One may wake between the two looks: then all notes are taken back. */
+static bool may_rest(const struct ob_keeper *k)
 {
-	__atomic_store_n(&pulse->idle_seen, turn, __ATOMIC_SEQ_CST);
-	if (__atomic_load_n(&pulse->turn, __ATOMIC_SEQ_CST) == turn)
-		return true;
-	__atomic_store_n(&pulse->idle_seen, UINT64_MAX, __ATOMIC_SEQ_CST);
-	return false;
+	struct ob_pulse *pulses = k->active->pulses;
+	bool asleep = true;
+
+	for (unsigned i = 0; i < k->threads; i++)
+		note(&pulses[i], k->seen[i].turn);
+	for (unsigned i = 0; i < k->threads; i++)
+		asleep &= turn_of(&pulses[i]) == k->seen[i].turn;
+	for (unsigned i = 0; i < k->threads && !asleep; i++)
+		note(&pulses[i], UINT64_MAX);
+	return asleep;
+}
+
+static bool hangs(const struct ob_keeper *k, unsigned thread, uint64_t now)
+{
+	uint64_t ms = now - k->seen[thread].at;
+
+	if (!(k->seen[thread].turn & 1) || ms < k->opts->watchdog_ms)
+		return false;
+	SAY(ERROR, "worker %d hangs: thread %u is in the same turn for %llu ms",
+	    (int)k->active->pid, thread, (unsigned long long)ms);
+	return true;
+}
+
+/* Who is stopped makes no turns; for that there is another deadline. */
+static bool look_at_thread(struct ob_keeper *k, unsigned thread, uint64_t now,
+			   bool *asleep)
+{
+	uint64_t turn = turn_of(&k->active->pulses[thread]);
+	bool moved = turn != k->seen[thread].turn || k->active->stopped;
+
+	if (moved)
+		see(k, thread, turn, now);
+	*asleep &= !moved && !(turn & 1);
+	return hangs(k, thread, now);
 }
 
 void ob_watchdog_look(struct ob_keeper *k, uint64_t now)
 {
-	struct ob_pulse *pulse = k->active->pulse;
-	uint64_t turn = __atomic_load_n(&pulse->turn, __ATOMIC_SEQ_CST);
+	bool hung = false, asleep = true;
 
-	k->watch_at = now + (k->opts->watchdog_ms + 1) / 2;
-	/* Who is stopped makes no turns; for that there is another deadline. */
-	if (turn != k->seen_turn || k->active->stopped) {
-		k->seen_turn = turn;
-		k->seen_at = now;
-	} else if (!(turn & 1)) {
-		if (may_rest(pulse, turn))
-			k->watch_at = 0;
-	} else if (now - k->seen_at >= k->opts->watchdog_ms) {
-		SAY(ERROR, "worker %d hangs: the same turn for %llu ms",
-		    (int)k->active->pid, (unsigned long long)(now - k->seen_at));
-		k->watch_at = 0;
+	for (unsigned i = 0; i < k->threads && !hung; i++)
+		hung = look_at_thread(k, i, now, &asleep);
+	k->watch_at = hung || (asleep && may_rest(k)) ? 0 :
+		now + (k->opts->watchdog_ms + 1) / 2;
+	if (hung) {
 		k->active->hung = true;
 		ob_worker_signal(k->active, SIGKILL);
 	}

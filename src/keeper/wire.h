@@ -16,6 +16,8 @@
 #define OB_KEEPER_MAGIC 0x4f424b50u
 #define OB_KEEPER_NAME 120u
 #define OB_KEEPER_TEXT 3944u	/* the whole is 4 KiB; long ready lines */
+#define OB_KEEPER_SETS 128u	/* of rings that are held: of generations, for
+				   each of their threads */
 #define OB_KEEPER_NEW 64u	/* clients that wait to be taken, of all sockets */
 
 /*

@@ -9,7 +9,7 @@
 #include "base/ring.h"
 #include "keeper/wire.h"
 
-#define OB_LINK_RINGS 64u	/* sets, of all generations that died */
+#define OB_LINK_RINGS OB_KEEPER_SETS
 
 /*
  * A link belongs to the first thread, which opens and watches it.  What hangs in

@@ -6,7 +6,8 @@
  * A slot's `guard` pointer is what makes it live.  It is stored last when a
  * range is added and cleared first when one is removed, and the thread that
  * removes a range is the one that uses it, so the handler never sees a guard
- * whose owner is gone.
+ * whose owner is gone: another thread's slot may change while it is looked at,
+ * but what is found is looked at twice, and the faulting thread's own stands still.
  *
  * The page that faulted is replaced by anonymous memory with MAP_FIXED,
  * which is one system call and async-signal-safe.  The memory is private:
@@ -47,8 +48,10 @@ static struct ob_guard *find(uintptr_t addr)
 
 	for (int i = 0; i < used; i++) {
 		struct ob_guard *guard = slots[i].guard;
+		uintptr_t start = slots[i].addr;
 
-		if (guard && addr - slots[i].addr < slots[i].len)
+		if (guard && addr - start < slots[i].len &&
+		    slots[i].addr == start && slots[i].guard == guard)
 			return guard;
 	}
 	return NULL;

@@ -9,12 +9,14 @@
  *
  * Who may never wait loses lines when standard error is a pipe that nobody
  * reads.  What is written at once fits into a pipe that has room; another process
- * could take that room between the two calls, if nobody reads meanwhile.
+ * could take that room between the two calls, if nobody reads meanwhile.  Threads
+ * of one process take turns.
  */
 #include <base/log.h>
 
 #include <errno.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -103,13 +105,33 @@ static bool has_room(void)
 	return poll(&fd, 1, 0) != 0;
 }
 
+static void write_all(const char *line, size_t len)
+{
+	ssize_t r;
+
+	do
+		r = write(STDERR_FILENO, line, len);
+	while (r < 0 && errno == EINTR);
+}
+
+static void write_or_lose(const char *line, size_t len)
+{
+	static pthread_mutex_t turn = PTHREAD_MUTEX_INITIALIZER;
+
+	pthread_mutex_lock(&turn);
+	if (has_room())
+		write_all(line, len);
+	else
+		lost++;
+	pthread_mutex_unlock(&turn);
+}
+
 static void write_line(const struct ob_log *log, enum ob_log_level level,
 		       const char *fmt, va_list ap)
 {
 	const char *who = log && log->who ? log->who : "outboard";
 	char line[LOG_LINE];
 	size_t len = 0;
-	ssize_t r;
 
 	if (getenv("JOURNAL_STREAM"))
 		len = addf(line, len, "<%c>", levels[level].priority);
@@ -120,13 +142,10 @@ static void write_line(const struct ob_log *log, enum ob_log_level level,
 		if ((unsigned char)line[i] < ' ' || line[i] == 0x7f)
 			line[i] = '?';
 	line[len++] = '\n';
-	if (never_wait && !has_room()) {
-		lost++;
-		return;
-	}
-	do
-		r = write(STDERR_FILENO, line, len);
-	while (r < 0 && errno == EINTR);
+	if (never_wait)
+		write_or_lose(line, len);
+	else
+		write_all(line, len);
 }
 
 __attribute__((format(printf, 3, 4)))
@@ -183,13 +202,11 @@ void ob_vlog(struct ob_log *log, enum ob_log_level level, const char *fmt,
 	     va_list ap)
 {
 	int saved = errno;
-	unsigned n = lost;
+	unsigned n = lost && has_room() ? atomic_exchange(&lost, 0) : 0;
 
-	if (n && has_room()) {
-		lost -= n;
+	if (n)
 		write_linef(NULL, OB_LOG_WARN, "%u lines lost: nobody read",
 			    n);
-	}
 	if (is_wanted(level) &&
 	    (level != OB_LOG_GUEST || !log || take_token(log)))
 		write_line(log, level, fmt, ap);

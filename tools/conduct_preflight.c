@@ -42,7 +42,7 @@ static int compare_configs(struct conduct_device *d, const uint8_t *there,
 static bool is_place(const char *key)
 {
 	static const char *const places[] = { "socket", "fd", "id", "drive",
-					      "incoming", "drain" };
+					      "incoming", "drain", "thread" };
 
 	for (unsigned i = 0; i < sizeof(places) / sizeof(places[0]); i++)
 		if (!strcmp(key, places[i]))

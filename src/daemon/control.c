@@ -36,8 +36,7 @@ static void drop(struct control_client *c)
 	if (!c->control)
 		return;
 	ob_watch_remove(c->control->loop, &c->watch);
-	if (c->op.dev)
-		ob_operation_cancel(&c->op);
+	control_cancel(c);
 	close(c->watch.fd);
 	ob_fd_close(&c->fd);
 	free(c->out);

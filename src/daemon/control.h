@@ -22,12 +22,16 @@ struct ob_control;
 struct ob_device;
 
 /*
- * Whom it asks.  The members behind `device` are NULL without a keeper.
+ * Whom it asks.  The members behind `call` are NULL without a keeper.
  * arg is passed to each.
  */
 struct ob_control_host {
-	/* Device number i; NULL behind the last. */
+	/* Device number i, for its id; NULL behind the last. */
 	struct ob_device *(*device)(void *arg, size_t i);
+	/* Runs fn on the thread of device number i, and waits: whatever else there
+	 * is to do with it. */
+	void (*call)(void *arg, size_t i, void (*fn)(void *fn_arg),
+		     void *fn_arg);
 	/* Asks for the keeper's status; ob_control_status has the answer. */
 	int (*ask_status)(void *arg);
 	/* Asks for an upgrade to the binary (not taken; O_PATH). */

@@ -2,8 +2,9 @@
 /*
  * The methods of the control channel that move a device (docs/control.md).
  *
- * What takes time is the client's one operation, which is cancelled when its
- * connection ends.
+ * They run on the device's thread.  What takes time is the client's one
+ * operation, which belongs to that thread as well: its end is posted from there,
+ * and it is cancelled there when the client's connection ends.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -18,36 +19,6 @@
 
 #define container_of(ptr, type, member) \
 	((type *)((char *)(ptr) - offsetof(type, member)))
-
-static struct ob_device *find(struct control_client *c,
-			      const struct control_call *call)
-{
-	const struct ob_control_host *host = &c->control->host;
-	const char *id = control_text(call, "device");
-	struct ob_device_status status;
-	struct ob_device *dev;
-
-	for (size_t i = 0; (dev = host->device(host->arg, i)); i++) {
-		ob_device_status(dev, &status);
-		if (!strcmp(status.id, id))
-			return dev;
-	}
-	return NULL;
-}
-
-/* Of the device; what came along is closed when there is none. */
-static struct ob_device *take_device(struct control_client *c,
-				     const struct control_call *call)
-{
-	struct ob_device *dev = find(c, call);
-	int fd = call->fd;
-
-	if (dev)
-		return dev;
-	ob_fd_close(&fd);
-	control_refuse(c, call->id, CONTROL_FAILED, "no such device");
-	return NULL;
-}
 
 json_t *control_describe_migration(struct ob_device *dev)
 {
@@ -96,28 +67,61 @@ static void tell(struct control_client *c, const json_t *id, int r)
 		control_succeed(c, id, c->method->tell(&c->op));
 }
 
+static void has_ended(struct ob_post *post)
+{
+	struct control_client *c = container_of(post, struct control_client,
+						ended);
+	json_t *id = json_incref(c->waits);
+
+	c->under_way = false;
+	tell(c, id, c->r);
+	json_decref(id);
+	control_go_on(c);
+}
+
+/* On the device's thread. */
 static void ended(struct ob_operation *op, int r)
 {
 	struct control_client *c = container_of(op, struct control_client, op);
-	json_t *id = json_incref(c->waits);
 
-	tell(c, id, r);
-	json_decref(id);
-	control_go_on(c);
+	c->r = r;
+	ob_loop_post(c->control->loop, &c->ended);
 }
 
 static struct ob_operation *prepare(struct control_client *c,
 				    const struct control_call *call)
 {
 	c->op = (struct ob_operation){ .done = ended };
+	c->ended.run = has_ended;
 	c->method = call->method;
+	c->number = call->number;
 	return &c->op;
+}
+
+static void cancel_there(void *arg)
+{
+	struct control_client *c = arg;
+
+	if (c->op.dev)
+		ob_operation_cancel(&c->op);
+}
+
+/* Then it has been cancelled, or has ended and has said so. */
+void control_cancel(struct control_client *c)
+{
+	const struct ob_control_host *host = &c->control->host;
+
+	if (!c->under_way)
+		return;
+	host->call(host->arg, c->number, cancel_there, c);
+	ob_post_cancel(c->control->loop, &c->ended);
 }
 
 static void begun(struct control_client *c, const struct control_call *call,
 		  int r)
 {
-	if (r == -EINPROGRESS)
+	c->under_way = r == -EINPROGRESS;
+	if (c->under_way)
 		control_wait(c, call->id);
 	else
 		tell(c, call->id, r);
@@ -125,99 +129,74 @@ static void begun(struct control_client *c, const struct control_call *call,
 
 /* What is done at once, and shows in the device's status. */
 static void tell_state(struct control_client *c,
-		       const struct control_call *call, struct ob_device *dev,
-		       int r, const struct ob_err *err)
+		       const struct control_call *call, int r,
+		       const struct ob_err *err)
 {
 	if (r)
 		control_refuse(c, call->id, CONTROL_FAILED, err->msg);
 	else
-		control_succeed(c, call->id, about(dev));
+		control_succeed(c, call->id, about(call->dev));
 }
 
 void control_do_quiesce(struct control_client *c,
 			const struct control_call *call)
 {
-	struct ob_device *dev = take_device(c, call);
-
-	if (dev)
-		begun(c, call, ob_operator_quiesce(dev, prepare(c, call)));
+	begun(c, call, ob_operator_quiesce(call->dev, prepare(c, call)));
 }
 
 void control_do_resume(struct control_client *c,
 		       const struct control_call *call)
 {
-	struct ob_device *dev = take_device(c, call);
-
-	if (dev)
-		begun(c, call, ob_operator_resume(dev, prepare(c, call)));
+	begun(c, call, ob_operator_resume(call->dev, prepare(c, call)));
 }
 
 void control_do_save(struct control_client *c, const struct control_call *call)
 {
-	struct ob_device *dev = take_device(c, call);
-
-	if (dev)
-		begun(c, call, ob_operator_save(dev, prepare(c, call), call->fd,
+	begun(c, call, ob_operator_save(call->dev, prepare(c, call), call->fd,
 						control_flag(call, "live")));
 }
 
 void control_do_load(struct control_client *c, const struct control_call *call)
 {
-	struct ob_device *dev = take_device(c, call);
-
-	if (dev)
-		begun(c, call, ob_operator_load(dev, prepare(c, call), call->fd));
+	begun(c, call, ob_operator_load(call->dev, prepare(c, call), call->fd));
 }
 
 void control_do_log(struct control_client *c, const struct control_call *call)
 {
-	struct ob_device *dev = take_device(c, call);
 	struct ob_err err = { "" };
 
-	if (dev)
-		tell_state(c, call, dev, ob_operator_log(
-			dev, control_flag(call, "on"), &err), &err);
+	tell_state(c, call, ob_operator_log(
+			call->dev, control_flag(call, "on"), &err), &err);
 }
 
 void control_do_pages_out(struct control_client *c,
 			  const struct control_call *call)
 {
-	struct ob_device *dev = take_device(c, call);
-
-	if (dev)
-		begun(c, call, ob_operator_pages_out(
-			dev, prepare(c, call), call->fd,
+	begun(c, call, ob_operator_pages_out(
+			call->dev, prepare(c, call), call->fd,
 			control_flag(call, "last")));
 }
 
 void control_do_pages_finish(struct control_client *c,
 			     const struct control_call *call)
 {
-	struct ob_device *dev = take_device(c, call);
 	struct ob_err err = { "" };
 
-	if (dev)
-		tell_state(c, call, dev, ob_operator_pages_finish(dev, &err),
+	tell_state(c, call, ob_operator_pages_finish(call->dev, &err),
 			   &err);
 }
 
 void control_do_pages_in(struct control_client *c,
 			 const struct control_call *call)
 {
-	struct ob_device *dev = take_device(c, call);
-
-	if (dev)
-		begun(c, call, ob_operator_pages_in(dev, prepare(c, call),
+	begun(c, call, ob_operator_pages_in(call->dev, prepare(c, call),
 						    call->fd));
 }
 
 void control_do_pages_apply(struct control_client *c,
 			    const struct control_call *call)
 {
-	struct ob_device *dev = take_device(c, call);
-
-	if (dev)
-		begun(c, call, ob_operator_pages_apply(dev, prepare(c, call)));
+	begun(c, call, ob_operator_pages_apply(call->dev, prepare(c, call)));
 }
 
 /* -- configuration ----------------------------------------------------- */
@@ -325,11 +304,9 @@ static json_t *describe_drives(struct ob_device *dev)
 void control_do_config(struct control_client *c,
 		       const struct control_call *call)
 {
-	struct ob_device *dev = take_device(c, call);
+	struct ob_device *dev = call->dev;
 	struct ob_operator_config config;
 
-	if (!dev)
-		return;
 	ob_operator_config(dev, &config);
 	control_succeed(c, call->id, json_pack(
 		"{s:s, s:o, s:{s:i, s:i, s:i, s:i}, s:o, s:o, s:o, s:o}", "model",

@@ -29,8 +29,12 @@ struct control_client {
 	size_t out_len, out_sent;
 	json_t *waits;			/* id of the request whose answer is to come, */
 	bool asks_keeper;		/* from the keeper, */
-	struct ob_operation op;		/* or from a device */
-	const struct control_method *method;	/* that was asked for */
+	struct ob_operation op;		/* or from a device, whose thread has it */
+	const struct control_method *method;	/* that was asked for, */
+	size_t number;			/* of this device; */
+	bool under_way;			/* until `ended` has come from there */
+	struct ob_post ended;
+	int r;				/* ... with this */
 	bool dead;			/* to be closed when nobody is inside */
 };
 
@@ -66,6 +70,10 @@ struct control_call {
 	const struct control_method *method;
 	const json_t *id, *params;
 	int fd;				/* the method's, if it takes one; else -1 */
+	/* If it has that parameter; then run is on this device's thread, and the
+	 * control channel's waits for it. */
+	struct ob_device *dev;
+	size_t number;
 };
 
 enum control_fd { CONTROL_NO_FD, CONTROL_READS, CONTROL_WRITES };
@@ -146,6 +154,8 @@ void control_do_pages_apply(struct control_client *c,
 			    const struct control_call *call);
 void control_do_config(struct control_client *c,
 		       const struct control_call *call);
+/* Its client has gone: nobody waits for it any more. */
+void control_cancel(struct control_client *c);
 json_t *control_tell_nothing(const struct ob_operation *op);
 json_t *control_tell_bytes(const struct ob_operation *op);
 json_t *control_tell_pages(const struct ob_operation *op);

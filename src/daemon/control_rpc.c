@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <outboard/device.h>
+
 #include "base/fd.h"
 #include "daemon/control_priv.h"
 
@@ -45,13 +47,51 @@ void control_wait(struct control_client *c, const json_t *id)
 	c->waits = id_of(id);
 }
 
+/* The device that the request names. */
+static bool find_device(const struct control_client *c,
+			struct control_call *call, const char *id)
+{
+	const struct ob_control_host *host = &c->control->host;
+
+	for (; (call->dev = host->device(host->arg, call->number));
+	     call->number++)
+		if (!strcmp(ob_dev_id(call->dev), id))
+			return true;
+	return false;
+}
+
+struct errand {
+	struct control_client *c;
+	struct control_call *call;
+};
+
+static void run_there(void *arg)
+{
+	const struct errand *e = arg;
+
+	e->call->method->run(e->c, e->call);
+}
+
+static void run_method(struct control_client *c, struct control_call *call)
+{
+	const struct ob_control_host *host = &c->control->host;
+	struct errand errand = { c, call };
+
+	if (call->dev)
+		host->call(host->arg, call->number, run_there, &errand);
+	else
+		call->method->run(c, call);
+}
+
 /* What came along and is not taken is closed by whoever calls. */
 static void run(struct control_client *c, struct control_call *call, int *fd,
 		bool too_many)
 {
 	struct ob_err err = { "" };
+	const char *id;
 
 	control_params_check(call->method, call->params, &err);
+	id = control_text(call, "device");
 	if (err.msg[0])
 		control_refuse(c, call->id, CONTROL_BAD_PARAMS, err.msg);
 	else if (too_many)
@@ -63,9 +103,11 @@ static void run(struct control_client *c, struct control_call *call, int *fd,
 	else if (!call->method->fd && *fd >= 0)
 		control_refuse(c, call->id, CONTROL_BAD_PARAMS,
 			       "it takes no descriptor");
+	else if (id && !find_device(c, call, id))
+		control_refuse(c, call->id, CONTROL_FAILED, "no such device");
 	else {
 		call->fd = ob_fd_take(fd);
-		call->method->run(c, call);
+		run_method(c, call);
 	}
 }
 

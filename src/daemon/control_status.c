@@ -30,18 +30,30 @@ static json_t *describe_device(struct ob_device *dev)
 			 describe_interrupts(&status));
 }
 
-static json_t *describe_devices(const struct ob_control *control)
+/* What is to be said of a device, on its thread. */
+struct report {
+	struct ob_device *dev;
+	json_t *of;
+};
+
+static void report_migration(void *arg)
+{
+	struct report *report = arg;
+
+	report->of = describe_device(report->dev);
+	json_object_set_new(report->of, "migration",
+			    control_describe_migration(report->dev));
+}
+
+static json_t *ask_all(const struct ob_control_host *host,
+		       void (*ask)(void *report))
 {
 	json_t *list = json_array();
-	struct ob_device *dev;
+	struct report report;
 
-	for (size_t i = 0;
-	     (dev = control->host.device(control->host.arg, i)); i++) {
-		json_t *one = describe_device(dev);
-
-		json_object_set_new(one, "migration",
-				    control_describe_migration(dev));
-		json_array_append_new(list, one);
+	for (size_t i = 0; (report.dev = host->device(host->arg, i)); i++) {
+		host->call(host->arg, i, ask, &report);
+		json_array_append_new(list, report.of);
 	}
 	return list;
 }
@@ -73,7 +85,7 @@ static json_t *describe(const struct ob_control *control, json_t *keeper)
 {
 	return json_pack("{s:s, s:i, s:o, s:o}", "version", OB_VERSION, "pid",
 			 (int)getpid(), "keeper", keeper, "devices",
-			 describe_devices(control));
+			 ask_all(&control->host, report_migration));
 }
 
 void control_tell_status(struct control_client *c,
@@ -110,19 +122,19 @@ static void add_inflight(void *arg, const struct ob_device_inflight *io)
 		(json_int_t)io->bytes, "age us", (json_int_t)io->age_us));
 }
 
+static void report_inflight(void *arg)
+{
+	struct report *report = arg;
+	json_t *list = json_array();
+
+	report->of = describe_device(report->dev);
+	ob_device_inflight(report->dev, add_inflight, list);
+	json_object_set_new(report->of, "commands", list);
+}
+
 void control_do_inflight(struct control_client *c,
 			 const struct control_call *call)
 {
-	const struct ob_control_host *host = &c->control->host;
-	json_t *devices = json_array();
-	struct ob_device *dev;
-
-	for (size_t i = 0; (dev = host->device(host->arg, i)); i++) {
-		json_t *one = describe_device(dev), *list = json_array();
-
-		ob_device_inflight(dev, add_inflight, list);
-		json_object_set_new(one, "commands", list);
-		json_array_append_new(devices, one);
-	}
-	control_succeed(c, call->id, json_pack("{s:o}", "devices", devices));
+	control_succeed(c, call->id, json_pack("{s:o}", "devices", ask_all(
+		&c->control->host, report_inflight)));
 }

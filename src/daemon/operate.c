@@ -9,11 +9,37 @@
 #include "daemon/serve_impl.h"
 #include "server/operator.h"
 
+#define ALARM_TEXT 256
+
 static struct ob_device *device_number(void *arg, size_t i)
 {
 	const struct serve *s = arg;
 
 	return i < s->count ? s->devices[i].dev : NULL;
+}
+
+struct control_errand {
+	void (*fn)(void *arg);
+	void *arg;
+};
+
+static int run_errand(struct served *d, void *arg, struct ob_err *err)
+{
+	const struct control_errand *errand = arg;
+
+	(void)d;
+	(void)err;
+	errand->fn(errand->arg);
+	return 0;
+}
+
+static void call_device(void *arg, size_t i, void (*fn)(void *fn_arg),
+			void *fn_arg)
+{
+	struct serve *s = arg;
+	struct control_errand errand = { fn, fn_arg };
+
+	ob_served_call(&s->devices[i], run_errand, &errand, NULL);
 }
 
 static int ask_status(void *arg)
@@ -33,29 +59,65 @@ static int let_accept(void *arg)
 			      true);
 }
 
-static void alarm_changed(void *arg, struct ob_device *dev, const char *alarm)
+/* The device's alarm as a line, or "". */
+static int get_alarm(struct served *d, void *arg, struct ob_err *err)
 {
-	struct serve *s = arg;
-	char text[256] = "";
+	struct ob_operator_status status;
+	char *text = arg;
+
+	(void)err;
+	ob_operator_status(d->dev, &status);
+	if (status.alarm)
+		snprintf(text, ALARM_TEXT, "%s: %s", ob_dev_id(d->dev),
+			 status.alarm);
+	return 0;
+}
+
+static void tell_alarm(struct ob_post *post)
+{
+	struct served *d = (struct served *)
+		((char *)post - offsetof(struct served, alarm));
+	struct serve *s = d->serve;
+	char text[ALARM_TEXT] = "";
 	int rc;
 
-	if (alarm)
-		snprintf(text, sizeof(text), "%s: %s", ob_dev_id(dev), alarm);
+	ob_served_call(d, get_alarm, text, NULL);
 	rc = s->link ? ob_link_has_to_say(s->link, text) : ob_notify_status(text);
 	if (rc)
 		ob_log(NULL, OB_LOG_WARN, "the service manager: %s",
 		       strerror(-rc));
 }
 
+/* On the device's thread. */
+static void alarm_changed(void *arg, struct ob_device *dev, const char *alarm)
+{
+	struct served *d = arg;
+
+	(void)dev;
+	(void)alarm;
+	ob_loop_post(d->serve->loop, &d->alarm);
+}
+
+static int watch_alarm(struct served *d, void *arg, struct ob_err *err)
+{
+	(void)arg;
+	(void)err;
+	ob_operator_on_alarm(d->dev, alarm_changed, d);
+	return 0;
+}
+
 void ob_serve_watch_alarms(struct serve *s)
 {
-	for (size_t i = 0; i < s->count; i++)
-		ob_operator_on_alarm(s->devices[i].dev, alarm_changed, s);
+	for (size_t i = 0; i < s->count; i++) {
+		s->devices[i].alarm.run = tell_alarm;
+		ob_served_call(&s->devices[i], watch_alarm, NULL, NULL);
+	}
 }
 
 int ob_serve_control_open(struct serve *s, struct ob_err *err)
 {
-	struct ob_control_host host = { .device = device_number, .arg = s };
+	struct ob_control_host host = { .device = device_number,
+				       .call = call_device, .arg = s };
 
 	if (!s->opts->control)
 		return 0;

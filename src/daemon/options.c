@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/ring.h"
 #include "daemon/args.h"
 #include "daemon/options.h"
 
@@ -90,10 +91,28 @@ static int set_grace(void *into, const char *value, struct ob_err *err)
 	return set_ms(&opts->grace_ms, value, err);
 }
 
+static int set_threads(void *into, const char *value, struct ob_err *err)
+{
+	struct ob_serve_options *opts = into;
+	unsigned long n;
+	char *end;
+
+	errno = 0;
+	n = strtoul(value, &end, 10);
+	if (*value < '0' || *value > '9' || *end || errno || !n ||
+	    n > OB_THREADS)
+		return ob_fail(err, EINVAL, "'%s' is no number from 1 to %u",
+			       value, OB_THREADS);
+	opts->threads = (unsigned)n;
+	return 0;
+}
+
 static const struct ob_arg args[] = {
 	{ "device", "MODEL,KEY=VALUE,...",
 	  "a device to serve (repeat)", set_device },
 	{ "load", "FILE", "a shared object with a model (repeat)", set_load },
+	{ "threads", "N", "spread the devices over N threads, 1 to 16 (1)",
+	  set_threads },
 	{ "busy-poll", NULL, "never sleep; for a core of one's own",
 	  set_busy_poll },
 	{ "io-engine", "ENGINE", "auto, uring or threads (auto)", set_engine },

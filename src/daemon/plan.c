@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/ring.h"
 #include "daemon/plan.h"
 #include "server/server.h"
 
@@ -73,6 +74,53 @@ static int load_all(struct ob_plan *plan, const struct ob_serve_options *opts,
 	return rc;
 }
 
+/* Where an option says, or on the one that has the fewest. */
+static int place_device(struct ob_planned *p, unsigned *load, unsigned threads,
+			struct ob_err *err)
+{
+	unsigned thread = 0;
+
+	if (ob_options_count(p->opts, "thread")) {
+		uint64_t wanted = ob_options_u64(p->opts, "thread");
+
+		if (wanted >= threads)
+			return ob_fail(err, EINVAL, "thread=%u: --threads %u "
+				       "are 0 to %u", (unsigned)wanted, threads,
+				       threads - 1);
+		thread = (unsigned)wanted;
+	} else {
+		for (unsigned i = 1; i < threads; i++)
+			if (load[i] < load[thread])
+				thread = i;
+	}
+	p->thread = thread;
+	load[thread]++;
+	return 0;
+}
+
+/* Those that say where go first. */
+static int place_all(struct ob_plan *plan, const struct ob_serve_options *opts,
+		     struct ob_err *err)
+{
+	unsigned load[OB_THREADS] = { 0 };
+
+	for (unsigned i = 0; i < 2 * plan->count; i++) {
+		struct ob_planned *p = &plan->devices[i % plan->count];
+		bool says = ob_options_count(p->opts, "thread") > 0;
+		int rc;
+
+		if (says != (i < plan->count))
+			continue;
+		rc = place_device(p, load, opts->threads, err);
+		if (rc) {
+			ob_err_prefix(err, "--device %.80s",
+				      opts->devices[i % plan->count]);
+			return rc;
+		}
+	}
+	return 0;
+}
+
 int ob_plan_make(struct ob_plan *plan, const struct ob_serve_options *opts,
 		 struct ob_err *err)
 {
@@ -90,7 +138,7 @@ int ob_plan_make(struct ob_plan *plan, const struct ob_serve_options *opts,
 			ob_err_prefix(err, "--device %.80s",
 				      opts->devices[i]);
 	}
-	return rc;
+	return rc ? rc : place_all(plan, opts, err);
 }
 
 void ob_plan_finish(struct ob_plan *plan)

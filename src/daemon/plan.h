@@ -13,6 +13,7 @@
 struct ob_planned {
 	const struct ob_device_class *cls;
 	struct ob_options *opts;	/* NULL once a device took them */
+	unsigned thread;
 };
 
 struct ob_plan {

@@ -4,12 +4,16 @@
  *
  *	plan	the words of the command line are checked
  *	prepare	what devices need in every case
- *	begin	loop, signals, devices with their drives
+ *	begin	threads, signals, devices with their drives
  *	listen	one socket per device; the ready line and READY=1
- *	run	the loop, until a signal asks for the end
+ *	run	the loops, until a signal asks for the end
  *	stop	every device stops listening, drops its client and lets what
  *		is in flight end; a drive that hangs is not waited for longer
  *		than DRAIN_SECONDS, nor past a second signal
+ *
+ * All of this is the first thread's.  A device is its own thread's: what the
+ * first one wants of it is a call there (ob_served_call), but for the end, which
+ * it does not wait for; what a device says is a post (docs/threads.md).
  */
 #include <errno.h>
 #include <signal.h>
@@ -28,6 +32,9 @@
 
 #define DRAIN_SECONDS 5
 
+#define container_of(ptr, type, member) \
+	((type *)((char *)(ptr) - offsetof(type, member)))
+
 /* With a keeper it is the keeper that tells. */
 static void notify(const struct serve *s, const char *state)
 {
@@ -37,15 +44,82 @@ static void notify(const struct serve *s, const char *state)
 		ob_log(NULL, OB_LOG_WARN, "NOTIFY_SOCKET: %s", strerror(-rc));
 }
 
+/* Devices and their threads */
+
+struct served_call {
+	struct served *d;
+	int (*fn)(struct served *d, void *arg, struct ob_err *err);
+	void *arg;
+	struct ob_err *err;
+	int r;
+};
+
+static void run_call(void *arg)
+{
+	struct served_call *call = arg;
+
+	call->r = call->fn(call->d, call->arg, call->err);
+}
+
+/* Before there are threads, everything is the first one's. */
+int ob_served_call(struct served *d,
+		   int (*fn)(struct served *d, void *arg, struct ob_err *err),
+		   void *arg, struct ob_err *err)
+{
+	struct served_call call = { d, fn, arg, err, 0 };
+
+	if (d->thread->loop)
+		ob_loop_call(d->thread->loop, run_call, &call);
+	else
+		run_call(&call);
+	return call.r;
+}
+
+/* Of all that have begun, until one fails. */
+static int call_all(struct serve *s,
+		    int (*fn)(struct served *d, void *arg, struct ob_err *err),
+		    struct ob_err *err)
+{
+	int rc = 0;
+
+	for (size_t i = 0; i < s->count && !rc; i++)
+		rc = ob_served_call(&s->devices[i], fn, NULL, err);
+	return rc;
+}
+
+/* Between the device's thread and the first one: at once, if they are the same. */
+static void tell(const struct served *d, struct ob_loop *loop,
+		 struct ob_post *post)
+{
+	if (d->thread->number)
+		ob_loop_post(loop, post);
+	else
+		post->run(post);
+}
+
 /* Stopping */
+
+static void is_gone(struct ob_post *post)
+{
+	struct served *d = container_of(post, struct served, is_gone);
+
+	d->gone = true;
+	if (++d->serve->gone == d->serve->count)
+		ob_loop_stop(d->serve->loop);
+}
 
 static void device_gone(void *arg)
 {
 	struct served *d = arg;
 
-	d->gone = true;
-	if (++d->serve->gone == d->serve->count)
-		ob_loop_stop(d->serve->loop);
+	tell(d, d->serve->loop, &d->is_gone);
+}
+
+static void end_asked(struct ob_post *post)
+{
+	struct served *d = container_of(post, struct served, end);
+
+	ob_device_shutdown(d->dev, device_gone, d);
 }
 
 void ob_serve_give_up(struct serve *s)
@@ -61,8 +135,7 @@ void ob_serve_give_up(struct serve *s)
 
 static void patience_ended(struct ob_timer *timer)
 {
-	ob_serve_give_up((struct serve *)((char *)timer -
-					  offsetof(struct serve, patience)));
+	ob_serve_give_up(container_of(timer, struct serve, patience));
 }
 
 void ob_serve_stop(struct serve *s)
@@ -72,8 +145,8 @@ void ob_serve_stop(struct serve *s)
 	s->patience.fire = patience_ended;
 	ob_timer_arm(s->loop, &s->patience, DRAIN_SECONDS * 1000000000ull);
 	for (size_t i = 0; i < s->count; i++)
-		ob_device_shutdown(s->devices[i].dev, device_gone,
-				   &s->devices[i]);
+		tell(&s->devices[i], s->devices[i].thread->loop,
+		     &s->devices[i].end);
 }
 
 static void stop_asked(struct serve *s, int signo)
@@ -86,25 +159,35 @@ static void stop_asked(struct serve *s, int signo)
 	ob_serve_stop(s);
 }
 
-static void refresh_all(struct serve *s)
+static int refresh(struct served *d, void *arg, struct ob_err *err)
 {
-	for (size_t i = 0; i < s->count && !s->stopping; i++)
-		ob_device_refresh(s->devices[i].dev);
+	(void)arg;
+	(void)err;
+	ob_device_refresh(d->dev);
+	return 0;
 }
 
 static void signal_came(struct ob_signals *signals, int signo)
 {
-	struct serve *s = (struct serve *)
-		((char *)signals - offsetof(struct serve, signals));
+	struct serve *s = container_of(signals, struct serve, signals);
 
 	/* With a keeper its word counts: a terminal signals both of us. */
-	if (signo == SIGUSR1)
-		refresh_all(s);
-	else if (!s->link)
+	if (signo == SIGUSR1 && !s->stopping)
+		call_all(s, refresh, NULL);
+	else if (signo != SIGUSR1 && !s->link)
 		stop_asked(s, signo);
 }
 
 /* Starting */
+
+static void init_device(struct serve *s, struct served *d,
+			const struct ob_planned *planned)
+{
+	d->serve = s;
+	d->thread = &s->threads[planned->thread];
+	d->end.run = end_asked;
+	d->is_gone.run = is_gone;
+}
 
 static int prepare_devices(struct serve *s, struct ob_err *err)
 {
@@ -118,36 +201,48 @@ static int prepare_devices(struct serve *s, struct ob_err *err)
 		struct ob_options *opts = plan->devices[i].opts;
 
 		plan->devices[i].opts = NULL;
-		s->devices[i].serve = s;
+		init_device(s, &s->devices[i], &plan->devices[i]);
 		rc = ob_device_prepare(plan->devices[i].cls, opts,
 				       &s->devices[i].dev, err);
 	}
 	return rc;
 }
 
-static int begin_devices(struct serve *s, struct ob_err *err)
+int ob_serve_make_loops(struct serve *s, struct ob_err *err)
 {
-	for (; s->count < s->plan->count; s->count++) {
-		struct served *d = &s->devices[s->count];
-		int rc = s->link ? ob_worker_begin(s, &d->dev, err) :
-			ob_device_begin(&d->dev, s->loop, NULL, err);
+	int rc;
 
-		if (rc)
-			return rc;
-	}
-	return 0;
+	if (s->loop)
+		return 0;
+	rc = ob_threads_begin(s->threads, s->opts->threads, &s->opts->loop,
+			      s->link ? s->begin.rings : NULL, err);
+	s->loop = s->threads[0].loop;
+	return rc;
 }
 
-static int listen_all(struct serve *s, struct ob_err *err)
+static int begin_device(struct served *d, void *arg, struct ob_err *err)
 {
-	for (size_t i = 0; i < s->count; i++) {
-		struct ob_device *dev = s->devices[i].dev;
-		int rc = ob_device_listen(dev, err);
+	(void)arg;
+	return d->serve->link ? ob_worker_begin(d, err) :
+		ob_device_begin(&d->dev, d->thread->loop, NULL, err);
+}
 
-		if (rc)
-			return rc;
+static int begin_devices(struct serve *s, struct ob_err *err)
+{
+	int rc = 0;
+
+	while (s->count < s->plan->count && !rc) {
+		rc = ob_served_call(&s->devices[s->count], begin_device, NULL,
+				    err);
+		s->count += !rc;
 	}
-	return 0;
+	return rc;
+}
+
+static int listen_device(struct served *d, void *arg, struct ob_err *err)
+{
+	(void)arg;
+	return ob_device_listen(d->dev, err);
 }
 
 /* One line, whatever the number of devices; scripts wait for it. */
@@ -196,7 +291,7 @@ static int start(struct serve *s, struct ob_err *err)
 	if ((rc = ob_signals_block(err)))
 		return rc;
 	rc = s->link ? ob_worker_loop(s, err) :
-		       ob_loop_create(&s->opts->loop, &s->loop, err);
+		       ob_serve_make_loops(s, err);
 	if (rc)
 		return rc;
 	s->signals.asked = signal_came;
@@ -206,7 +301,7 @@ static int start(struct serve *s, struct ob_err *err)
 	if ((rc = begin_devices(s, err)))
 		return rc;
 	ob_serve_watch_alarms(s);
-	if ((rc = listen_all(s, err)) ||
+	if ((rc = call_all(s, listen_device, err)) ||
 	    (rc = ob_serve_control_open(s, err)))
 		return rc;
 	if (s->link && (rc = ob_worker_listen(s, err)))
@@ -220,21 +315,33 @@ static bool abandoned(const struct serve *s)
 	return s->stopping && s->gone < s->count;
 }
 
+static int destroy_device(struct served *d, void *arg, struct ob_err *err)
+{
+	(void)arg;
+	(void)err;
+	ob_device_destroy(d->dev);
+	return 0;
+}
+
 static void finish(struct serve *s)
 {
 	/* Before the devices, of which its clients may be waiting for something. */
 	ob_serve_control_close(s);
 	for (size_t i = 0; s->devices && i < s->plan->count; i++)
-		ob_device_destroy(s->devices[i].dev);
-	free(s->devices);
-	if (!s->loop)
+		if (s->devices[i].dev)
+			ob_served_call(&s->devices[i], destroy_device, NULL,
+				       NULL);
+	if (!s->loop) {
+		free(s->devices);
 		return;
+	}
 	if (s->link)
 		ob_worker_finish(s);
 	ob_timer_cancel(s->loop, &s->patience);
 	if (s->signals.watch.ready)
 		ob_signals_stop(s->loop, &s->signals);
-	ob_loop_destroy(s->loop);
+	ob_threads_end(s->threads, s->opts->threads);
+	free(s->devices);
 }
 
 static int run(struct serve *s, struct ob_err *err)

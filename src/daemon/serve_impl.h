@@ -5,19 +5,24 @@
 
 #include "daemon/plan.h"
 #include "daemon/signals.h"
+#include "daemon/threads.h"
 #include "link/link.h"
 #include "server/server.h"
 
 struct ob_control;
 struct serve;
 
+/* A device.  What it tells the first thread comes by its posts. */
 struct served {
 	struct serve *serve;
-	struct ob_device *dev;
+	struct ob_thread *thread;
+	struct ob_device *dev;		/* touched by its thread alone */
+	struct ob_post end;		/* to its thread */
+	struct ob_post is_gone, alarm;	/* from it */
 	bool gone;
 };
 
-/* The rings of one that died. */
+/* Rings of one that died. */
 struct ob_past_rings {
 	struct serve *serve;
 	struct ob_old_rings *rings;
@@ -26,7 +31,8 @@ struct ob_past_rings {
 
 struct serve {
 	const struct ob_serve_options *opts;
-	struct ob_loop *loop;
+	struct ob_thread threads[OB_THREADS];
+	struct ob_loop *loop;	/* of the first thread */
 	struct ob_plan *plan;
 	struct served *devices;
 	size_t count;		/* devices that have begun; the plan has more */
@@ -43,6 +49,15 @@ struct serve {
 };
 
 /* serve.c */
+/*
+ * Runs fn on the device's thread and waits for what it returns; the only way in
+ * which the first thread touches a device.  err and arg are passed to fn.
+ */
+int ob_served_call(struct served *d,
+		   int (*fn)(struct served *d, void *arg, struct ob_err *err),
+		   void *arg, struct ob_err *err);
+/* A loop for each thread, on the keeper's rings if there is one; once. */
+int ob_serve_make_loops(struct serve *s, struct ob_err *err);
 void ob_serve_stop(struct serve *s);
 void ob_serve_give_up(struct serve *s);
 
@@ -54,13 +69,13 @@ void ob_serve_control_close(struct serve *s);
 /* worker.c */
 /* Waits until it is this process's turn; answers rehearsals before. */
 int ob_worker_wait(struct serve *s, struct ob_err *err);
-/* Loop on the keeper's rings, channel, the rings of the dead. */
+/* Loops on the keeper's rings, channel, the rings of the dead. */
 int ob_worker_loop(struct serve *s, struct ob_err *err);
 /* The keeper accepts for our devices. */
 int ob_worker_listen(struct serve *s, struct ob_err *err);
 void ob_worker_finish(struct serve *s);
-/* The device takes over what the dead left; destroyed if that fails. */
-int ob_worker_begin(struct serve *s, struct ob_device **dev, struct ob_err *err);
+/* On the device's thread: it takes over what the dead left; destroyed if that fails. */
+int ob_worker_begin(struct served *d, struct ob_err *err);
 
 /* rehearse.c: answers the keeper */
 void ob_worker_rehearse(struct serve *s);

@@ -3,7 +3,7 @@
  * A serving process with a keeper: what it does differently.
  *
  *	wait	everything that is slow and depends on nobody has been done
- *	loop	on rings that outlive it; those of the dead are waited for
+ *	loop	each on rings that outlive it; those of the dead are waited for
  *	begin	each device takes over what its predecessor left
  *	listen	the keeper accepts, and hands clients over
  *	ready	told to the keeper, which tells the world
@@ -25,21 +25,14 @@
 
 #define TRIES 3u	/* to take a device over; then it begins anew */
 
-/* Once: its rings come with the first word of the keeper. */
-static int make_loop(struct serve *s, struct ob_err *err)
-{
-	return s->loop ? 0 : ob_loop_create_on(&s->opts->loop, s->begin.rings,
-					       &s->loop, err);
-}
-
 /* There is time: for a rehearsal, or for the practice. */
 static int use_time(struct serve *s, struct ob_err *err)
 {
-	/* Before the loop, which may have threads. */
+	/* Before there are threads. */
 	int r = ob_signals_block(err);
 
 	if (!r)
-		r = make_loop(s, err);
+		r = ob_serve_make_loops(s, err);
 	if (r)
 		return r;
 	ob_keep_memory();
@@ -68,11 +61,28 @@ int ob_worker_wait(struct serve *s, struct ob_err *err)
 
 /* The rings of the dead */
 
+static int old_rings_over(struct served *d, void *arg, struct ob_err *err)
+{
+	(void)arg;
+	(void)err;
+	ob_device_old_rings_over(d->dev);
+	return 0;
+}
+
 /* Once, when the last of them is. */
 static void all_over(struct serve *s)
 {
 	for (size_t i = 0; i < s->count; i++)
-		ob_device_old_rings_over(s->devices[i].dev);
+		ob_served_call(&s->devices[i], old_rings_over, NULL, NULL);
+}
+
+/* A dead worker's are over when those of its last thread are. */
+static bool has_rings(const struct serve *s, uint64_t generation)
+{
+	for (unsigned i = 0; i < s->nr_past; i++)
+		if (s->past[i].rings && s->past[i].generation == generation)
+			return true;
+	return false;
 }
 
 static void past_over(void *arg)
@@ -80,9 +90,10 @@ static void past_over(void *arg)
 	struct ob_past_rings *past = arg;
 	struct serve *s = past->serve;
 
-	ob_link_rings_over(s->link, past->generation);
 	ob_old_rings_close(past->rings);
 	past->rings = NULL;
+	if (!has_rings(s, past->generation))
+		ob_link_rings_over(s->link, past->generation);
 	if (--s->not_over == 0)
 		all_over(s);
 }
@@ -118,15 +129,30 @@ static void stop_asked(void *arg, bool now)
 		ob_serve_give_up(s);
 }
 
-static struct ob_device *device_of(struct serve *s, const char *name)
+/* The name is the same as long as it listens. */
+static struct served *device_of(struct serve *s, const char *name)
 {
 	for (size_t i = 0; i < s->count; i++) {
 		const char *own = ob_device_listen_name(s->devices[i].dev);
 
 		if (own && !strcmp(own, name))
-			return s->devices[i].dev;
+			return &s->devices[i];
 	}
 	return NULL;
+}
+
+struct newcomer {
+	unsigned place;
+	int fd;
+};
+
+static int take_client(struct served *d, void *arg, struct ob_err *err)
+{
+	const struct newcomer *who = arg;
+
+	(void)err;
+	ob_device_client(d->dev, who->place, who->fd);
+	return 0;
 }
 
 static void close_client(struct serve *s, const char *name, unsigned place,
@@ -139,12 +165,13 @@ static void close_client(struct serve *s, const char *name, unsigned place,
 static void client_came(void *arg, const char *name, unsigned place, int fd)
 {
 	struct serve *s = arg;
-	struct ob_device *dev = device_of(s, name);
+	struct served *d = device_of(s, name);
+	struct newcomer who = { place, fd };
 
 	if (s->stopping)
 		close_client(s, name, place, fd);
-	else if (dev)
-		ob_device_client(dev, place, fd);
+	else if (d)
+		ob_served_call(d, take_client, &who, NULL);
 	else if (s->control && !strcmp(name, OB_CONTROL_NAME))
 		ob_control_client(s->control, place, fd);
 	else
@@ -159,6 +186,12 @@ static void status_came(void *arg, const struct ob_keeper_status *status)
 		ob_control_status(s->control, status);
 }
 
+static int copy(struct served *d, void *arg, struct ob_err *err)
+{
+	(void)arg;
+	return ob_device_copy(d->dev, err);
+}
+
 static void copy_asked(void *arg, uint64_t value)
 {
 	struct serve *s = arg;
@@ -166,12 +199,43 @@ static void copy_asked(void *arg, uint64_t value)
 	int r = 0;
 
 	for (size_t i = 0; i < s->count && !r; i++)
-		r = ob_device_copy(s->devices[i].dev, &err);
+		r = ob_served_call(&s->devices[i], copy, NULL, &err);
 	if (r)
 		ob_log(NULL, OB_LOG_ERROR, "no copy for a rehearsal: %s",
 		       err.msg);
 	else
 		ob_link_copied(s->link, value);
+}
+
+/* Of a thread that is not the first. */
+struct linked {
+	struct ob_link *link;
+	struct ob_thread *thread;
+};
+
+static void join(void *arg)
+{
+	const struct linked *to = arg;
+
+	ob_loop_set_keep(to->thread->loop, ob_link_keep(to->link));
+	ob_link_pulse(to->link, to->thread->number, to->thread->loop);
+}
+
+static void leave(void *arg)
+{
+	const struct linked *to = arg;
+
+	ob_link_no_pulse(to->link, to->thread->number, to->thread->loop);
+}
+
+static void call_others(struct serve *s, void (*fn)(void *arg))
+{
+	for (unsigned i = 1; i < s->opts->threads; i++) {
+		struct linked to = { s->link, &s->threads[i] };
+
+		if (to.thread->loop)
+			ob_loop_call(to.thread->loop, fn, &to);
+	}
 }
 
 int ob_worker_loop(struct serve *s, struct ob_err *err)
@@ -180,10 +244,11 @@ int ob_worker_loop(struct serve *s, struct ob_err *err)
 		.client = client_came, .copy = copy_asked,
 		.status = status_came, .stop = stop_asked, .arg = s,
 	};
-	int r = make_loop(s, err);
+	int r = ob_serve_make_loops(s, err);
 
 	if (r)
 		return r;
+	call_others(s, join);
 	ob_loop_set_keep(s->loop, ob_link_keep(s->link));
 	r = ob_link_watch(s->link, s->loop, &events);
 	if (r)
@@ -191,8 +256,9 @@ int ob_worker_loop(struct serve *s, struct ob_err *err)
 	return open_past(s, err);
 }
 
-int ob_worker_begin(struct serve *s, struct ob_device **dev, struct ob_err *err)
+int ob_worker_begin(struct served *d, struct ob_err *err)
 {
+	struct serve *s = d->serve;
 	const struct ob_old_rings *rings[OB_LINK_RINGS];
 	struct ob_past past = {
 		.rings = rings, .signal = s->begin.signal,
@@ -204,7 +270,7 @@ int ob_worker_begin(struct serve *s, struct ob_device **dev, struct ob_err *err)
 	for (unsigned i = 0; i < s->nr_past; i++)
 		if (s->past[i].rings)
 			rings[past.nr_rings++] = s->past[i].rings;
-	return ob_device_begin(dev, s->loop, &past, err);
+	return ob_device_begin(&d->dev, d->thread->loop, &past, err);
 }
 
 int ob_worker_listen(struct serve *s, struct ob_err *err)
@@ -224,5 +290,6 @@ void ob_worker_finish(struct serve *s)
 	for (unsigned i = 0; i < s->nr_past; i++)
 		if (s->past[i].rings)
 			ob_old_rings_close(s->past[i].rings);
+	call_others(s, leave);
 	ob_link_unwatch(s->link);
 }

@@ -13,6 +13,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,15 +51,18 @@ const struct ob_option ob_device_common_options[] = {
 	{ .name = "incoming", .type = OB_OPT_BOOL, .def = "off",
 	  .help = "the device comes from another server: its drives are "
 		  "left alone until it runs" },
+	{ .name = "thread", .type = OB_OPT_UINT, .max = 15,
+	  .help = "the thread of --threads that has the device; default: the "
+		  "one with the fewest" },
 	{ .name = NULL }
 };
 
 static void check_gone(struct ob_timer *timer);
 
-/* Once: they are const, and there may be many devices. */
+/* Once: they are const, and there may be many devices, on several threads. */
 static int check_own_tables(struct ob_err *err)
 {
-	static bool checked;
+	static atomic_bool checked;
 	int r;
 
 	if (checked)
@@ -99,7 +103,7 @@ static int check_options(const struct ob_options *opts, struct ob_err *err)
 /* Devices without a name are numbered through the process's life. */
 static char *make_id(const struct ob_device *dev)
 {
-	static unsigned numbers[2];	/* a rehearsal has its own */
+	static atomic_uint numbers[2];	/* a rehearsal has its own */
 	const char *given = ob_options_str(dev->opts, "id");
 	char *id;
 

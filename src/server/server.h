@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What the daemon uses of the server: create devices, let them listen, end
- * them.  Everything runs on one loop's thread.
+ * them.  Everything runs on the device's loop's thread, but for what depends on
+ * no loop (ob_device_prepare) and the names, which do not change.
  */
 #ifndef OB_SERVER_SERVER_H
 #define OB_SERVER_SERVER_H
@@ -10,7 +11,8 @@
 
 #include "state/stream.h"
 
-/* Keys that every device has: socket, fd, id, msix, msi, rom, drain, incoming. */
+/* Keys that every device has: socket, fd, id, msix, msi, rom, drain, incoming,
+ * thread (the daemon's). */
 extern const struct ob_option ob_device_common_options[];
 
 /*

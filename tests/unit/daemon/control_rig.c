@@ -185,6 +185,19 @@ static struct ob_device *device_number(void *arg, size_t i)
 	return i ? NULL : (struct ob_device *)&a_device;
 }
 
+static void call(void *arg, size_t i, void (*fn)(void *fn_arg), void *fn_arg)
+{
+	(void)arg;
+	assert_int_equal(i, 0);
+	fn(fn_arg);
+}
+
+const char *ob_dev_id(const struct ob_device *dev)
+{
+	(void)dev;
+	return host.id;
+}
+
 static int ask_status(void *arg)
 {
 	(void)arg;
@@ -203,9 +216,11 @@ static int upgrade(void *arg, int binary, unsigned flags, int32_t ticket)
 }
 
 const struct ob_control_host kept = {
-	.device = device_number, .ask_status = ask_status, .upgrade = upgrade,
+	.device = device_number, .call = call, .ask_status = ask_status, .upgrade = upgrade,
 };
-const struct ob_control_host alone = { .device = device_number };
+const struct ob_control_host alone = {
+	.device = device_number, .call = call,
+};
 
 /* -- the socket's two ends --------------------------------------------- */
 

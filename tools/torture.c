@@ -68,6 +68,7 @@ OB_ARG_TEXT(drive, struct torture_options, drive)
 OB_ARG_TEXT(binary, struct torture_options, binary)
 OB_ARG_TEXT(device, struct torture_options, device)
 OB_ARG_TEXT(engine, struct torture_options, engine)
+OB_ARG_TEXT(threads, struct torture_options, threads)
 OB_ARG_TEXT(plot, struct torture_options, plot)
 OB_ARG_TEXT(vm, struct torture_options, vm)
 
@@ -98,6 +99,8 @@ static const struct ob_arg args[] = {
 	{ "drive", "SPEC", "what to serve (a file of 64 MiB)", set_drive },
 	{ "device", "KEY=VALUE,...", "more keys of the device", set_device },
 	{ "io-engine", "ENGINE", "of the server, as serve has it", set_engine },
+	{ "threads", "N", "of the server; the disk is on the last one",
+	  set_threads },
 	{ "server", "BINARY", "the command that serves (this one)",
 	  set_binary },
 	{ "upgrade", "[=BINARY]", "some events are upgrades, there and back",

@@ -29,6 +29,7 @@ struct torture_options {
 	const char *other;		/* to upgrade to; NULL: the same */
 	const char *device;		/* more keys of the device */
 	const char *engine;		/* of the server's I/O; NULL: its own choice */
+	const char *threads;		/* of the server; the disk is on the last */
 	const char *plot;
 	const char *vm;			/* folder of a real guest; NULL: the built-in */
 	bool upgrade, no_kills, migrate, standby, interrupts, no_keeper;

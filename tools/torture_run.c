@@ -41,19 +41,22 @@ static int make_image(struct torture *t, struct ob_err *err)
 
 static int start_server(struct torture *t, unsigned i, struct ob_err *err)
 {
-	char drive[320], device[480];
+	char drive[320], device[480], thread[32] = "";
 	struct child_options options = {
 		.outboard = t->binary, .folder = t->folder,
 		.name = i ? "b" : "a", .device = device,
 	};
 	unsigned n = 0;
 
+	if (t->opt.threads)
+		snprintf(thread, sizeof(thread), ",thread=%d",
+			 atoi(t->opt.threads) - 1);
 	if (t->opt.drive)
 		snprintf(drive, sizeof(drive), "%s", t->opt.drive);
 	else
 		snprintf(drive, sizeof(drive), "file:%s", t->image);
-	snprintf(device, sizeof(device), "nvme,drive=%s,queues=%u%s%s%s",
-		 drive, (unsigned)t->opt.queues, i ? ",incoming=on" : "",
+	snprintf(device, sizeof(device), "nvme,drive=%s,queues=%u%s%s%s%s",
+		 drive, (unsigned)t->opt.queues, i ? ",incoming=on" : "", thread,
 		 t->opt.device ? "," : "", t->opt.device ? t->opt.device : "");
 	snprintf(t->controls[i], sizeof(t->controls[i]), "%s/%s.control",
 		 t->folder, options.name);
@@ -62,6 +65,10 @@ static int start_server(struct torture *t, unsigned i, struct ob_err *err)
 	if (t->opt.engine) {
 		options.options[n++] = "--io-engine";
 		options.options[n++] = t->opt.engine;
+	}
+	if (t->opt.threads) {
+		options.options[n++] = "--threads";
+		options.options[n++] = t->opt.threads;
 	}
 	options.options[n++] = "--grace";
 	options.options[n++] = GRACE_MS;

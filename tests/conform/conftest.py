@@ -3,6 +3,7 @@
 
     pytest tests/conform                        build/outboard, every model
     pytest tests/conform --outboard PATH        another build of it
+    pytest tests/conform --threads 2            devices that are not on the first thread
     pytest tests/conform --server-cmd 'PROGRAM ... {socket} ...'
     pytest tests/conform --socket PATH          a server that runs already
 
@@ -41,6 +42,8 @@ def pytest_addoption(parser):
                     help="the outboard command")
     group.addoption("--models", default=",".join(MODELS),
                     help="which of its models: " + ", ".join(MODELS))
+    group.addoption("--threads", type=int, default=1,
+                    help="of its server; devices are on the last one")
     group.addoption("--server-cmd", help="command line, with {socket}")
     group.addoption("--socket", help="socket of a running server")
     group.addoption("--header-errors", action="store_true",
@@ -104,6 +107,10 @@ class Server:
 
 def model_argv(config, *devices):
     argv = [config.getoption("--outboard"), "serve"]
+    threads = config.getoption("--threads")
+    if threads > 1:
+        argv += ["--threads", str(threads)]
+        devices = [f"{device},thread={threads - 1}" for device in devices]
     for device in devices:
         argv += ["--device", device]
     return argv

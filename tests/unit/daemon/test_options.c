@@ -53,7 +53,22 @@ static void defaults(void **state)
 	assert_false(opts.standby);
 	assert_int_equal(opts.watchdog_ms, 2000);
 	assert_int_equal(opts.grace_ms, 5000);
+	assert_int_equal(opts.threads, 1);
 	ob_serve_options_finish(&opts);
+}
+
+static void threads_are_1_to_16(void **state)
+{
+	(void)state;
+	assert_int_equal(PARSE("--device=b", "--threads", "16"), 0);
+	assert_int_equal(opts.threads, 16);
+	ob_serve_options_finish(&opts);
+	expect_refusal(PARSE("--device=b", "--threads", "0"),
+		       "--threads: '0' is no number from 1 to 16");
+	expect_refusal(PARSE("--device=b", "--threads=17"),
+		       "--threads: '17' is no number from 1 to 16");
+	expect_refusal(PARSE("--device=b", "--threads", "two"),
+		       "--threads: 'two' is no number from 1 to 16");
 }
 
 static void how_it_is_kept(void **state)
@@ -130,6 +145,7 @@ int main(void)
 		cmocka_unit_test(defaults),
 		cmocka_unit_test(everything_given),
 		cmocka_unit_test(how_it_is_kept),
+		cmocka_unit_test(threads_are_1_to_16),
 		cmocka_unit_test(refusals_name_the_word),
 		cmocka_unit_test(parsing_starts_over),
 	};

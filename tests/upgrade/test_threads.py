@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Devices of one process on several threads: what the first thread asks of the others,
+under load, through deaths, upgrades and moves."""
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import time
+
+import pytest
+import vfu
+
+DISK = "nvme,queues=2,drive=mem:64M"
+KILLS = 8
+
+
+class Load:
+    """outboard bench, which verifies all that it has written."""
+
+    def __init__(self, binary, server, number, ios):
+        self.process = subprocess.Popen(
+            [binary, "bench", server.socket(number), "--rw", "randrw", "--bs", "4K/90:64K",
+             "--ios", str(ios), "--queues", "2", "--qd", "8", "--rate", "20k", "--verify",
+             "--json"],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    def is_running(self):
+        return self.process.poll() is None
+
+    def ends_well(self):
+        said, _ = self.process.communicate(timeout=60 + vfu.PATIENCE)
+        assert self.process.returncode == 0, said
+
+
+def thread_names(pid):
+    tasks = pathlib.Path(f"/proc/{pid}/task").iterdir()
+    return sorted((task / "comm").read_text().strip() for task in tasks)
+
+
+def ask(binary, server, method, *words, **streams):
+    made = subprocess.run([binary, "ctl", server.control, method, *words], timeout=60,
+                          stderr=subprocess.PIPE, **streams)
+    assert made.returncode == 0, made.stderr
+    return made
+
+
+def spread(serve, *more, disks=2, **options):
+    return serve(*[DISK] * disks, options=["--threads", "2", *more], **options)
+
+
+def test_devices_go_where_they_are_told_and_where_the_fewest_are(serve, this):
+    server = serve(DISK + ",thread=2", DISK, DISK, DISK, options=["--threads", "3"])
+    names = thread_names(server.status()["pid"])
+    assert {"outboard/1", "outboard/2"} <= set(names)
+    told = subprocess.run([this, "serve", "--threads", "2", "--device",
+                           f"{DISK},thread=2,socket={server.socket(9)}"],
+                          capture_output=True, text=True, check=False)
+    assert told.returncode == 2
+    assert "thread=2: --threads 2 are 0 to 1" in told.stderr
+
+
+@pytest.mark.parametrize("more", [(), ("--no-keeper",), ("--io-engine", "threads")])
+def test_the_control_socket_asks_all_threads_under_load(serve, this, more):
+    server = spread(serve, *more)
+    loads = [Load(this, server, number, 10000) for number in range(2)]
+    while any(load.is_running() for load in loads):
+        assert len(server.status()["devices"]) == 2
+        assert len(server.ask("inflight")["devices"]) == 2
+        for number in range(2):
+            said = ask(this, server, "device.config", f"device=dev{number}",
+                       stdout=subprocess.PIPE)
+            assert json.loads(said.stdout)["model"] == "nvme"
+        os.kill(server.process.pid, signal.SIGUSR1)
+    for load in loads:
+        load.ends_well()
+
+
+@pytest.mark.parametrize("more", [(), ("--standby",), ("--io-engine", "threads")])
+def test_all_threads_outlive_deaths_under_load(serve, this, more):
+    server = spread(serve, *more)
+    loads = [Load(this, server, number, 30000) for number in range(2)]
+    for _ in range(KILLS):
+        time.sleep(0.1)
+        os.kill(server.status()["pid"], signal.SIGKILL)
+    for load in loads:
+        load.ends_well()
+    assert server.status()["keeper"]["deaths"] == KILLS
+
+
+def test_all_threads_are_upgraded_under_load(serve, this, following):
+    server = spread(serve)
+    loads = [Load(this, server, number, 30000) for number in range(2)]
+    for binary in (following, this, following, this):
+        server.replace(binary)
+    assert "outboard/1" in thread_names(server.status()["pid"])
+    for load in loads:
+        load.ends_well()
+
+
+def test_who_hangs_up_cancels_what_a_thread_does(serve, this):
+    """The pipe is not read, so the operation is under way when its asker goes."""
+    server = spread(serve)
+    with server.client(1):
+        for _ in range(5):
+            read, write = os.pipe()
+            asker = subprocess.Popen([this, "ctl", server.control, "device.save", "device=dev1"],
+                                     stdout=write, stderr=subprocess.DEVNULL)
+            os.close(write)
+            os.read(read, 1)
+            asker.kill()
+            asker.wait()
+            os.close(read)
+        ask(this, server, "device.resume", "device=dev1", stdout=subprocess.PIPE)
+        assert server.status()["devices"][1]["migration"]["state"] == "RUNNING"

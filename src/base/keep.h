@@ -22,7 +22,7 @@ struct ob_keep {
 	void (*drop)(struct ob_keep *keep, const char *name);
 	/*
 	 * Calls fn for every name that begins with prefix, in the order in
-	 * which they were first kept.  fn must not put or drop.
+	 * which they were first kept.  fn must not put, get or drop.
 	 */
 	void (*each)(struct ob_keep *keep, const char *prefix,
 		     void (*fn)(void *arg, const char *name), void *arg);

@@ -28,20 +28,30 @@ static void nap(void)
 	nanosleep(&ms, NULL);
 }
 
+bool ob_link_is_gone(const struct ob_link *link)
+{
+	return __atomic_load_n(&link->gone, __ATOMIC_RELAXED);
+}
+
+void ob_link_set_gone(struct ob_link *link)
+{
+	__atomic_store_n(&link->gone, true, __ATOMIC_RELAXED);
+}
+
 /* Too many descriptors on their way is a matter of moments. */
 int ob_link_send(struct ob_link *link, const struct ob_keeper_msg *msg, int fd)
 {
 	int r = 0;
 
-	for (int i = 0; i < TRIES && !link->gone; i++) {
+	for (int i = 0; i < TRIES && !ob_link_is_gone(link); i++) {
 		r = ob_msg_send(link->channel, msg, 0, fd, 0);
 		if (r != -ETOOMANYREFS)
 			break;
 		nap();
 	}
 	if (r == -EPIPE || r == -ECONNRESET || r == -ENOTCONN)
-		link->gone = true;
-	return link->gone ? 0 : r;
+		ob_link_set_gone(link);
+	return ob_link_is_gone(link) ? 0 : r;
 }
 
 int ob_link_say(struct ob_link *link, enum ob_keeper_op op, uint64_t value,
@@ -106,6 +116,7 @@ int ob_link_open(struct ob_link **out, struct ob_err *err)
 		return ob_fail(err, ENOMEM, "out of memory");
 	link->channel = -1;
 	link->late_tail = &link->late;
+	pthread_mutex_init(&link->lock, NULL);
 	r = parse_env(link, env);
 	if (!r)
 		r = ob_held_init(&link->held, link->room + OB_KEEPER_NEW);

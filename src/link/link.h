@@ -62,7 +62,7 @@ struct ob_link_events {
 int ob_link_watch(struct ob_link *link, struct ob_loop *loop,
 		  const struct ob_link_events *events);
 
-/* Before the loop is destroyed. */
+/* Before the loop is destroyed, and when no other thread uses the link any more. */
 void ob_link_unwatch(struct ob_link *link);
 
 /*

@@ -11,6 +11,8 @@
  *
  * A rehearsal is shown copies and may change nothing: it puts, drops and asks in
  * vain, as if there were no keeper.
+ *
+ * Any thread may come here, one at a time.
  */
 #include <errno.h>
 #include <string.h>
@@ -27,6 +29,7 @@ static struct ob_link *link_of(struct ob_keep *keep)
 static int put(struct ob_keep *keep, const char *name, int fd)
 {
 	struct ob_link *link = link_of(keep);
+	OB_LINK_LOCK(link);
 	int r;
 
 	if (strlen(name) >= OB_KEEPER_NAME)
@@ -46,10 +49,10 @@ static int ask(struct ob_link *link, const char *name)
 	struct ob_keeper_msg msg;
 	int r = ob_link_say(link, OB_KEEPER_GET, 0, name, -1), fd;
 
-	while (!r && !link->gone) {
+	while (!r && !ob_link_is_gone(link)) {
 		r = ob_msg_recv(link->channel, &msg, &fd, 0);
 		if (r == 0)
-			link->gone = true;
+			ob_link_set_gone(link);
 		else if (r == 1 && msg.op == OB_KEEPER_GIVE)
 			return fd < 0 ? -ENOENT : fd;
 		else if (r == 1)
@@ -63,6 +66,7 @@ static int ask(struct ob_link *link, const char *name)
 static int get(struct ob_keep *keep, const char *name)
 {
 	struct ob_link *link = link_of(keep);
+	OB_LINK_LOCK(link);
 	struct ob_held_entry *entry = ob_held_find(&link->held, name);
 
 	if (!entry || (entry->fd < 0 && link->rehearsed))
@@ -84,6 +88,7 @@ static bool is_known(struct ob_link *link, const char *name)
 static void drop(struct ob_keep *keep, const char *name)
 {
 	struct ob_link *link = link_of(keep);
+	OB_LINK_LOCK(link);
 	struct ob_held_entry *entry, *next;
 
 	if (link->rehearsed || !is_known(link, name))
@@ -103,6 +108,7 @@ static void each(struct ob_keep *keep, const char *prefix,
 		 void (*fn)(void *arg, const char *name), void *arg)
 {
 	struct ob_link *link = link_of(keep);
+	OB_LINK_LOCK(link);
 	struct ob_held_entry *entry = ob_held_below(&link->held, prefix, NULL);
 
 	for (; entry; entry = ob_held_below(&link->held, prefix, entry))

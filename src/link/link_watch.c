@@ -27,6 +27,7 @@ static void note_client(struct ob_link *link, const struct ob_keeper_msg *msg)
 	char name[OB_KEEPER_NAME];
 	int n = snprintf(name, sizeof(name), "%s/new/%u", msg->name,
 			 (unsigned)msg->value);
+	OB_LINK_LOCK(link);
 
 	if (n > 0 && (size_t)n < sizeof(name))
 		(void)ob_held_put(&link->held, name, -1);
@@ -61,19 +62,28 @@ void ob_link_later(struct ob_link *link, const struct ob_keeper_msg *msg, int fd
 	*link->late_tail = late;
 	link->late_tail = &late->next;
 	if (link->loop)
-		ob_defer(link->loop, &link->deferred);
+		ob_loop_post(link->loop, &link->post);
 }
 
-static void handle_late(struct ob_deferred *deferred)
+static struct ob_link_late *next_late(struct ob_link *link)
+{
+	OB_LINK_LOCK(link);
+	struct ob_link_late *late = link->late;
+
+	if (late)
+		link->late = late->next;
+	if (!link->late)
+		link->late_tail = &link->late;
+	return late;
+}
+
+static void handle_late(struct ob_post *post)
 {
 	struct ob_link *link = (struct ob_link *)
-		((char *)deferred - offsetof(struct ob_link, deferred));
+		((char *)post - offsetof(struct ob_link, post));
 	struct ob_link_late *late;
 
-	while ((late = link->late)) {
-		link->late = late->next;
-		if (!link->late)
-			link->late_tail = &link->late;
+	while ((late = next_late(link))) {
 		handle(link, &late->msg, &late->fd);
 		ob_fd_close(&late->fd);
 		free(late);
@@ -89,13 +99,22 @@ static void keeper_gone(void)
 	raise(SIGKILL);
 }
 
+/* In their order: those that are late have come before. */
+static int hear(struct ob_link *link, struct ob_keeper_msg *msg, int *fd)
+{
+	OB_LINK_LOCK(link);
+
+	return link->late ? -EAGAIN :
+		ob_msg_recv(link->channel, msg, fd, MSG_DONTWAIT);
+}
+
 static void ready(struct ob_watch *watch, uint32_t events)
 {
 	struct ob_link *link = (struct ob_link *)
 		((char *)watch - offsetof(struct ob_link, watch));
 	struct ob_keeper_msg msg;
 	OB_CLEANUP_FD int fd = -1;
-	int r = ob_msg_recv(link->channel, &msg, &fd, MSG_DONTWAIT);
+	int r = hear(link, &msg, &fd);
 
 	(void)events;
 	if (r == 1)
@@ -140,13 +159,13 @@ int ob_link_watch(struct ob_link *link, struct ob_loop *loop,
 {
 	link->loop = loop;
 	link->events = *events;
-	link->deferred.run = handle_late;
+	link->post.run = handle_late;
 	link->watch = (struct ob_watch){
 		.ready = ready, .fd = link->channel, .events = POLLIN,
 	};
 	set_pulse(link, 0, loop);
 	if (link->late)
-		ob_defer(loop, &link->deferred);
+		ob_loop_post(loop, &link->post);
 	return ob_watch_add(loop, &link->watch);
 }
 
@@ -155,7 +174,7 @@ void ob_link_unwatch(struct ob_link *link)
 	if (!link->loop)
 		return;
 	ob_loop_set_pulse(link->loop, NULL);
-	ob_defer_cancel(link->loop, &link->deferred);
+	ob_post_cancel(link->loop, &link->post);
 	if (link->watch.ready)
 		ob_watch_remove(link->loop, &link->watch);
 	link->loop = NULL;

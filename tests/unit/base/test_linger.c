@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -36,13 +37,27 @@ static pid_t only_child_of(pid_t pid)
 	return child;
 }
 
+static void *be_there(void *arg)
+{
+	(void)arg;
+	for (;;)
+		pause();
+	return NULL;
+}
+
+static unsigned more_threads;
+
 /* Ends as told on the way: by a byte in order, by a signal anyhow. */
 static void live(int held, int control)
 {
+	pthread_t id;
 	char byte;
 
 	(void)held;
 	ob_linger();
+	for (unsigned i = 0; i < more_threads; i++)
+		if (pthread_create(&id, NULL, be_there, NULL))
+			_exit(1);
 	if (read(control, &byte, 1) != 1)
 		_exit(1);
 	_exit(0);
@@ -109,6 +124,18 @@ static void test_a_kill_leaves_nothing_behind(void **state)
 	close(control);
 }
 
+/*
+ * It is the child of whichever is left of them, and must not take the end of
+ * one for the end of all.
+ */
+static void test_several_threads_are_killed_at_once(void **state)
+{
+	more_threads = 8;
+	for (int i = 0; i < 20; i++)
+		test_a_kill_leaves_nothing_behind(state);
+	more_threads = 0;
+}
+
 static void test_an_end_in_order_leaves_nothing_behind(void **state)
 {
 	int control;
@@ -141,6 +168,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_a_kill_leaves_nothing_behind),
+		cmocka_unit_test(test_several_threads_are_killed_at_once),
 		cmocka_unit_test(test_an_end_in_order_leaves_nothing_behind),
 		cmocka_unit_test(test_other_signals_do_not_end_it),
 	};

@@ -7,12 +7,14 @@
 #include "../open_fds.h"
 
 #include <base/fd.h>
+#include <base/linger.h>
 #include <base/ring.h>
 #include <base/sure.h>
 
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -403,6 +405,123 @@ static void test_the_pool_succeeds_a_ring(void **state)
 	ob_loop_destroy(loop);
 }
 
+/* Several threads, each on its own; they die together. */
+
+#define THREADS 4u
+
+static void *work_on(void *arg)
+{
+	struct worker worker;
+
+	worker_init(&worker, arg);
+	work_for_ever(&worker);
+	return NULL;
+}
+
+static pid_t start_all(struct life lives[THREADS])
+{
+	pid_t pid = fork();
+	pthread_t id;
+
+	assert_true(pid >= 0);
+	if (pid)
+		return pid;
+	ob_linger();
+	for (unsigned i = 1; i < THREADS; i++)
+		if (pthread_create(&id, NULL, work_on, &lives[i]))
+			exit(1);
+	work_on(&lives[0]);
+	exit(1);
+}
+
+/* With the two that every folder has. */
+static unsigned count_threads_of(pid_t pid)
+{
+	unsigned n = 0;
+	char path[40];
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
+	dir = opendir(path);
+	assert_non_null(dir);
+	while (readdir(dir))
+		n++;
+	closedir(dir);
+	return n - 2;
+}
+
+/* As the keeper waits: the last of them has gone then. */
+static void bury_all(pid_t pid)
+{
+	OB_CLEANUP_FD int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	struct pollfd pfd = { .fd = pidfd, .events = POLLIN };
+
+	assert_true(pidfd >= 0);
+	assert_int_equal(kill(pid, SIGKILL), 0);
+	assert_int_equal(poll(&pfd, 1, 20000), 1);
+	assert_int_equal(count_threads_of(pid), 1);
+	bury(pid);
+}
+
+/* A tag is in the rings of its thread, if anywhere. */
+static void check_others(const struct life *life, unsigned thread,
+			 struct ob_old_rings *const old[THREADS])
+{
+	const uint64_t turn = life->will->turn;
+
+	for (unsigned i = 0; i < THREADS; i++) {
+		if (i == thread)
+			continue;
+		assert_int_equal(ob_old_rings_sure(old[i],
+			life->will->calls[turn % 2].send_tag), -ENOENT);
+		assert_int_equal(ob_old_rings_sure(old[i],
+			life->will->calls[turn % 2].take_tag), -ENOENT);
+	}
+}
+
+static void kill_all_once(struct ob_loop *loop, unsigned after_us)
+{
+	struct ob_old_rings *old[THREADS];
+	struct life lives[THREADS];
+	pid_t pid;
+
+	for (unsigned i = 0; i < THREADS; i++) {
+		life_begin(&lives[i]);
+		lives[i].rings.thread = i;
+	}
+	pid = start_all(lives);
+	usleep(after_us);
+	bury_all(pid);
+	for (unsigned i = 0; i < THREADS; i++)
+		old[i] = succeed(loop, &lives[i]);
+	for (unsigned i = 0; i < THREADS; i++) {
+		check_talk(&lives[i], old[i]);
+		check_others(&lives[i], i, old);
+		check_blocks(&lives[i]);
+		check_hang_up(&lives[i]);
+		check_last_word(&lives[i]);
+	}
+	for (unsigned i = 0; i < THREADS; i++) {
+		ob_old_rings_close(old[i]);
+		life_end(&lives[i]);
+	}
+}
+
+static void test_nothing_is_lost_when_several_threads_die(void **state)
+{
+	struct ob_loop *loop = new_loop();
+	unsigned fds = 0;
+
+	(void)state;
+	for (int i = 0; i < 25; i++) {
+		kill_all_once(loop, (unsigned)rand() % 9000);
+		if (i == 5)
+			fds = count_fds();
+	}
+	assert_int_equal(count_fds(), fds);
+	ob_loop_destroy(loop);
+}
+
 /* Chosen instants. */
 
 static void prepare_and_die(struct worker *worker)
@@ -690,6 +809,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_nothing_is_lost_whenever_the_worker_dies),
+		cmocka_unit_test(test_nothing_is_lost_when_several_threads_die),
 		cmocka_unit_test(test_the_pool_succeeds_a_ring),
 		cmocka_unit_test(test_what_was_not_submitted_never_happens),
 		cmocka_unit_test(test_a_completion_that_was_taken_is_over),

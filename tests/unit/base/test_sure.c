@@ -109,6 +109,36 @@ static void test_tags_differ_between_generations(void **state)
 	rig_close(&rig);
 }
 
+static struct ob_sure *sure_of(unsigned thread, struct ob_loop **loop)
+{
+	struct ob_rings rings = { -1, -1, -1, GENERATION, thread };
+
+	assert_int_equal(ob_loop_create_on(NULL, &rings, loop, NULL), 0);
+	return ob_loop_sure(*loop);
+}
+
+/* A bit for each call and thread, whichever tag that has. */
+static void test_tags_differ_between_threads(void **state)
+{
+	const uint64_t first = (uint64_t)GENERATION << 44;
+	bool seen[OB_THREADS * 102] = { false };
+	struct ob_loop *loop;
+
+	(void)state;
+	for (unsigned thread = 0; thread < OB_THREADS; thread++) {
+		struct ob_sure *sure = sure_of(thread, &loop);
+
+		for (int i = 0; i < 100; i++) {
+			uint64_t tag = ob_sure_tag(sure);
+
+			assert_in_range(tag, first, first + COUNT_OF(seen) - 1);
+			assert_false(seen[tag - first]);
+			seen[tag - first] = true;
+		}
+		ob_loop_destroy(loop);
+	}
+}
+
 static void recv_along(struct rig *rig, struct ob_sure_call *call, char *in)
 {
 	call->tag = ob_sure_tag(rig->sure);
@@ -180,6 +210,7 @@ int main(void)
 		BOTH_WAYS(test_one_goes_along),
 		BOTH_WAYS(test_who_goes_along_wakes_nobody),
 		BOTH_WAYS(test_tags_differ_between_generations),
+		cmocka_unit_test(test_tags_differ_between_threads),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -12,6 +12,7 @@
 #include <sys/types.h>
 #include <sys/un.h>
 
+#include "base/ring.h"
 #include "keeper/keeper.h"
 #include "keeper/wire.h"
 #include "kernel.h"
@@ -23,7 +24,7 @@
 enum act {
 	ACT_NONE, ACT_DIE, ACT_SPIN, ACT_STOP, ACT_GARBAGE, ACT_FILL,
 	ACT_END, ACT_CLOSE, ACT_STATUS, ACT_UPGRADE_DRY, ACT_GET, ACT_TAKE,
-	ACT_FLOOD, ACT_FILES, ACT_MEMORY,
+	ACT_FLOOD, ACT_FILES, ACT_MEMORY, ACT_SPIN_THREAD, ACT_HAMMER,
 };
 enum answer { ANSWER_YES, ANSWER_NO, ANSWER_DIE, ANSWER_EXIT, ANSWER_CRASH };
 
@@ -66,6 +67,12 @@ struct board {
 	unsigned told[OB_KEEPER_IS_ALIVE + 1];	/* by the keeper */
 	struct kernel_plan kernel;
 	struct birth birth[BIRTHS];
+	/* threads: orders, then what was seen */
+	unsigned threads;	/* that are started; 0: one */
+	bool keep_rings;	/* those of the dead are never over */
+	unsigned hammered;	/* threads that have done with it */
+	uint64_t tag[OB_THREADS];	/* what the last one said, of each */
+	uint64_t old;		/* a bit for each generation that was given */
 };
 
 #endif

@@ -67,7 +67,8 @@ static void be_keeper(const struct wish *wish)
 	struct ob_keeper_options options = {
 		.argv = argv, .path = wish->path ? wish->path : other,
 		.tell = tell, .alive_ms = wish->alive_ms,
-		.standby = wish->standby, .watchdog_ms = wish->watchdog_ms,
+		.standby = wish->standby, .threads = wish->threads,
+		.watchdog_ms = wish->watchdog_ms,
 		.grace_ms = wish->grace_ms ? wish->grace_ms : GRACE_MS,
 		.binary = open(toy, O_PATH | O_CLOEXEC),
 	};

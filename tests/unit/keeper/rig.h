@@ -22,7 +22,7 @@ extern pid_t keeper;
 struct wish {
 	bool standby, faulty;		/* a kernel that fails, see kernel.h */
 	bool reaper;			/* inherits orphans, as PID 1 does */
-	unsigned watchdog_ms, alive_ms, grace_ms;
+	unsigned watchdog_ms, alive_ms, grace_ms, threads;
 	rlim_t files;
 	const char *log;		/* its standard error */
 	const char *path;		/* of the next binary */

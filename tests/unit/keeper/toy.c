@@ -20,8 +20,9 @@
 #include "base/fd.h"
 #include "base/linger.h"
 #include "board.h"
-#include "link/link.h"
 #include "keeper/msg.h"
+#include "link/link.h"
+#include "toy_threads.h"
 
 static struct board *board;
 static struct ob_link *toy;
@@ -29,7 +30,7 @@ static struct ob_keep *keep;
 static struct ob_loop *loop;
 static struct ob_link_start start;
 
-static void wrong(const char *what)
+void wrong(const char *what)
 {
 	if (!board->wrong)
 		snprintf(board->what, sizeof(board->what), "%s, life %u", what,
@@ -339,6 +340,12 @@ static void act(void)
 		for (unsigned place = 0; place < OB_KEEP_NEW; place++)
 			taken(place);
 		break;
+	case ACT_SPIN_THREAD:
+		threads_spin();
+		break;
+	case ACT_HAMMER:
+		threads_hammer();
+		break;
 	case ACT_GET:
 		fd = keep->get(keep, "toy/lives");
 		if (fd < 0)
@@ -441,18 +448,25 @@ static void get_warm(void)
 	ob_fd_close(&fd);
 }
 
+/* Its own rings come with the first word. */
 static void wait_for_start(void)
 {
+	struct ob_rings own[OB_THREADS];
+	bool first = true;
 	struct ob_err err;
 
 	do {
 		if (ob_link_wait(toy, &start, &err))
 			_exit(9);
+		if (first)
+			memcpy(own, start.rings, sizeof(own));
+		first = false;
 		if (start.rehearse)
 			rehearse();
 		if (start.warm)
 			get_warm();
 	} while (start.rehearse || start.warm);
+	memcpy(start.rings, own, sizeof(own));
 }
 
 static void get_ready(void)
@@ -478,11 +492,14 @@ static void get_ready(void)
 
 static void old_rings_end(void)
 {
+	board->old = 0;
 	for (unsigned i = 0; i < start.nr_old; i++) {
 		if (start.old[i].generation >= start.generation)
 			wrong("old rings from the future");
+		board->old |= UINT64_C(1) << start.old[i].generation % 64;
 		ob_rings_close(&start.old[i]);
-		ob_link_rings_over(toy, start.old[i].generation);
+		if (!board->keep_rings)
+			ob_link_rings_over(toy, start.old[i].generation);
 	}
 }
 
@@ -511,12 +528,18 @@ int main(void)
 	greet();
 	listen_somewhere();
 	check_names();
+	if (ob_loop_create_on(&params, start.rings, &loop, &err))
+		return 8;
+	threads_init(board, toy, &start);
+	threads_look_back(loop);
 	old_rings_end();
+	talk(loop, 0);
+	threads_start();
 	get_ready();
-	if (ob_loop_create_on(&params, start.rings, &loop, &err) ||
-	    ob_link_watch(toy, loop, &events) || ob_watch_add(loop, &watch))
+	if (ob_link_watch(toy, loop, &events) || ob_watch_add(loop, &watch))
 		return 8;
 	ob_loop_run(loop);
+	threads_stop();
 	ob_watch_remove(loop, &watch);
 	ob_link_unwatch(toy);
 	ob_loop_destroy(loop);

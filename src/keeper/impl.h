@@ -241,10 +241,10 @@ void ob_watchdog_children(struct ob_keeper *k);
 
 /* The sanitizers look at their process by ptrace, and then at files. */
 #if defined(__has_feature)
-#if __has_feature(address_sanitizer)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
 #define OB_SANITIZED 1
 #endif
-#elif defined(__SANITIZE_ADDRESS__)
+#elif defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define OB_SANITIZED 1
 #endif
 #ifndef OB_SANITIZED

@@ -31,9 +31,7 @@ static void a_successor_is_given_the_rings_of_all(void **state)
 	(void)state;
 	BEGIN(THREADS, 0);
 	for (unsigned i = 1; i <= 10; i++) {
-		ring(i % 2 ? ACT_DIE : ACT_STATUS);
-		if (i % 2 == 0)
-			kill(life(i)->pid, SIGKILL);
+		kill(life(i)->pid, SIGKILL);
 		UNTIL(lives(i + 1));
 		assert_int_equal(life(i + 1)->nr_old, THREADS);
 		status();

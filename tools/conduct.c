@@ -93,7 +93,7 @@ static void end_call(struct conduct_call *call)
 
 void conduct_drop_calls(struct conductor *c)
 {
-	c->streaming = false;
+	c->stream = NULL;
 	for (unsigned i = 0; i < c->nr_devices; i++)
 		for (unsigned k = 0; k < 2 * CONDUCT_SLOTS; k++) {
 			struct conduct_call *call =

@@ -94,8 +94,8 @@ struct conduct_device {
 	enum conduct_answer answer;	/* of the guest, at the destination */
 	struct conduct_signs first;	/* what is compared with */
 	unsigned calm;			/* looks in a row with nothing due */
-	/* Streams, by slot, that begin anew when both ends have let go, and
-	 * how often one has. */
+	/* Streams, by slot, that begin when both ends have let go, and how often
+	 * one was broken. */
 	bool again[CONDUCT_SLOTS];
 	unsigned tries;
 };
@@ -128,8 +128,14 @@ struct conductor {
 	bool stopped;
 	/* How far we came, for who has to undo it. */
 	bool began, stood, migrating, said_cont;
-	/* Streams that a death breaks begin anew; as if pages.finish had come. */
-	bool streaming, finishing;
+	/*
+	 * Begins a stream of a device, also anew when a death broke it; NULL: such
+	 * a death is the end.  finishing: as if pages.finish had come.
+	 */
+	int (*stream)(struct conductor *c, struct conduct_device *d,
+		      enum conduct_slot slot, struct ob_err *err);
+	bool finishing;
+	struct conduct_folder *folder;	/* conduct_file.c */
 	json_t *old_caps, *old_params;
 	json_t *guard;			/* what was taken away, or NULL */
 
@@ -187,7 +193,7 @@ void conduct_drop_calls(struct conductor *c);
 int conduct_broke(struct conductor *c, struct conduct_device *d,
 		  enum conduct_side side, enum conduct_slot slot, int r,
 		  struct ob_err *err);
-/* Begins those anew that may. */
+/* Begins those, for the first time or anew, that are marked so and may. */
 int conduct_begin_again(struct conductor *c, struct ob_err *err);
 /* All streams of pages once more, from the beginning; waits for them. */
 int conduct_pages_again(struct conductor *c, struct ob_err *err);
@@ -212,10 +218,6 @@ int conduct_abort(struct conductor *c);
  * destination runs.
  */
 int conduct_abort_other(struct conductor *c, struct ob_err *err);
-
-/* A stream from server to server: PAGES or STATE. */
-int conduct_stream(struct conductor *c, struct conduct_device *d,
-		   enum conduct_slot slot, struct ob_err *err);
 
 /* Parts of them that saving and restoring use too. */
 int conduct_quiet(struct conductor *c, struct ob_err *err);

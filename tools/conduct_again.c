@@ -44,7 +44,7 @@ static int stream_broke(struct conductor *c, struct conduct_device *d,
 	if (d->again[slot])
 		return 0;
 	other = hear_other_end(&d->ends[!side], slot, &why);
-	if (c->streaming && d->tries < TRIES &&
+	if (c->stream && d->tries < TRIES &&
 	    (conduct_has_died(r) || conduct_has_died(other))) {
 		d->tries++;
 		d->again[slot] = true;
@@ -60,7 +60,7 @@ static bool finish_has_no_stream(struct conductor *c, struct conduct_device *d)
 	struct ob_err why = { 0 };
 	int r;
 
-	if (!c->finishing || !c->streaming)
+	if (!c->finishing || !c->stream)
 		return false;
 	r = hear_other_end(&d->ends[CONDUCT_FROM], CONDUCT_PAGES, &why);
 	if (r)
@@ -93,7 +93,7 @@ static int begin_one(struct conductor *c, struct conduct_device *d,
 	int r;
 
 	d->again[slot] = false;
-	r = conduct_stream(c, d, slot, err);
+	r = c->stream(c, d, slot, err);
 	if (!conduct_has_died(r) || d->tries >= TRIES)
 		return r;
 	d->tries++;
@@ -120,7 +120,7 @@ int conduct_pages_again(struct conductor *c, struct ob_err *err)
 	int r = 0;
 
 	for (unsigned i = 0; i < c->nr_devices && !r; i++)
-		r = conduct_stream(c, &c->devices[i], CONDUCT_PAGES, err);
+		r = c->stream(c, &c->devices[i], CONDUCT_PAGES, err);
 	for (unsigned side = 0; side < 2 && !r; side++)
 		r = conduct_finish(c, side, CONDUCT_PAGES, AGAIN_MS, err);
 	return r;

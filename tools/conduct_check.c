@@ -5,7 +5,7 @@
  *
  * What can be seen of a device from outside: signals that left, signals that are due
  * and cannot leave, commands in flight, and how often the guest was seen, at a
- * register or with a new command.  So a device is well when both its signals and
+ * register or a doorbell.  So a device is well when both its signals and
  * the guest's visits move, or when nothing is due at all.
  *
  * A guest whose doorbells are in memory may have taken its last interrupt without a

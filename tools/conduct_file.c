@@ -5,7 +5,9 @@
  * vm.json is none.
  *
  * Servers and QEMU write to and read from pipes; a thread for each carries it to
- * or from the file, so that nobody else has to be let into the folder.
+ * or from the file, so that nobody else has to be let into the folder.  A stream that
+ * breaks because a server's worker died begins anew with the file
+ * (conduct_again.c).
  */
 #include "conduct_file.h"
 
@@ -29,6 +31,7 @@
 /* Owns both descriptors. */
 struct pump {
 	pthread_t thread;
+	bool is_there;
 	int from, to;
 	bool keep;			/* to is a file, which has to be on the disk */
 	int error;
@@ -36,8 +39,8 @@ struct pump {
 
 struct conduct_folder {
 	const char *path;
-	struct pump pumps[CONDUCT_DEVICES + 1];
-	unsigned nr_pumps;
+	bool save;			/* otherwise it is read */
+	struct pump devices[CONDUCT_DEVICES], qemu;
 };
 
 /* -- carrying ---------------------------------------------------------- */
@@ -61,45 +64,49 @@ static void *run_pump(void *arg)
 }
 
 /* Takes both. */
-static int start_pump(struct conduct_folder *f, int from, int to, bool keep,
+static int start_pump(struct pump *p, int from, int to, bool keep,
 		      struct ob_err *err)
 {
-	struct pump *p = &f->pumps[f->nr_pumps];
 	int r;
 
-	p->from = from;
-	p->to = to;
-	p->keep = keep;
-	p->error = -ECANCELED;		/* unless it comes to its end */
+	/* An error unless it comes to its end. */
+	*p = (struct pump){
+		.from = from, .to = to, .keep = keep, .error = -ECANCELED,
+	};
 	r = pthread_create(&p->thread, NULL, run_pump, p);
+	p->is_there = !r;
 	if (r) {
 		close(from);
 		close(to);
 		return ob_fail(err, r, "thread: %s", strerror(r));
 	}
-	f->nr_pumps++;
 	return 0;
 }
 
-/* cancel: whoever is at the other ends may never close them. */
+/* cancel: whoever is at the other end may never close it. */
+static int end_pump(struct pump *p, bool cancel)
+{
+	if (!p->is_there)
+		return 0;
+	if (cancel)
+		pthread_cancel(p->thread);
+	pthread_join(p->thread, NULL);
+	p->is_there = false;
+	ob_fd_close(&p->from);
+	ob_fd_close(&p->to);
+	return p->error;
+}
+
 static int end_pumps(struct conduct_folder *f, bool cancel, struct ob_err *err)
 {
-	int r = 0;
+	int r = end_pump(&f->qemu, cancel);
 
-	for (unsigned i = 0; i < f->nr_pumps; i++) {
-		struct pump *p = &f->pumps[i];
+	for (unsigned i = 0; i < CONDUCT_DEVICES; i++) {
+		int error = end_pump(&f->devices[i], cancel);
 
-		if (cancel)
-			pthread_cancel(p->thread);
-		pthread_join(p->thread, NULL);
-		ob_fd_close(&p->from);
-		ob_fd_close(&p->to);
-		if (p->error && !r)
-			r = ob_fail(err, -p->error, "%s: %s", f->path,
-				    strerror(-p->error));
+		r = r ? r : error;
 	}
-	f->nr_pumps = 0;
-	return r;
+	return r ? ob_fail(err, -r, "%s: %s", f->path, strerror(-r)) : 0;
 }
 
 static int open_in(const struct conduct_folder *f, const char *name,
@@ -117,10 +124,11 @@ static int open_in(const struct conduct_folder *f, const char *name,
 }
 
 /* A file, and a pipe's end for who fills it or empties it. */
-static int attach(struct conduct_folder *f, const char *name,
-		  const char *suffix, bool save, int *end, struct ob_err *err)
+static int attach(const struct conduct_folder *f, struct pump *pump,
+		  const char *name, const char *suffix, int *end,
+		  struct ob_err *err)
 {
-	int flags = save ? O_WRONLY | O_CREAT | O_EXCL : O_RDONLY;
+	int flags = f->save ? O_WRONLY | O_CREAT | O_TRUNC : O_RDONLY;
 	int fd = -1, ends[2], r = open_in(f, name, suffix, flags, &fd, err);
 
 	if (r)
@@ -129,53 +137,70 @@ static int attach(struct conduct_folder *f, const char *name,
 		close(fd);
 		return ob_fail(err, errno, "pipe: %s", strerror(errno));
 	}
-	*end = ends[save];
-	r = save ? start_pump(f, ends[0], fd, true, err)
-		 : start_pump(f, fd, ends[1], false, err);
+	*end = ends[f->save];
+	r = f->save ? start_pump(pump, ends[0], fd, true, err)
+		    : start_pump(pump, fd, ends[1], false, err);
 	if (r)
 		ob_fd_close(end);
 	return r;
 }
 
-static int attach_devices(struct conductor *c, struct conduct_folder *f,
-			  bool save, struct ob_err *err)
+/* What carried a stream that broke is at its end, or stuck without a reader. */
+static int attach_device(struct conductor *c, struct conduct_device *d,
+			 enum conduct_slot slot, struct ob_err *err)
 {
-	int r = 0;
+	struct conduct_folder *f = c->folder;
+	struct pump *pump = &f->devices[d - c->devices];
+	OB_CLEANUP_FD int end = -1;
+	int r;
 
-	for (unsigned i = 0; i < c->nr_devices && !r; i++) {
-		struct conduct_device *d = &c->devices[i];
-		OB_CLEANUP_FD int end = -1;
-
-		r = attach(f, d->ends[CONDUCT_FROM].qdev, ".state", save, &end,
-			   err);
-		if (!r && save)
-			r = conduct_start(&d->ends[CONDUCT_FROM],
-					  CONDUCT_STATE, "device.save",
-					  json_pack("{s:b}", "live", false),
-					  end, err);
-		else if (!r)
-			r = conduct_start(&d->ends[CONDUCT_TO],
-					  CONDUCT_STATE, "device.load", NULL,
-					  end, err);
-	}
-	return r;
+	end_pump(pump, true);
+	r = attach(f, pump, d->ends[CONDUCT_FROM].qdev, ".state", &end, err);
+	if (r)
+		return r;
+	if (!f->save)
+		return conduct_start(&d->ends[CONDUCT_TO], slot, "device.load",
+				     NULL, end, err);
+	return conduct_start(&d->ends[CONDUCT_FROM], slot, "device.save",
+			     json_pack("{s:b}", "live", false), end, err);
 }
 
-static int attach_qemu(struct conductor *c, struct conduct_folder *f, bool save,
-		       struct ob_err *err)
+static int attach_devices(struct conductor *c, struct ob_err *err)
 {
-	enum conduct_side side = save ? CONDUCT_FROM : CONDUCT_TO;
+	c->stream = attach_device;
+	for (unsigned i = 0; i < c->nr_devices; i++)
+		c->devices[i].again[CONDUCT_STATE] = true;
+	return conduct_begin_again(c, err);
+}
+
+static int attach_qemu(struct conductor *c, struct ob_err *err)
+{
+	struct conduct_folder *f = c->folder;
+	enum conduct_side side = f->save ? CONDUCT_FROM : CONDUCT_TO;
 	OB_CLEANUP_FD int end = -1;
-	int r = attach(f, "memory", "", save, &end, err);
+	int r = attach(f, &f->qemu, "memory", "", &end, err);
 
 	if (!r)
 		r = ob_qmp_give_fd(c->qmp[side], CHANNEL, end, err);
 	ob_fd_close(&end);
-	c->migrating = save;
+	c->migrating = f->save;
 	return r ? r : ob_qmp_call(c->qmp[side],
-				   save ? "migrate" : "migrate-incoming",
+				   f->save ? "migrate" : "migrate-incoming",
 				   json_pack("{s:s}", "uri", "fd:" CHANNEL),
 				   NULL, err);
+}
+
+/* All streams, from their beginning to their end. */
+static int carry_all(struct conductor *c, struct ob_err *err)
+{
+	int r = attach_devices(c, err);
+
+	if (!r)
+		r = attach_qemu(c, err);
+	if (!r)
+		r = conduct_await_all(c, SAVE_MS, err);
+	c->stream = NULL;
+	return r;
 }
 
 /* -- vm.json ----------------------------------------------------------- */
@@ -366,17 +391,12 @@ static void remove_folder(const struct conductor *c,
 	rmdir(f->path);
 }
 
-static int save(struct conductor *c, struct conduct_folder *f,
-		struct ob_err *err)
+static int save(struct conductor *c, struct ob_err *err)
 {
 	int r = stand_still(c, err);
 
 	conduct_phase(c, "save");
-	if (!r)
-		r = attach_devices(c, f, true, err);
-	if (!r)
-		r = attach_qemu(c, f, true, err);
-	return r ? r : conduct_await_all(c, SAVE_MS, err);
+	return r ? r : carry_all(c, err);
 }
 
 int conduct_save(struct conductor *c, const char *path, struct ob_err *err)
@@ -385,6 +405,8 @@ int conduct_save(struct conductor *c, const char *path, struct ob_err *err)
 	int r = conduct_look(c, CONDUCT_FROM, err);
 
 	f.path = path;
+	f.save = true;
+	c->folder = &f;
 	for (unsigned i = 0; i < c->nr_devices && !r; i++)
 		r = conduct_config(&c->devices[i].ends[CONDUCT_FROM],
 				   c->devices[i].repair.config, err);
@@ -392,7 +414,7 @@ int conduct_save(struct conductor *c, const char *path, struct ob_err *err)
 		r = make_folder(path, err);
 	if (r)
 		return r;
-	r = save(c, &f, err);
+	r = save(c, err);
 	if (!r)
 		r = end_pumps(&f, false, err);
 	if (!r)
@@ -408,8 +430,7 @@ int conduct_save(struct conductor *c, const char *path, struct ob_err *err)
 
 /* -- restoring --------------------------------------------------------- */
 
-static int restore(struct conductor *c, struct conduct_folder *f,
-		   struct ob_err *err)
+static int restore(struct conductor *c, struct ob_err *err)
 {
 	int r;
 
@@ -418,11 +439,7 @@ static int restore(struct conductor *c, struct conduct_folder *f,
 	c->began = true;
 	r = conduct_set_up_qemu(c, CONDUCT_TO, false, err);
 	if (!r)
-		r = attach_devices(c, f, false, err);
-	if (!r)
-		r = attach_qemu(c, f, false, err);
-	if (!r)
-		r = conduct_await_all(c, SAVE_MS, err);
+		r = carry_all(c, err);
 	conduct_phase(c, "repair");
 	if (!r)
 		r = conduct_put(c, err);
@@ -435,10 +452,11 @@ int conduct_restore(struct conductor *c, const char *path, struct ob_err *err)
 	int r = read_json(c, path, err);
 
 	f.path = path;
+	c->folder = &f;
 	if (!r)
 		r = conduct_match(c, err);
 	if (!r)
-		r = restore(c, &f, err);
+		r = restore(c, err);
 	if (r && c->began)
 		conduct_abort(c);
 	end_pumps(&f, true, NULL);

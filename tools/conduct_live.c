@@ -135,8 +135,8 @@ static int connect_servers(struct conduct_device *d, enum conduct_slot slot,
 				     write_end, err);
 }
 
-int conduct_stream(struct conductor *c, struct conduct_device *d,
-		   enum conduct_slot slot, struct ob_err *err)
+static int stream(struct conductor *c, struct conduct_device *d,
+		  enum conduct_slot slot, struct ob_err *err)
 {
 	if (slot == CONDUCT_PAGES)
 		return connect_servers(d, slot, "pages.out",
@@ -152,12 +152,11 @@ static int start_streams(struct conductor *c, struct ob_err *err)
 {
 	int r = 0;
 
-	c->streaming = true;
+	c->stream = stream;
 	for (unsigned i = 0; i < c->nr_devices && !r; i++) {
-		r = conduct_stream(c, &c->devices[i], CONDUCT_PAGES, err);
+		r = stream(c, &c->devices[i], CONDUCT_PAGES, err);
 		if (!r)
-			r = conduct_stream(c, &c->devices[i], CONDUCT_STATE,
-					   err);
+			r = stream(c, &c->devices[i], CONDUCT_STATE, err);
 	}
 	return r;
 }

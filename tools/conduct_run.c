@@ -77,7 +77,7 @@ int conduct_repair(struct conductor *c, struct ob_err *err)
 
 	conduct_phase(c, "repair");
 	r = apply(c, err);
-	c->streaming = false;
+	c->stream = NULL;
 	conduct_mark(c, CONDUCT_APPLIED);
 	return r ? r : conduct_put(c, err);
 }

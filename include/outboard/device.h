@@ -179,7 +179,8 @@ struct ob_device_class {
 
 	/*
 	 * Hot path, see struct ob_poller.  Called only while ob_dev_poll is
-	 * on and a client is connected.
+	 * on and a client is connected.  What poll finds is the guest's: true
+	 * is counted as a visit of it, as an access to a register is.
 	 */
 	bool (*poll)(struct ob_device *dev);
 	bool (*sleep)(struct ob_device *dev);

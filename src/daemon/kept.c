@@ -31,20 +31,22 @@ static void notify(const char *state)
 }
 
 /* Without stdio, which would allocate a buffer. */
-static int print_ready(const char *text)
+static int print(const char *text)
 {
-	char line[OB_KEEPER_TEXT + 1];
-	int len = snprintf(line, sizeof(line), "%s\n", text);
-	int at = 0;
+	size_t left = strlen(text);
+	int r = 0;
 
-	while (at < len) {
-		ssize_t n = write(STDOUT_FILENO, line + at, (size_t)(len - at));
+	while (left && !r) {
+		ssize_t n = write(STDOUT_FILENO, text, left);
 
 		if (n < 0 && errno != EINTR)
-			return -errno;
-		at += n > 0 ? (int)n : 0;
+			r = -errno;
+		text += n > 0 ? n : 0;
+		left -= n > 0 ? (size_t)n : 0;
 	}
-	return 0;
+	if (r)
+		ob_log(NULL, OB_LOG_ERROR, "standard output: %s", strerror(-r));
+	return r;
 }
 
 /* The clock's reading is part of the protocol (sd_notify(3)). */
@@ -73,12 +75,14 @@ static int tell(enum ob_keeper_event event, const char *text)
 	int r = 0;
 
 	switch (event) {
+	case OB_KEEPER_GETS_READY:
+		r = print(text);
+		break;
 	case OB_KEEPER_IS_READY:
-		r = print_ready(text);
-		if (r)
-			ob_log(NULL, OB_LOG_ERROR, "standard output: %s",
-			       strerror(-r));
-		else
+		r = print(text);
+		if (!r)
+			r = print("\n");
+		if (!r)
 			notify("READY=1");
 		break;
 	case OB_KEEPER_IS_RELOADING:

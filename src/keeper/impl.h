@@ -121,6 +121,7 @@ struct ob_keeper {
 	struct ob_upgrade upgrade;
 
 	bool was_ready;			/* some generation was */
+	uint64_t line_of;		/* who has begun a ready line; 0: nobody */
 	unsigned deaths;		/* in a row */
 	unsigned failures, crashes;	/* ... without READY, soon after it */
 	int last_signal, last_pid;
@@ -210,6 +211,9 @@ void ob_life_start(struct ob_keeper *k, struct ob_worker *w,
 		   enum ob_start_why why);
 void ob_life_succeed(struct ob_keeper *k);
 void ob_life_ready(struct ob_keeper *k, struct ob_worker *w, const char *text);
+/* The first part of what READY will say. */
+void ob_life_ready_part(struct ob_keeper *k, struct ob_worker *w,
+			const char *text);
 void ob_life_standby(struct ob_keeper *k);
 /* Before the next try, after so many deaths for which it has to wait. */
 uint64_t ob_life_delay_ms(unsigned deaths);

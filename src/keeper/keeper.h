@@ -15,6 +15,7 @@ enum ob_keeper_event {
 	OB_KEEPER_IS_STOPPING,
 	OB_KEEPER_IS_ALIVE,	/* every alive_ms */
 	OB_KEEPER_HAS_TO_SAY,	/* text: the worker's, a line */
+	OB_KEEPER_GETS_READY,	/* before IS_READY; text: of its line, what is before */
 };
 
 struct ob_keeper_options {

@@ -137,6 +137,23 @@ static void measure_gap(struct ob_keeper *k, const struct ob_worker *w)
 	    (unsigned long long)k->status.last_gap_us);
 }
 
+/* What is left of the line of one that died over it is a line of its own. */
+static int tell_ready(struct ob_keeper *k, const struct ob_worker *w,
+		      enum ob_keeper_event event, const char *text)
+{
+	if (k->line_of && k->line_of != w->generation)
+		ob_keeper_tell(k, OB_KEEPER_GETS_READY, "\n");
+	k->line_of = w->generation;
+	return ob_keeper_tell(k, event, text);
+}
+
+void ob_life_ready_part(struct ob_keeper *k, struct ob_worker *w,
+			const char *text)
+{
+	if (w->state == OB_WORKER_LOADS && !k->was_ready)
+		tell_ready(k, w, OB_KEEPER_GETS_READY, text);
+}
+
 void ob_life_ready(struct ob_keeper *k, struct ob_worker *w, const char *text)
 {
 	if (w->state != OB_WORKER_LOADS)
@@ -147,7 +164,7 @@ void ob_life_ready(struct ob_keeper *k, struct ob_worker *w, const char *text)
 	k->failures = 0;
 	k->served = w->generation;
 	measure_gap(k, w);
-	if (!k->was_ready && ob_keeper_tell(k, OB_KEEPER_IS_READY, text)) {
+	if (!k->was_ready && tell_ready(k, w, OB_KEEPER_IS_READY, text)) {
 		k->failed = true;	/* whatever the worker ends with */
 		ob_keeper_stop(k, "nobody can be told");
 	}

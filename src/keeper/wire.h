@@ -15,7 +15,7 @@
 
 #define OB_KEEPER_MAGIC 0x4f424b50u
 #define OB_KEEPER_NAME 120u
-#define OB_KEEPER_TEXT 3944u	/* the whole is 4 KiB; long ready lines */
+#define OB_KEEPER_TEXT 3944u	/* the whole is 4 KiB */
 #define OB_KEEPER_SETS 128u	/* of rings that are held: of generations, for
 				   each of their threads */
 #define OB_KEEPER_NEW 64u	/* clients that wait to be taken, of all sockets */
@@ -48,6 +48,8 @@ enum ob_keeper_op {
 	OB_KEEPER_AWAKE,	/* it was idle: watch it again */
 	OB_KEEPER_GET,		/* name: asks for a GIVE, without fd if unknown */
 	OB_KEEPER_SAYS,		/* text: a line for the service manager */
+	OB_KEEPER_READY_PART,	/* text: the beginning of a ready line that is too
+				   long for READY, which has the rest */
 	/* keeper to worker */
 	OB_KEEPER_GIVE = 64,	/* name, fd; all that is kept, then START */
 	OB_KEEPER_RINGS,	/* value: generation; number[]: loop, sure, journal

@@ -212,6 +212,9 @@ static void handle(struct ob_keeper *k, struct ob_worker *w,
 	case OB_KEEPER_READY:
 		ob_life_ready(k, w, msg->text);
 		break;
+	case OB_KEEPER_READY_PART:
+		ob_life_ready_part(k, w, msg->text);
+		break;
 	case OB_KEEPER_RINGS_OVER:
 		ob_rings_over(k, msg->value);
 		break;

@@ -294,6 +294,12 @@ int ob_link_accept(struct ob_link *link, const char *name, bool on)
 
 int ob_link_ready(struct ob_link *link, const char *text)
 {
+	for (; strlen(text) >= OB_KEEPER_TEXT; text += OB_KEEPER_TEXT - 1) {
+		int r = say_text(link, OB_KEEPER_READY_PART, 0, text);
+
+		if (r)
+			return r;
+	}
 	return say_text(link, OB_KEEPER_READY, 0, text);
 }
 

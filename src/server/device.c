@@ -578,8 +578,6 @@ void ob_dev_trace(struct ob_device *dev, enum ob_trace what, uint16_t a,
 		       "the same, in the same order");
 
 	ob_dev_note(dev, OB_EVENT_FETCH + (what - OB_TRACE_FETCH), a, b, c);
-	if (what == OB_TRACE_FETCH)
-		ob_irqs_visited(&dev->irqs);
 }
 
 struct ob_loop *ob_dev_loop(struct ob_device *dev)

@@ -18,7 +18,7 @@ struct ob_irqs {
 	enum ob_irq_mode mode;		/* as configuration space says */
 	struct ob_watch unmask;		/* irq_unmask.c; no ready: none */
 	/* Of this process, for the operator: signals, by index; since the guest
-	 * was seen last; how often it was: at a register, or with a command. */
+	 * was seen last; how often it was: at a register, or by a poll. */
 	uint64_t fired[OB_NR_IRQ_INDEXES], unanswered, visits;
 	bool stale;			/* a name of the keeper's is over */
 	uint64_t gone[(OB_NR_TRIGGERS + 63) / 64];	/* which */

@@ -48,6 +48,8 @@ static bool dev_poll(struct ob_poller *poller)
 	if (model_polls(dev) && dev->cls->poll) {
 		ob_step_begin(&dev->mem, OB_STEP_POLL);
 		worked = dev->cls->poll(dev);
+		if (worked)
+			ob_irqs_visited(&dev->irqs);
 		ob_dev_step_end(dev);
 	}
 	if (!dev->session)

@@ -2,10 +2,12 @@
 """Stand between the conductor and what it speaks to, line by line.
 
 `ControlProxy` is a server's control socket, `MonitorProxy` QEMU's monitor: a rule
-sees each request and says what becomes of it.  `LinkProxy` is the way of QEMU's
-stream, which can be cut or blocked.  Descriptors pass.
+sees each request and says what becomes of it.  `StreamProxy` sees the stream that a
+request comes with, too.  `LinkProxy` is the way of QEMU's stream, which can be cut or
+blocked.  Descriptors pass.
 """
 import array
+import fcntl
 import json
 import os
 import socket
@@ -129,6 +131,47 @@ class ControlProxy(Proxy):
         what = ({"error": {"code": -32000, "message": said}} if isinstance(said, str)
                 else {"result": said})
         return {"jsonrpc": "2.0", "id": request["id"], **what}
+
+
+class StreamProxy(ControlProxy):
+    """The first stream that `method` comes with stands still behind its first `after`
+    bytes until `deed` is done."""
+
+    def __init__(self, path, behind, method, after, deed):
+        self.method = method
+        self.after = after
+        self.deeds = [deed]
+        super().__init__(path, behind, lambda request: PASS)
+
+    def _line(self, client, server, line, fds):
+        if self.deeds and json.loads(line)[self.key] == self.method:
+            fds[:] = [self._tap(fds[0], self.deeds.pop())]
+        return super()._line(client, server, line, fds)
+
+    def _tap(self, fd, deed):
+        """The end for the server of a pipe whose other end leads to fd."""
+        read, write = os.pipe()
+        if fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+            source, sink, given = fd, write, read
+        else:
+            source, sink, given = read, fd, write
+        threading.Thread(target=self._carry, args=(source, sink, deed), daemon=True).start()
+        return given
+
+    def _carry(self, source, sink, deed):
+        passed = 0
+        try:
+            while data := os.read(source, 4096):
+                if passed < self.after <= passed + len(data):
+                    deed()
+                passed += len(data)
+                while data:
+                    data = data[os.write(sink, data):]
+        except BrokenPipeError:
+            pass
+        finally:
+            os.close(source)
+            os.close(sink)
 
 
 class MonitorProxy(Proxy):

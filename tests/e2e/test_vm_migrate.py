@@ -4,6 +4,7 @@
 OUTBOARD_SOAK=1: twenty migrations in each case, otherwise a few.
 """
 import os
+import re
 import time
 import xml.etree.ElementTree as ET
 
@@ -11,7 +12,6 @@ import pytest
 
 from movers import SIZE, Traveller, complaints_of_a_traveller
 from proxy import PASS, ControlProxy, MonitorProxy
-from test_options import interrupts
 
 MOVES = 20 if os.environ.get("OUTBOARD_SOAK") else 3
 
@@ -52,8 +52,28 @@ def unmount(guest, count):
         guest.sh(f"umount /mnt/{n} && e2fsck -fn /dev/nvme{n}n1", timeout=300)
 
 
-def raised(guest):
-    return sum(count for count, _ in interrupts(guest).values())
+def lines(guest, n):
+    """What interrupts there were of a disk, by line; it may share one."""
+    rows = [row.split() for row in guest.sh(f"grep nvme{n}q /proc/interrupts").splitlines()]
+    return {row[0].rstrip(":"): sum(int(word) for word in row[1:] if word.isdigit())
+            for row in rows}
+
+
+def given_up(guest):
+    """Lines that the kernel polls instead, because of a level that nobody lowered
+    (docs/live-migration.md); they are not counted any more."""
+    return set(re.findall(r"irq (\d+): nobody cared", guest.sh("dmesg")))
+
+
+def await_interrupts(guest, count, level):
+    """Of each disk; it is in the middle of I/O."""
+    for n in range(count):
+        before = lines(guest, n)
+        deadline = time.monotonic() + 60
+        while lines(guest, n) == before:
+            if level and set(before) & given_up(guest):
+                break
+            assert time.monotonic() < deadline, before
 
 
 CASES = {
@@ -81,24 +101,24 @@ def traveller(scene, count=1, memory_drive=False, **made):
 @pytest.mark.parametrize("case", CASES)
 def test_to_and_fro(scene, tell, case):
     made = dict(CASES[case])
-    count = made.get("count", 1)
+    count, level = made.get("count", 1), "cmdline" in made
     t = traveller(scene, **made)
     usual = set(t.guest.kernel_complaints())
     mount(t.guest, count)
     start_io(t.guest, count)
     reports = []
     for _ in range(MOVES):
-        before = raised(t.guest)
         reports.append(t.move())
         # A disk may have a moment without I/O just then; that they arrive is seen below.
         assert {device["interrupts"] for device in reports[-1]["devices"]} <= {
             "taken", "none due"}
         assert reports[-1]["warnings"] == []
-        t.guest.sh("sleep 0.5")
-        assert raised(t.guest) > before
+        await_interrupts(t.guest, count, level)
     check_io(t.guest, count)
     unmount(t.guest, count)
-    assert complaints_of_a_traveller(t.guest, usual, "cmdline" in made) == []
+    assert complaints_of_a_traveller(t.guest, usual, level) == []
+    if level:
+        tell("lines that the kernel gave up", len(given_up(t.guest)))
     for name in ("total_ms", "blackout_ms", "ours_ms"):
         tell(name, sorted(round(report[name], 1) for report in reports))
 

@@ -2,6 +2,7 @@
 """A VM's migration that fails, at every step: the source goes on, nothing is lost,
 and never do both run."""
 import fcntl
+import itertools
 import json
 import os
 import signal
@@ -29,18 +30,20 @@ FEW_NAMES = [f"{side}_{method}" for side, method in FEW]
 class Meddler:
     """Proxies before both servers; at the step given, once, `deed` is done."""
 
-    def __init__(self, t, step, deed, serial=0):
+    numbers = itertools.count()
+
+    def __init__(self, t, step, deed):
         self.t = t
         self.step = step
         self.deed = deed
         self.done = False
         # Preflight has asked before.
         self.before = 1 if step == ("from", "device.config") else 0
-        folder = t.scene.folder
+        folder, number = t.scene.folder, next(self.numbers)
         self.proxies = {
-            side: ControlProxy(folder / f"{side}{t.moves}-{serial}.ctl", place.controls[0],
+            side: ControlProxy(folder / f"{side}-{number}.ctl", place.controls[0],
                                lambda request, side=side: self.rule(side, request["method"]))
-            for side, place in (("from", t.here), ("to", t.there))}
+            for side, place in (("from", t.here), ("to", t.there)) if place}
 
     def rule(self, side, method):
         if self.done or (side, method) != self.step:
@@ -52,8 +55,7 @@ class Meddler:
         return self.deed()
 
     def paths(self):
-        return {"from_control": [self.proxies["from"].path],
-                "to_control": [self.proxies["to"].path]}
+        return {f"{side}_control": [proxy.path] for side, proxy in self.proxies.items()}
 
     def close(self):
         for proxy in self.proxies.values():

@@ -12,13 +12,15 @@ import pytest
 
 from guest import GuestError
 from movers import call, complaints_of_a_traveller
+from proxy import CUT, PASS, ControlProxy, StreamProxy
 from test_lifecycle import CHECK, QUICK, WRITE, complaints
 from test_vm_migrate import CASES, check_io, mount, start_io, traveller, unmount
+from test_vm_migrate_fails import Meddler, goes_on, kill_worker
 
 
-def tool(t, verb, place, folder, *options):
+def tool(t, verb, place, folder, *options, controls=None):
     words = ["--qmp", place.qmp]
-    for control in place.controls:
+    for control in controls or place.controls:
         words += ["--control", control]
     done = subprocess.run([t.scene.outboard, verb, "--json", *words, *options, folder],
                           stdin=subprocess.DEVNULL, capture_output=True, text=True,
@@ -154,6 +156,108 @@ def test_what_is_no_vm_is_refused(scene):
     restore(t, folder)
     t.there.guest.sh(CHECK, timeout=300)
     t.there.guest.sh(QUICK, timeout=300)
+
+
+# -- a worker dies ---------------------------------------------------------------
+
+@pytest.fixture(scope="module")
+def resident(shared_scene):
+    """A guest with verified I/O that outlives all that is tried with it."""
+    t = traveller(shared_scene)
+    mount(t.guest, 1)
+    start_io(t.guest, 1)
+    yield t
+    if t.guest.alive():
+        check_io(t.guest, 1)
+        unmount(t.guest, 1)
+
+
+def by_way_of(t, verb, folder, *options, step=None):
+    """vm-save of what is here, vm-restore to there; before the step the worker dies."""
+    side, place = ("from", t.here) if verb == "vm-save" else ("to", t.there)
+
+    def kill():
+        kill_worker(place)
+        return PASS
+
+    meddler = Meddler(t, (side, step), kill)
+    status, said = tool(t, verb, place, folder, *options,
+                        controls=[meddler.proxies[side].path])
+    meddler.close()
+    assert meddler.done == bool(step), "the step never came"
+    assert status == 0, said
+
+
+def moves_into(t):
+    t.here, t.there = t.there, None
+    t.guest = t.here.guest
+
+
+@pytest.mark.parametrize("saving, restoring", [
+    ("device.quiesce", None), ("device.config", None), ("device.save", None),
+    (None, "device.load"), (None, "device.resume"), (None, "inflight")])
+def test_a_worker_is_killed(resident, saving, restoring):
+    """What is saved is whole, and is restored, all the same."""
+    t = resident
+    folder = t.scene.folder / f"saved{t.moves}"
+    by_way_of(t, "vm-save", folder, step=saving)
+    t.here.end(t.scene)
+    t.prepare()
+    by_way_of(t, "vm-restore", folder, step=restoring)
+    moves_into(t)
+    goes_on(t)
+
+
+@pytest.mark.parametrize("step", ["device.save", "device.log", "device.resume"])
+def test_a_worker_is_killed_and_the_vm_goes_on(resident, step):
+    t = resident
+    folder = t.scene.folder / f"continued-{step}"
+    by_way_of(t, "vm-save", folder, "--continue", step=step)
+    assert (folder / "vm.json").exists()
+    assert t.here.guest.qmp("query-status")["running"]
+    goes_on(t)
+
+
+def test_no_worker_lives_long_enough(resident):
+    """There is an end of trying: the VM goes on, and nothing is left."""
+    t = resident
+    folder = t.scene.folder / "never"
+    proxy = ControlProxy(t.scene.folder / "never.ctl", t.here.controls[0],
+                         lambda request: CUT if request["method"] == "device.save" else PASS)
+    status, said = tool(t, "vm-save", t.here, folder, controls=[proxy.path])
+    proxy.close()
+    assert proxy.seen.count("device.save") > 1
+    assert status == 1 and "goes on" in said, said
+    assert not folder.exists()
+    assert t.here.guest.qmp("query-status")["running"]
+    goes_on(t)
+
+
+def test_a_worker_is_killed_in_the_middle_of_a_stream(scene):
+    """Of a drive's content, which is long."""
+    t = traveller(scene, memory_drive=True)
+    mount(t.guest, 1)
+    t.guest.sh("dd if=/dev/urandom of=/mnt/0/file bs=1M count=24 && sync")
+    before = t.guest.sh("md5sum < /mnt/0/file")
+    folder = scene.folder / "saved"
+
+    def cut_short(verb, place, method):
+        died = []
+        proxy = StreamProxy(scene.folder / f"{verb}.ctl", place.controls[0], method, 8 << 20,
+                            lambda: died.append(kill_worker(place)))
+        status, said = tool(t, verb, place, folder, controls=[proxy.path])
+        proxy.close()
+        assert died and proxy.seen.count(method) == 2
+        assert status == 0, said
+
+    cut_short("vm-save", t.here, "device.save")
+    t.here.end(scene)
+    t.prepare()
+    cut_short("vm-restore", t.there, "device.load")
+    moves_into(t)
+    t.guest.sh("echo 3 > /proc/sys/vm/drop_caches")
+    assert t.guest.sh("md5sum < /mnt/0/file") == before
+    unmount(t.guest, 1)
 
 
 # -- the guard -------------------------------------------------------------------

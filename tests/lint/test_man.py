@@ -33,13 +33,34 @@ def test_page_is_well_formed(page):
     tree.report(lines)
 
 
-def test_every_verb_has_a_page():
-    pages = {page.name for page in PAGES}
+def all_verbs():
     verbs = set(re.findall(r"^  ([a-z][a-z-]+) ", output("help"), re.M)) - {"help"}
     assert {"serve", "devices", "inspect", "bench"} <= verbs
-    tree.report([f"no page for outboard {verb}" for verb in sorted(verbs)
+    return sorted(verbs)
+
+
+def text_of(name):
+    return (tree.TOP / "man" / name).read_text()
+
+
+def test_every_verb_has_a_page():
+    pages = {page.name for page in PAGES}
+    first = text_of("outboard.1")
+    tree.report([f"no page for outboard {verb}" for verb in all_verbs()
                  if f"outboard-{verb}.1" not in pages])
-    assert "outboard.1" in pages
+    tree.report([f"outboard.1 does not tell of {verb}" for verb in all_verbs()
+                 if f"See\n.Xr outboard-{verb} 1" not in first
+                 and f"and\n.Xr outboard-{verb} 1" not in first])
+
+
+def test_every_option_is_on_its_page():
+    problems = []
+    for verb in all_verbs():
+        page = text_of(f"outboard-{verb}.1")
+        helped = set(re.findall(r"^  --([a-z-]+)", output(verb, "--help"), re.M))
+        told = set(re.findall(r"Fl -([a-z-]+)", page))
+        problems += [f"outboard-{verb}.1 has no --{name}" for name in sorted(helped - told)]
+    tree.report(problems)
 
 
 def test_every_model_has_a_page():

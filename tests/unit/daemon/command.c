@@ -29,13 +29,15 @@ static void note(pid_t from, pid_t to)
 
 struct child start_words(const char *const *words)
 {
-	char *argv[16] = { (char *)command };
+	char *argv[512] = { (char *)command };
 	posix_spawn_file_actions_t act;
 	struct child c = { 0 };
 	int pipes[2];
 
-	for (unsigned i = 0; words[i]; i++)
+	for (unsigned i = 0; words[i]; i++) {
+		assert_true(i + 2 < sizeof(argv) / sizeof(argv[0]));
 		argv[i + 1] = (char *)words[i];
+	}
 	assert_return_code(pipe2(pipes, O_CLOEXEC), errno);
 	posix_spawn_file_actions_init(&act);
 	posix_spawn_file_actions_adddup2(&act, pipes[1], 1);

@@ -90,6 +90,33 @@ static void serves_until_told_to_end(void **state)
 	}
 }
 
+/* All of it on one line: scripts wait for that, and look for their devices. */
+static void many_devices_are_told_on_one_line(void **state)
+{
+	enum { MANY = 150 };
+	char devices[MANY][64], line[MANY * 64] = "outboard: ready:";
+	const char *words[2 * MANY + 2] = { "serve" };
+	struct child c;
+
+	(void)state;
+	for (unsigned i = 0; i < MANY; i++) {
+		size_t len = strlen(line);
+
+		snprintf(devices[i], sizeof(devices[i]),
+			 "null,socket=many%u.sock,id=device%u", i, i);
+		words[1 + 2 * i] = "--device";
+		words[2 + 2 * i] = devices[i];
+		snprintf(line + len, sizeof(line) - len,
+			 "%s device%u (null) on unix:many%u.sock",
+			 i ? "," : "", i, i);
+	}
+	strcat(line, "\n");
+	c = start_words(words);
+	wait_for(&c, line);
+	kill(c.pid, SIGTERM);
+	assert_int_equal(end(&c), 0);
+}
+
 static void ends_with_a_client_connected(void **state)
 {
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
@@ -218,6 +245,7 @@ int main(int argc, char **argv)
 		COMMAND_TEST(wrong_words),
 		COMMAND_TEST(one_bad_device_fails_all),
 		COMMAND_TEST(serves_until_told_to_end),
+		COMMAND_TEST(many_devices_are_told_on_one_line),
 		COMMAND_TEST(ends_with_a_client_connected),
 		COMMAND_TEST(live_socket_is_refused),
 		COMMAND_TEST(stale_socket_is_replaced),

@@ -41,6 +41,8 @@ struct board {
 	/* orders */
 	unsigned die_early;	/* that many die before READY */
 	unsigned die_ready;	/* that many die right after */
+	unsigned line;		/* so long is its ready line; 0: as it says it */
+	unsigned die_in_line;	/* that many die behind the first part of it */
 	enum answer early, late;	/* how they die */
 	enum act act;		/* at the bell */
 	int32_t ticket;		/* of its upgrades */
@@ -64,7 +66,8 @@ struct board {
 	struct sockaddr_un address;	/* where it listens */
 	socklen_t address_len;
 	struct ob_keeper_status status;
-	unsigned told[OB_KEEPER_IS_ALIVE + 1];	/* by the keeper */
+	unsigned told[OB_KEEPER_GETS_READY + 1];	/* by the keeper */
+	char said[4 * OB_KEEPER_TEXT];	/* the ready line, in its parts */
 	struct kernel_plan kernel;
 	struct birth birth[BIRTHS];
 	/* threads: orders, then what was seen */

@@ -44,8 +44,12 @@ static size_t memory_used(void)
 
 static int tell(enum ob_keeper_event event, const char *text)
 {
-	(void)text;
+	size_t len = strlen(board->said);
+
 	board->told[event]++;
+	if (event == OB_KEEPER_GETS_READY || event == OB_KEEPER_IS_READY)
+		snprintf(board->said + len, sizeof(board->said) - len, "%s",
+			 text);
 	if (event == OB_KEEPER_IS_READY)
 		memory_at_ready = memory_used();
 	return 0;

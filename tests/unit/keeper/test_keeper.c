@@ -157,6 +157,37 @@ static void a_first_worker_that_crashes_has_three_lives(void **state)
 	assert_int_equal(board->births, 3);
 }
 
+/* A script that takes the devices from it loses none. */
+static void a_long_ready_line_is_told_whole(void **state)
+{
+	const char *said = board->said;
+
+	(void)state;
+	board->line = 2 * OB_KEEPER_TEXT + 5;
+	KEEP(0);
+	UNTIL(lives(1) && board->told[OB_KEEPER_IS_READY]);
+	assert_int_equal(strlen(said), board->line);
+	for (unsigned i = 0; i < board->line; i++)
+		assert_int_equal(said[i], 'a' + i % 23);
+	assert_int_equal(board->told[OB_KEEPER_GETS_READY], 2);
+	assert_int_equal(stop(), 0);
+}
+
+static void a_ready_line_that_a_death_cuts_off_is_told_again(void **state)
+{
+	const char *said = board->said + OB_KEEPER_TEXT;
+
+	(void)state;
+	board->line = OB_KEEPER_TEXT + 5;
+	board->die_in_line = 1;
+	KEEP(0);
+	UNTIL(lives(2) && board->told[OB_KEEPER_IS_READY]);
+	assert_int_equal(said[-1], '\n');
+	assert_int_equal(strlen(said), board->line);
+	assert_int_equal(*said, 'a');
+	assert_int_equal(stop(), 0);
+}
+
 static void its_end_is_the_servers(void **state)
 {
 	(void)state;
@@ -647,6 +678,8 @@ int main(int argc, char **argv)
 		TEST(deaths_around_ready_do_not_add_up),
 		TEST(a_first_worker_that_exits_ends_the_server),
 		TEST(a_first_worker_that_crashes_has_three_lives),
+		TEST(a_long_ready_line_is_told_whole),
+		TEST(a_ready_line_that_a_death_cuts_off_is_told_again),
 		TEST(its_end_is_the_servers),
 		TEST(own_puts_can_be_got),
 		TEST(one_that_spins_is_killed),

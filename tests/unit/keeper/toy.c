@@ -469,6 +469,23 @@ static void wait_for_start(void)
 	memcpy(start.rings, own, sizeof(own));
 }
 
+/* Letters, so that each has its place. */
+static void say_ready(void)
+{
+	char line[3 * OB_KEEPER_TEXT] = "toy is ready";
+	struct ob_keeper_msg msg;
+
+	for (unsigned i = 0; i < board->line; i++)
+		line[i] = (char)('a' + i % 23);
+	if (take_order(&board->die_in_line)) {
+		ob_msg_init(&msg, OB_KEEPER_READY_PART, NULL);
+		ob_msg_text(&msg, line);
+		ob_msg_send(channel, &msg, 0, -1, 0);
+		raise(SIGKILL);
+	}
+	ob_link_ready(toy, line);
+}
+
 static void get_ready(void)
 {
 	bool upgraded = start.why == OB_START_UPGRADE;
@@ -482,7 +499,7 @@ static void get_ready(void)
 	}
 	if (upgraded)
 		usleep(board->slow_upgraded_ms * 1000);
-	ob_link_ready(toy, "toy is ready");
+	say_ready();
 	board->birth[(board->births - 1) % BIRTHS].ready = true;
 	if (take_order(&board->die_ready))
 		die(board->late);

@@ -121,8 +121,10 @@ static void model_master(struct ob_device *dev, bool on)
 
 static bool model_poll(struct ob_device *dev)
 {
-	((struct test_seen *)ob_dev_runtime(dev))->polls++;
-	return false;
+	struct test_seen *seen = ob_dev_runtime(dev);
+
+	seen->polls++;
+	return seen->finds;
 }
 
 static unsigned model_in_flight(struct ob_device *dev)

@@ -45,6 +45,7 @@ struct test_state {
 
 struct test_seen {
 	unsigned memory, gone, irqs, masters, reads, writes, polls, resets;
+	bool finds;			/* what its polls tell */
 	unsigned in_flight;
 	bool master_on;
 	uint64_t last_offset;

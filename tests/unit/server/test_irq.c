@@ -292,6 +292,17 @@ static void the_operator_can_count_them(void **arg)
 	assert_int_equal(rig_read(rig, 2, 0, &word, 4), 0);
 	assert_int_equal(status_of(rig).visits, 1);
 	assert_int_equal(status_of(rig).unanswered, 0);
+	/* Nor is it seen by a poll that finds nothing. */
+	ob_irq_raise(rig->dev, 69);
+	ob_dev_poll(rig->dev, true, true);
+	rig_settle(rig);
+	assert_true(rig_seen(rig)->polls > 0);
+	assert_int_equal(status_of(rig).visits, 1);
+	assert_int_equal(status_of(rig).unanswered, 1);
+	rig_seen(rig)->finds = true;
+	rig_settle(rig);
+	assert_true(status_of(rig).visits > 1);
+	assert_int_equal(status_of(rig).unanswered, 0);
 	for (unsigned i = 0; i < 3; i++)
 		close(fds[i]);
 	rig_end(rig);

@@ -154,7 +154,7 @@ static int prepare_threads(struct bench *b)
 static int open_device(struct bench *b, const char *path)
 {
 	struct nvme_user_params params = {
-		.queues = (unsigned)b->opt.queues,
+		.queues = (unsigned)(b->opt.queues + b->opt.spare),
 		.depth = (unsigned)b->opt.depth,
 		.buffer_size = largest_size(&b->opt),
 		.nsid = (uint32_t)b->opt.nsid,

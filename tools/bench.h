@@ -47,7 +47,7 @@ struct bench_options {
 	uint32_t sizes[BENCH_MAX_SIZES];	/* bytes */
 	unsigned nr_sizes;
 	uint8_t by_percent[100];		/* which of the sizes */
-	uint64_t size, depth, queues, threads, nsid, seed, mix;
+	uint64_t size, depth, queues, spare, threads, nsid, seed, mix;
 	uint64_t ios;				/* 0: no limit */
 	double seconds;				/* 0: no limit */
 	double ramp, idle;

@@ -72,6 +72,7 @@ static int set_##member(void *into, const char *value, struct ob_err *err) \
 }
 NUMBER(depth, 1, NVME_USER_MAX_DEPTH)
 NUMBER(queues, 1, NVME_USER_MAX_QUEUES)
+NUMBER(spare, 0, NVME_USER_MAX_QUEUES - 1)
 NUMBER(threads, 1, NVME_USER_MAX_QUEUES)
 NUMBER(nsid, 1, UINT32_MAX - 1)
 NUMBER(size, 512, INT64_MAX)
@@ -240,6 +241,8 @@ const struct ob_arg bench_args[] = {
 	  set_depth },
 	{ "queues", "N", "queue pairs (default: one for each thread)",
 	  set_queues },
+	{ "spare", "N", "queue pairs beside them, in which nothing happens",
+	  set_spare },
 	{ "threads", "N", "threads, which own their queues (default 1)",
 	  set_threads },
 	{ "rate", "IOPS", "not more than so many a second, all together",
@@ -294,6 +297,9 @@ int bench_args_check(struct bench_options *opt, struct ob_err *err)
 	if (opt->queues < opt->threads)
 		return ob_fail(err, EINVAL, "each of %" PRIu64 " threads needs "
 			       "a queue of its own", opt->threads);
+	if (opt->queues + opt->spare > NVME_USER_MAX_QUEUES)
+		return ob_fail(err, EINVAL, "more than %u queues",
+			       NVME_USER_MAX_QUEUES);
 	if (opt->ios && opt->ios < opt->threads)
 		return ob_fail(err, EINVAL, "not one I/O for each thread");
 	if (!opt->seconds && !opt->ios)

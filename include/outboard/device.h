@@ -299,6 +299,9 @@ enum ob_trace {
 	OB_TRACE_DRIVE,		/* a: slot; b: queue << 16 | command; c: offset */
 	OB_TRACE_DRIVE_DONE,	/* a: slot; b: -errno */
 	OB_TRACE_POST,		/* a: queue; b: command id; c: status */
+	/* Instead of FETCH and POST, one that waited for nothing:
+	 * a: queue; b: command id; c: status << 8 | opcode */
+	OB_TRACE_AT_ONCE,
 };
 void ob_dev_trace(struct ob_device *dev, enum ob_trace what, uint16_t a,
 		  uint32_t b, uint64_t c);

@@ -10,6 +10,8 @@ import statistics
 import subprocess
 import time
 
+from . import processes
+
 TOP = pathlib.Path(__file__).resolve().parents[2]
 FOLDER = pathlib.Path("run")
 SOCKET = FOLDER / "bench.sock"
@@ -78,24 +80,8 @@ class Served:
     def __init__(self, process, ready_ms):
         self.process, self.ready_ms = process, ready_ms
 
-    def family(self):
-        """The keeper and whom it started."""
-        pids = [self.process.pid]
-        for pid in pids:
-            path = pathlib.Path(f"/proc/{pid}/task/{pid}/children")
-            with contextlib.suppress(OSError):
-                pids += map(int, path.read_text().split())
-        return pids
-
     def memory_kib(self):
-        """Proportional: what processes share counts once."""
-        total = 0
-        for pid in self.family():
-            with contextlib.suppress(OSError):
-                text = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text()
-                total += sum(int(row.split()[1]) for row in text.splitlines()
-                             if row.startswith("Pss:"))
-        return total
+        return processes.memory(self.process.pid) / 1024
 
 
 @contextlib.contextmanager

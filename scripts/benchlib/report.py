@@ -79,6 +79,12 @@ def wall_depth1(found):
     for way in ("mapped", "adaptive"):
         yield at_most(f"`mem:1G`, depth 1, {way} doorbells, p50", 1.0,
                       pick(found[f"mem {way}"], "1", "p50"), unit=" µs")
+    for way in ("mapped", "adaptive"):
+        yield Row(f"`null:`, depth 1, {way} doorbells, p50", "",
+                  spread(pick(found[f"null {way}"], "1", "p50")) + " µs")
+    if "line" in found:
+        yield Row("a word from the client's core to the server's and back", "",
+                  spread([ns / 1e3 for ns in found["line"]]) + " µs")
 
 
 def own_time(all_at_once, one, at_once):

@@ -58,9 +58,19 @@ def disk(drive, way, server, client):
         return {"32": read(32, 2, client), "1": read(1, 2, client)}
 
 
+def line_between(server, client):
+    """There and back, in nanoseconds: no command at depth 1 is faster than that."""
+    program = harness.tests_program("bench_line")
+    if server == client:
+        raise Missing("a line goes between two CPUs")
+    return lambda: float(json.loads(output([program, *server, *client]))["median"])
+
+
 def measure_wall(server, client):
     print("\nOne core of a server against the memory of one core: million/s\n")
     steps = {what: lambda what=what: floor(what, server) for what in ("memcpy", "memcpy-huge")}
+    with contextlib.suppress(Missing):
+        steps["line"] = line_between(server, client)
     steps["client"] = lambda: floor("client", client)
     steps["client, one by one"] = lambda: floor("client", client, 1)
     for drive in ("mem", "null"):
@@ -69,6 +79,9 @@ def measure_wall(server, client):
                 drive, way, server, client)
     found = alternate(ROUNDS, **steps)
     for name, rounds in found.items():
+        if name == "line":
+            line("a word from core to core and back, ns", spread(rounds))
+            continue
         if isinstance(rounds[0], float):
             line(f"{name} alone", spread(rounds, 1e6))
             continue

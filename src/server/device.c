@@ -576,8 +576,10 @@ void ob_dev_trace(struct ob_device *dev, enum ob_trace what, uint16_t a,
 	_Static_assert(OB_EVENT_POST - OB_EVENT_FETCH ==
 		       (unsigned)OB_TRACE_POST - OB_TRACE_FETCH,
 		       "the same, in the same order");
+	enum ob_event event = what == OB_TRACE_AT_ONCE ? OB_EVENT_AT_ONCE :
+			      OB_EVENT_FETCH + (what - OB_TRACE_FETCH);
 
-	ob_dev_note(dev, OB_EVENT_FETCH + (what - OB_TRACE_FETCH), a, b, c);
+	ob_dev_note(dev, event, a, b, c);
 }
 
 struct ob_loop *ob_dev_loop(struct ob_device *dev)

@@ -46,8 +46,10 @@ struct ob_window {
 	bool told;			/* its loss was logged and reported */
 };
 
+/* A cache line of its own: a look-up among many waits for it. */
 struct ob_range {
-	uint64_t first, last;		/* inclusive: 2^64 - 1 may be mapped */
+	_Alignas(64) uint64_t first;
+	uint64_t last;			/* inclusive: 2^64 - 1 may be mapped */
 	uint8_t *host;			/* through a window, else NULL */
 	struct ob_window *window;
 	struct ob_dma_file *file;

@@ -13,20 +13,29 @@
  * end or begin: then it begins one of its own, so that maps which come in order
  * fill the leaves.  Neighbours that fit into half of one become one.
  */
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "server/dma_impl.h"
 
+/*
+ * A look-up touches as few lines as there can be: keys from the begin of a line,
+ * all ones where there is no range, so that `nr` need not be known; a range is one
+ * line.
+ */
+#define LINE 64u
 struct ob_leaf {
-	uint32_t nr;
-	uint64_t last[OB_LEAF];		/* of the ranges */
+	_Alignas(LINE) uint64_t last[OB_LEAF];	/* of the ranges */
 	struct ob_range ranges[OB_LEAF];
+	uint32_t nr;
 };
+static_assert(sizeof(struct ob_range) == LINE, "a line each");
+static_assert(OB_LEAF * sizeof(uint64_t) % LINE == 0, "ranges begin a line");
 
 /* Index of the first value that is not below addr; nr if there is none. */
-static uint32_t first_from(const uint64_t *values, uint32_t nr, uint64_t addr)
+static inline uint32_t first_from(const uint64_t *values, uint32_t nr, uint64_t addr)
 {
 	const uint64_t *at = values;
 
@@ -38,6 +47,13 @@ static uint32_t first_from(const uint64_t *values, uint32_t nr, uint64_t addr)
 	return (uint32_t)(at - values) + (*at < addr);
 }
 
+/* They are in several lines, none of which says where to look next. */
+static void ask_for_keys(const struct ob_leaf *leaf)
+{
+	for (unsigned i = 0; i < OB_LEAF; i += LINE / sizeof(leaf->last[0]))
+		__builtin_prefetch(&leaf->last[i]);
+}
+
 struct ob_place ob_dma_place(const struct ob_dma *dma, uint64_t addr)
 {
 	struct ob_place place = {
@@ -47,7 +63,8 @@ struct ob_place ob_dma_place(const struct ob_dma *dma, uint64_t addr)
 
 	if (place.leaf < dma->nr_leaves) {
 		leaf = dma->leaves[place.leaf];
-		place.at = first_from(leaf->last, leaf->nr, addr);
+		ask_for_keys(leaf);
+		place.at = first_from(leaf->last, OB_LEAF, addr);
 	}
 	return place;
 }
@@ -68,9 +85,12 @@ struct ob_range *ob_dma_at(const struct ob_dma *dma, struct ob_place *place)
 struct ob_range *ob_dma_search(struct ob_dma *dma, uint64_t addr)
 {
 	struct ob_place place = ob_dma_place(dma, addr);
-	struct ob_range *range = ob_dma_at(dma, &place);
+	struct ob_range *range;
 
-	if (!range || addr < range->first)
+	if (place.leaf == dma->nr_leaves)
+		return NULL;
+	range = &dma->leaves[place.leaf]->ranges[place.at];
+	if (addr < range->first)
 		return NULL;
 	dma->hit = range;
 	return range;
@@ -101,8 +121,15 @@ int ob_dma_reserve(struct ob_dma *dma)
 	if (dma->nr_leaves == dma->room && more_leaves(dma))
 		return -ENOMEM;
 	if (!dma->spare)
-		dma->spare = malloc(sizeof(*dma->spare));
+		dma->spare = aligned_alloc(LINE, sizeof(*dma->spare));
 	return dma->spare ? 0 : -ENOMEM;
+}
+
+/* What moved away leaves no key behind. */
+static void set_number(struct ob_leaf *leaf, uint32_t nr)
+{
+	memset(&leaf->last[nr], 0xff, (OB_LEAF - nr) * sizeof(leaf->last[0]));
+	leaf->nr = nr;
 }
 
 static void set_end(struct ob_dma *dma, uint32_t i)
@@ -119,7 +146,7 @@ static struct ob_leaf *add_leaf(struct ob_dma *dma, uint32_t i)
 		behind * sizeof(*dma->leaves));
 	memmove(&dma->ends[i + 1], &dma->ends[i], behind * sizeof(*dma->ends));
 	dma->leaves[i] = dma->spare;
-	dma->leaves[i]->nr = 0;
+	set_number(dma->leaves[i], 0);
 	dma->spare = NULL;
 	dma->nr_leaves++;
 	return dma->leaves[i];
@@ -154,7 +181,7 @@ static void split(struct ob_dma *dma, struct ob_place *place)
 	struct ob_leaf *next = add_leaf(dma, place->leaf + 1);
 
 	copy_ranges(next, leaf, OB_LEAF / 2, OB_LEAF - OB_LEAF / 2);
-	leaf->nr = OB_LEAF / 2;
+	set_number(leaf, OB_LEAF / 2);
 	set_end(dma, place->leaf);
 	set_end(dma, place->leaf + 1);
 	if (place->at > leaf->nr) {
@@ -224,12 +251,13 @@ static void unite(struct ob_dma *dma, uint32_t i)
 void ob_dma_remove(struct ob_dma *dma, struct ob_place place)
 {
 	struct ob_leaf *leaf = dma->leaves[place.leaf];
-	uint32_t behind = --leaf->nr - place.at;
+	uint32_t behind = leaf->nr - 1 - place.at;
 
 	memmove(&leaf->ranges[place.at], &leaf->ranges[place.at + 1],
 		behind * sizeof(leaf->ranges[0]));
 	memmove(&leaf->last[place.at], &leaf->last[place.at + 1],
 		behind * sizeof(leaf->last[0]));
+	set_number(leaf, leaf->nr - 1);
 	dma->nr--;
 	dma->hit = NULL;
 	if (!leaf->nr) {

@@ -122,6 +122,9 @@ size_t ob_inflight_find(const struct ob_event_entry *events, size_t count,
 		case OB_EVENT_POST:
 			posted(&t, &events[i]);
 			break;
+		case OB_EVENT_AT_ONCE:
+			remove_row(&t, &events[i]);
+			break;
 		case OB_EVENT_RESET:
 			t.used = t.more = 0;
 			break;

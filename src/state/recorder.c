@@ -41,6 +41,7 @@ static const struct ob_event_words words[OB_EVENT_NR] = {
 	[OB_EVENT_DRIVE_DONE] = { "drive-done", "slot", "error", NULL },
 	[OB_EVENT_POST] = { "post", "queue", "id", "status" },
 	[OB_EVENT_MODEL] = { "model", "what", "b", "c" },
+	[OB_EVENT_AT_ONCE] = { "at-once", "queue", "id", "status-opcode" },
 };
 
 /* Of a kind that a later release brought. */

@@ -34,6 +34,8 @@ enum ob_event {
 	OB_EVENT_DRIVE_DONE,	/* a: slot; b: errno */
 	OB_EVENT_POST,		/* a: queue; b: command id; c: status */
 	OB_EVENT_MODEL,		/* the model's own; a: what */
+	OB_EVENT_AT_ONCE,	/* fetched and posted; a: queue; b: command id;
+				 * c: status << 8 | opcode */
 	OB_EVENT_NR
 };
 

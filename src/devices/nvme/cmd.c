@@ -113,7 +113,34 @@ struct nvme_cmd *nvme_cmd_take(struct nvme *n, uint16_t sqid,
 	__atomic_store_n(&slot->stage, NVME_SLOT_RUNNING, __ATOMIC_RELEASE);
 	n->sqs[sqid].in_flight++;
 	c->since = ob_loop_turn_time(n->loop);
+	c->told = false;
 	return c;
+}
+
+/*
+ * The flight recorder: one that ends without having waited is one event, and no
+ * two; that it was begun is in its slot.
+ */
+void nvme_cmd_tell(struct nvme_cmd *c)
+{
+	if (c->told)
+		return;
+	c->told = true;
+	ob_dev_trace(c->n->dev, OB_TRACE_FETCH, c->slot->sqid,
+		     c->slot->sqe.cid, c->slot->sqe.opcode);
+}
+
+void nvme_cmd_tell_end(const struct nvme_cmd *c)
+{
+	const struct nvme_slot *slot = c->slot;
+
+	if (c->told)
+		ob_dev_trace(c->n->dev, OB_TRACE_POST, slot->sqid,
+			     slot->sqe.cid, slot->status);
+	else
+		ob_dev_trace(c->n->dev, OB_TRACE_AT_ONCE, slot->sqid,
+			     slot->sqe.cid,
+			     (uint64_t)slot->status << 8 | slot->sqe.opcode);
 }
 
 const struct nvme_op *nvme_op_find(const struct nvme_op *ops, unsigned count,
@@ -199,8 +226,10 @@ static void run_steps(struct nvme_cmd *c)
 	while ((step = c->steps[c->slot->step])) {
 		c->slot->step++;
 		rc = step(c);
-		if (rc < 0)
+		if (rc < 0) {
+			nvme_cmd_tell(c);
 			return;
+		}
 		if (rc > 0) {
 			nvme_cmd_complete(c, rc);
 			return;
@@ -496,6 +525,7 @@ static void adopt_command(struct nvme_cmd *c)
 	struct nvme_cq *cq = &n->cqs[n->st->sqs[sqid].cqid];
 
 	n->sqs[sqid].in_flight++;
+	c->told = true;
 	c->put_off = c->slot->stage == NVME_SLOT_RUNNING;
 	if (c->put_off)
 		return;

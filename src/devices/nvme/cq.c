@@ -104,8 +104,7 @@ static void advance(struct nvme *n, unsigned qid, uint32_t count)
 		struct nvme_cmd *c = nvme_list_pop(&n->cqs[qid].done);
 		uint16_t sqid = c->slot->sqid;
 
-		ob_dev_trace(n->dev, OB_TRACE_POST, sqid, c->slot->sqe.cid,
-			     c->slot->status);
+		nvme_cmd_tell_end(c);
 		nvme_cmd_release(c);
 		nvme_sq_command_done(n, sqid);
 	}
@@ -206,6 +205,17 @@ static uint32_t batch_size(const struct nvme *n, unsigned qid)
 	return count;
 }
 
+/* What is left has ended, and waits for the guest. */
+static void note_full(struct nvme *n, struct nvme_cq *cq)
+{
+	bool full = !nvme_list_empty(&cq->done);
+
+	n->nr_full += full - cq->full;
+	cq->full = full;
+	for (struct nvme_cmd *c = cq->done.first; c; c = c->next)
+		nvme_cmd_tell(c);
+}
+
 /* Writes one batch; false when the queue has nothing more to do now. */
 static bool flush_some(struct nvme *n, unsigned qid)
 {
@@ -250,6 +260,7 @@ void nvme_cqs_flush(struct nvme *n)
 		cq->queued = false;
 		while (flush_some(n, cq - n->cqs))
 			;
+		note_full(n, cq);
 	}
 }
 
@@ -307,6 +318,8 @@ void nvme_cq_reset(struct nvme *n, unsigned qid)
 	if (qid > n->max_queues)
 		return;
 	nvme_list_init(&cq->done);
+	n->nr_full -= cq->full;
+	cq->full = false;
 	cq->waiting = cq->assigned = 0;
 	cq->sqs = 0;
 	cq->bad_head = NVME_NO_VALUE;

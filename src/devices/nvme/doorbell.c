@@ -88,7 +88,7 @@ static bool set_tail(struct nvme *n, unsigned qid, uint32_t tail)
 		n->sqs[qid].bad_tail = tail;
 		return false;
 	}
-	n->hot->sqs[qid].tail = tail;
+	n->hot->sqs[qid].tail = n->tails[qid] = tail;
 	n->sqs[qid].bad_tail = NVME_NO_VALUE;
 	return true;
 }
@@ -277,17 +277,33 @@ void nvme_cq_head_arm(struct nvme *n, unsigned qid)
 	} while (set_head(n, qid, nvme_shared_load(&page[2 * qid + 1])));
 }
 
+static bool tail_moved(struct nvme *n, unsigned qid, uint32_t tail)
+{
+	n->tails[qid] = tail;
+	if (!n->st->sqs[qid].created || !set_tail(n, qid, tail))
+		return false;
+	tail_behind(n, qid);
+	return true;
+}
+
+/* Once in a turn, for every queue that there is: words side by side, no more. */
 static bool look_at_tails(struct nvme *n, const uint32_t *page)
 {
 	bool found = false;
 
-	for (unsigned i = !is_led_by_page(n, 0); i <= n->last_sq; i++)
-		if (n->st->sqs[i].created &&
-		    set_tail(n, i, nvme_shared_load(&page[2 * i]))) {
-			tail_behind(n, i);
-			found = true;
-		}
+	for (unsigned i = !is_led_by_page(n, 0); i <= n->last_sq; i++) {
+		uint32_t tail = nvme_shared_load(&page[2 * i]);
+
+		if (tail != n->tails[i])
+			found |= tail_moved(n, i, tail);
+	}
 	return found;
+}
+
+/* What was seen of doorbells does not count any more: look at all anew. */
+static void forget_tails(struct nvme *n)
+{
+	memset(n->tails, 0xff, sizeof(n->tails));
 }
 
 /* Heads matter only to a queue that is full, and to the level of INTx. */
@@ -303,6 +319,8 @@ static bool look_at_heads(struct nvme *n, const uint32_t *page)
 {
 	bool found = false;
 
+	if (!n->nr_full && ob_irq_mode(n->dev) != OB_IRQ_INTX)
+		return false;
 	for (unsigned i = !is_led_by_page(n, 0); i <= n->last_cq; i++)
 		if (head_matters(n, i) &&
 		    set_head(n, i, nvme_shared_load(&page[2 * i + 1])))
@@ -396,6 +414,7 @@ void nvme_doorbell_fresh(struct nvme *n, unsigned qid, bool cq)
 	if (register_page(n))
 		nvme_shared_store(&n->db_page[2 * qid + cq], 0);
 	set_shadow(n, 2 * qid + cq, 0);
+	n->tails[qid] = UINT32_MAX;
 }
 
 /* A zeroed page is not the truth about queues that are in use already. */
@@ -460,6 +479,7 @@ void nvme_doorbells_halt(struct nvme *n)
 /* After standing still: what was rung meanwhile (R29). */
 void nvme_doorbells_resume(struct nvme *n)
 {
+	forget_tails(n);
 	look_at_all(n);
 	if (n->st->csts & NVME_CSTS_CFS)
 		return;
@@ -487,6 +507,7 @@ void nvme_doorbells_reset(struct nvme *n)
 {
 	n->st->dbbuf = 0;
 	n->st->dbs_addr = n->st->eis_addr = 0;
+	forget_tails(n);
 	n->old_page = true;
 	if (n->halted)
 		nvme_doorbells_clear(n);
@@ -511,6 +532,7 @@ int nvme_step_dbbuf(struct nvme_cmd *c)
 	n->st->dbs_addr = addr[0];
 	n->st->eis_addr = addr[1];
 	n->st->dbbuf = 1;
+	forget_tails(n);
 	adopt_queues(n);
 	nvme_admin_index(n);
 	ob_dev_poll(n->dev, true, false);

@@ -142,6 +142,7 @@ static int submit(struct nvme_cmd *c, enum ob_block_op op, uint32_t flags,
 	req->done = drive_done;
 	c->busy = c->is_drive = true;
 	c->n->nr_busy_drive++;
+	nvme_cmd_tell(c);
 	ob_dev_trace(c->n->dev, OB_TRACE_DRIVE, nvme_slot_index(c),
 		     (uint32_t)c->slot->sqid << 16 | c->slot->sqe.cid, offset);
 	ob_drive_submit(c->ns->drive, req);

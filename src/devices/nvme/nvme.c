@@ -64,23 +64,33 @@ void nvme_kick(struct nvme *n)
 		n->again = true;
 }
 
+/* What was fetched and has no slot yet is still the queue's. */
+static bool has_entries(const struct nvme *n, unsigned qid)
+{
+	return n->hot->sqs[qid].head != n->hot->sqs[qid].tail;
+}
+
 /* Each queue in turn, beginning behind the one that was last; false when the
- * turn's share was used up. */
+ * turn's share was used up, here or by data that waited. */
 static bool serve_queues(struct nvme *n, bool *did)
 {
 	unsigned budget = NVME_TURN_COMMANDS, count = n->last_sq + 1;
+	unsigned qid = n->next_sq;
 
 	for (unsigned i = 0; i < count; i++) {
-		unsigned qid = (n->next_sq + i) % count;
+		unsigned now = qid < count ? qid : 0;
 
-		if (nvme_sq_serve(n, qid, &budget))
+		qid = now + 1;
+		if (!has_entries(n, now))
+			continue;
+		if (nvme_sq_serve(n, now, &budget))
 			*did = true;
 		if (!budget || nvme_turn_is_over(n)) {
-			n->next_sq = (qid + 1) % count;
+			n->next_sq = qid;
 			return false;
 		}
 	}
-	return true;
+	return !nvme_turn_is_over(n);
 }
 
 static void check_memory(struct nvme *n)
@@ -143,6 +153,7 @@ static bool nvme_poll(struct ob_device *dev)
 {
 	struct nvme *n = ob_dev_runtime(dev);
 
+	__builtin_prefetch(n->expected);
 	if (!nvme_doorbells_poll(n))
 		return false;
 	nvme_work(n);

@@ -243,6 +243,7 @@ struct nvme_cmd {
 	bool put_off;			/* run begins it again */
 	bool hurried;			/* cancelled by halt: not an end */
 	bool ended;			/* while halted, with end_status */
+	bool told;			/* the recorder has its fetching */
 	uint16_t end_status;
 	struct ob_block_request *req;
 	struct ob_dma_op dma;
@@ -270,6 +271,7 @@ struct nvme_cq {
 	uint64_t bad_head;
 	uint32_t sqs;			/* submission queues that use it */
 	bool queued;			/* in n->flush */
+	bool full;			/* the last flush left some of done */
 	bool stale;
 	struct nvme_cq *next;
 	struct nvme *n;
@@ -309,7 +311,12 @@ struct nvme {
 	unsigned next_sq;		/* round robin */
 	unsigned last_sq, last_cq;	/* highest created */
 	uint32_t indexes[2 * NVME_QIDS];	/* as we set EventIdx last */
+	/* What a look at a doorbell need not judge again: the tail that we have, or
+	 * one that was refused.  All ones: whatever is there. */
+	uint32_t tails[NVME_QIDS];
+	unsigned nr_full;		/* completion queues that are `full` */
 	uint32_t moved;			/* bytes copied in this turn */
+	const void *expected;		/* the next entry, perhaps: a hint */
 	char serial[21], model[41];
 	char uuid[37];
 
@@ -414,6 +421,9 @@ void nvme_cmds_hurry(struct nvme *n, unsigned sqid);
 /* The next call of nvme_cmd_run starts with the step that is running now. */
 void nvme_cmd_again(struct nvme_cmd *c);
 int nvme_dma_status(struct nvme *n, int rc);
+/* To the recorder: it waits for something; it is posted. */
+void nvme_cmd_tell(struct nvme_cmd *c);
+void nvme_cmd_tell_end(const struct nvme_cmd *c);
 unsigned nvme_slot_index(const struct nvme_cmd *c);
 struct nvme_cmd *nvme_cmd_find(struct nvme *n, uint16_t sqid, uint16_t cid);
 

@@ -81,6 +81,21 @@ static int fetch_by_request(struct nvme *n, struct nvme_sq *sq, uint64_t addr,
 	return rc;
 }
 
+/*
+ * Where the entry behind these will be, for whoever looks at doorbells: on its way
+ * already when its doorbell comes, it need not be waited for.  Nothing but a
+ * hint, the memory may have gone.
+ */
+static void expect(struct nvme *n, unsigned qid, const void *entries,
+		   uint32_t count)
+{
+	uint32_t left = n->st->sqs[qid].entries - n->hot->sqs[qid].head - count;
+	const struct nvme_sqe *first = entries;
+
+	n->expected = left ? first + count
+			   : first - n->hot->sqs[qid].head;
+}
+
 /* Fills the batch; false when there is nothing, or not yet. */
 static bool fetch(struct nvme *n, unsigned qid)
 {
@@ -97,6 +112,7 @@ static bool fetch(struct nvme *n, unsigned qid)
 	entries = ob_dma_ptr(n->dev, addr, bytes, false);
 	if (entries) {
 		memcpy(sq->batch, entries, bytes);
+		expect(n, qid, entries, count);
 	} else {
 		rc = fetch_by_request(n, sq, addr, count);
 		if (rc == -EINPROGRESS || rc == -ECANCELED)
@@ -108,6 +124,8 @@ static bool fetch(struct nvme *n, unsigned qid)
 	}
 	sq->pos = 0;
 	sq->count = count;
+	if (qid)
+		nvme_io_ahead(n, sq->batch, count);
 	return true;
 }
 
@@ -132,8 +150,6 @@ static bool dispatch(struct nvme *n, unsigned qid)
 		return false;
 	sq->pos++;
 	pass_entry(n, qid);
-	ob_dev_trace(n->dev, OB_TRACE_FETCH, qid, c->slot->sqe.cid,
-		     c->slot->sqe.opcode);
 	if (qid)
 		nvme_io_ahead(n, &sq->batch[sq->pos], sq->count - sq->pos);
 	nvme_cmd_begin(c);

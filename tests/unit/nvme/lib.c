@@ -125,7 +125,7 @@ void ob_dev_trace(struct ob_device *dev, enum ob_trace what, uint16_t a,
 	(void)a;
 	(void)b;
 	(void)c;
-	assert_true(what <= OB_TRACE_POST);
+	assert_true(what <= OB_TRACE_AT_ONCE);
 	dev->traced[what]++;
 }
 

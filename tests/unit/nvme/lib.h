@@ -70,7 +70,7 @@ struct ob_device {
 	struct lib_message *messages;
 	struct ob_deferred pump;
 	bool hold_answers;		/* executed ones wait */
-	unsigned traced[OB_TRACE_POST + 1];
+	unsigned traced[OB_TRACE_AT_ONCE + 1];
 	char said[256];			/* the last line logged */
 };
 

@@ -855,10 +855,43 @@ static void test_each_command_is_traced(void **state)
 	enable(g);
 	create(g, 1, 8);
 	write_some(g, 1, 10);
-	assert_int_equal(traced[OB_TRACE_FETCH], 2 + 3);
-	assert_int_equal(traced[OB_TRACE_POST], 2 + 3);
+	assert_int_equal(traced[OB_TRACE_AT_ONCE], 2);	/* the queues */
+	assert_int_equal(traced[OB_TRACE_FETCH], 3);
+	assert_int_equal(traced[OB_TRACE_POST], 3);
 	assert_int_equal(traced[OB_TRACE_DRIVE], 3);
 	assert_int_equal(traced[OB_TRACE_DRIVE_DONE], 3);
+	guest_end(g);
+}
+
+/* One that ends without having waited is one event; one that waits for room in
+ * its queue is known to wait. */
+static void test_what_ends_at_once_is_one_event(void **state)
+{
+	static const struct variant v = { "drive=mem:64K", GUEST_MAPPED, 0 };
+	struct guest *g;
+	const unsigned *traced;
+
+	(void)state;
+	variant = &v;
+	g = begin();
+	traced = g->dev->traced;
+	enable(g);
+	create(g, 1, 4);
+	write_some(g, 1, 10);
+	assert_int_equal(traced[OB_TRACE_AT_ONCE], 2 + 3);
+	assert_int_equal(traced[OB_TRACE_FETCH], 0);
+	for (unsigned i = 0; i < 5; i++) {
+		give(g, 1, guest_rw(g, NVME_IO_WRITE, 0, 8, data(g, 1)));
+		guest_ring(g, &g->io[1]);
+		guest_settle(g);
+	}
+	assert_int_equal(traced[OB_TRACE_AT_ONCE], 2 + 3 + 3);
+	assert_int_equal(traced[OB_TRACE_FETCH], 2);
+	assert_int_equal(traced[OB_TRACE_POST], 0);
+	collect(g);
+	ring_heads(g);
+	guest_settle(g);
+	assert_int_equal(traced[OB_TRACE_POST], 2);
 	guest_end(g);
 }
 
@@ -898,6 +931,7 @@ int main(void)
 		cmocka_unit_test(test_r27_the_timestamp_goes_on),
 		cmocka_unit_test(test_r31_a_failed_device_begins_nothing),
 		cmocka_unit_test(test_each_command_is_traced),
+		cmocka_unit_test(test_what_ends_at_once_is_one_event),
 	};
 
 	return cmocka_run_group_tests(tests, setup, NULL);

@@ -96,6 +96,7 @@ struct device {
 	uint8_t tail[QUEUES], head[QUEUES], posted[QUEUES];
 	uint8_t fetched[QUEUES], waiting[QUEUES];	/* without room */
 	uint8_t indexes[2 * QUEUES];
+	uint8_t seen[QUEUES];		/* what look_at_tails saw; UINT8_MAX: nothing */
 	uint8_t kicked;			/* a bit for each queue */
 	uint8_t asleep;
 	uint8_t call, argument;
@@ -445,7 +446,10 @@ static void serve(struct device *d, unsigned q)
 
 static void set_up(const struct device *d)
 {
+	n.nr_full = 0;
 	for (unsigned q = 0; q < setup.queues; q++) {
+		n.nr_full += d->waiting[q] > 0;
+		n.tails[q + 1] = d->seen[q] == UINT8_MAX ? UINT32_MAX : d->seen[q];
 		hot.sqs[q + 1].tail = d->tail[q];
 		hot.cqs[q + 1].head = d->head[q];
 		hot.cqs[q + 1].tail = d->posted[q];
@@ -458,6 +462,7 @@ static void set_up(const struct device *d)
 static void take_over(struct device *d)
 {
 	for (unsigned q = 0; q < setup.queues; q++) {
+		d->seen[q] = (uint8_t)n.tails[q + 1];
 		d->tail[q] = hot.sqs[q + 1].tail;
 		d->head[q] = hot.cqs[q + 1].head;
 		d->posted[q] = hot.cqs[q + 1].tail;

@@ -132,6 +132,19 @@ static void what_began_before_the_first_event_is_passed_over(void **state)
 	assert_int_equal(look(ROOM), 0);
 }
 
+/* It was never open; unless a dead process had told that it was. */
+static void what_ended_at_once_is_not_in_flight(void **state)
+{
+	(void)state;
+	add(OB_EVENT_AT_ONCE, 1, 7, 2);
+	assert_int_equal(look(ROOM), 0);
+	fetch(1, 8, 2);
+	fetch(1, 9, 2);
+	add(OB_EVENT_AT_ONCE, 1, 8, 2);
+	assert_int_equal(look(ROOM), 1);
+	assert_int_equal(rows[0].id, 9);
+}
+
 static void more_than_there_is_room_for_are_counted(void **state)
 {
 	(void)state;
@@ -177,6 +190,8 @@ int main(void)
 		cmocka_unit_test_setup(resets_and_new_ids_close_what_was_open,
 				       empty),
 		cmocka_unit_test_setup(what_began_before_the_first_event_is_passed_over,
+				       empty),
+		cmocka_unit_test_setup(what_ended_at_once_is_not_in_flight,
 				       empty),
 		cmocka_unit_test_setup(more_than_there_is_room_for_are_counted,
 				       empty),

@@ -90,6 +90,30 @@ static void test_smart_counts_compare_and_verify(void **state)
 	guest_end(g);
 }
 
+/* Nothing is saved before a hot write, so it changes nothing that is plain. */
+static void test_hot_writes_change_nothing_plain(void **state)
+{
+	struct guest *g = guest_ready("drive=mem:1M");
+	struct nvme *n = ob_dev_runtime(g->dev);
+	struct nvme_plain *before = malloc(sizeof(*before));
+	uint64_t ones = UINT64_MAX;
+	unsigned hot = 0;
+
+	(void)state;
+	*before = *n->st;
+	for (uint64_t at = 0; at < NVME_REG_END; at++) {
+		if (!nvme_is_hot(g->dev, OB_BAR0, at, true))
+			continue;
+		hot++;
+		for (size_t len = 1; len <= sizeof(ones); len++)
+			nvme_region_write(g->dev, OB_BAR0, at, &ones, len);
+		assert_memory_equal(before, n->st, sizeof(*before));
+	}
+	assert_true(hot);
+	free(before);
+	guest_end(g);
+}
+
 /* -- R8: one turn of the loop is bounded in bytes too ------------------ */
 
 static void test_R8_turn_is_bounded_in_bytes(void **state)
@@ -425,6 +449,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_large_register_read),
+		cmocka_unit_test(test_hot_writes_change_nothing_plain),
 		cmocka_unit_test(test_R8_turn_is_bounded_in_bytes),
 		cmocka_unit_test(test_R8_large_data_is_whole),
 		cmocka_unit_test(test_R10_unmap_within_a_read),

@@ -9,7 +9,8 @@
  *
  * Pollers watch memory that wakes nobody.  Before the loop sleeps each arms
  * its notification, which makes the other side's next signal an expensive
- * one, so the loop spins for a while first; loop_spin.c learns how long.
+ * one; and waking on another core takes longer than a message does.  So where it
+ * has paid before, the loop spins for a while first; loop_spin.c learns how long.
  */
 #include <base/loop_private.h>
 
@@ -316,7 +317,7 @@ static bool spin(struct ob_loop *loop, uint64_t start)
 	return false;
 }
 
-static int idle_with_pollers(struct ob_loop *loop)
+static int spin_or_sleep(struct ob_loop *loop)
 {
 	uint64_t start = ob_loop_now(loop);
 	int r;
@@ -336,9 +337,7 @@ static int idle(struct ob_loop *loop)
 		loop->engine->flush(loop, false);
 		return 0;
 	}
-	if (!loop->pollers)
-		return sleep_idle(loop);
-	return idle_with_pollers(loop);
+	return spin_or_sleep(loop);
 }
 
 int ob_loop_run(struct ob_loop *loop)

@@ -439,9 +439,17 @@ static bool leaves_now(const struct ob_reply *reply)
 	return reply->lent || reply->nr_fds || reply->bulk_len;
 }
 
+/* A command that nobody waits for. */
+static bool is_posted(const struct ob_hdr *hdr)
+{
+	return (hdr->flags & OB_HDR_TYPE) == OB_HDR_COMMAND &&
+	       hdr->flags & OB_HDR_NO_REPLY;
+}
+
 /*
  * The message, its answer and the note that it is done are one step.  The answer
- * leaves after it, since what has left cannot be taken back.
+ * leaves after it, since what has left cannot be taken back.  With no answer
+ * the note is one store, and commits by itself.
  */
 static int dispatch_kept(struct ob_session *s, struct ob_msg *msg)
 {
@@ -449,7 +457,8 @@ static int dispatch_kept(struct ob_session *s, struct ob_msg *msg)
 	int r;
 
 	ob_step_begin(&dev->mem, OB_STEP_MESSAGE);
-	ob_step_protect_journal(dev);
+	if (!is_posted(&msg->hdr))
+		ob_step_protect_journal(dev);
 	r = dispatch(s, msg);
 	dev->fused = false;
 	if (!s->is_held)

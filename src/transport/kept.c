@@ -187,5 +187,5 @@ int ob_conn_adopt(int fd, size_t max_message,
 
 void ob_conn_done(struct ob_conn *conn)
 {
-	conn->kept->journal->done = conn_position(conn);
+	kept_note(&conn->kept->journal->done, conn_position(conn));
 }

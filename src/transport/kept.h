@@ -108,7 +108,8 @@ int ob_conn_adopt(int fd, size_t max_message,
 /*
  * Within the step of the message that ob_conn_next gave last: it has had its
  * effect.  Committed with the step.  Every message must be, answered or not,
- * before the next ob_conn_fill.
+ * before the next ob_conn_fill.  By one store, so where nothing was queued
+ * the journal need not be protected.
  */
 void ob_conn_done(struct ob_conn *conn);
 /*

@@ -205,7 +205,7 @@ void nvme_cmd_begin(struct nvme_cmd *c)
 	int status;
 
 	c->ns = NULL;
-	c->len = c->at = c->count = 0;
+	c->len = c->moved = c->at = c->count = 0;
 	c->busy = c->is_drive = c->disowned = c->disowned_write = false;
 	c->put_off = c->hurried = c->ended = false;
 	c->buf = (struct nvme_buffer){ 0 };

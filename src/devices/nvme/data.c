@@ -7,6 +7,12 @@
  * drive that hangs with all of the I/O pool cannot stop them.  A command that
  * finds no room waits in the pool's queue, first come first served; later
  * ones queue behind it even if they would fit, so everyone's turn comes.
+ *
+ * What is larger than a turn's share is moved in parts, and between two of them
+ * registers are answered (R8).  A command in the middle of its data is like one
+ * that waits: it has no completion, so whoever dies, halts or resets there begins
+ * it again or forgets it.  Its segments are its own copy (R13), and each part is
+ * looked up anew, so what was unmapped meanwhile is not touched (R10).
  */
 #include <string.h>
 #include <sys/mman.h>
@@ -148,7 +154,11 @@ static int park(struct nvme_cmd *c)
  */
 static bool parked(struct nvme_cmd *c, int rc)
 {
-	return rc && c->n->frozen && !c->disowned && park(c);
+	if (!rc || !c->n->frozen || c->disowned)
+		return false;
+	c->moved = 0;
+	park(c);
+	return true;
 }
 
 /* They are begun again: halt. */
@@ -246,30 +256,92 @@ int nvme_step_walk(struct nvme_cmd *c)
 					  nvme_page_size(c->n)));
 }
 
+static uint32_t part_of(const struct nvme_cmd *c)
+{
+	uint32_t left = c->len - c->moved;
+
+	return left < NVME_TURN_BYTES ? left : NVME_TURN_BYTES;
+}
+
+/* The segments of bytes [from, from + len) of the data; how many. */
+static unsigned cut(const struct nvme_walk *w, uint32_t from, uint32_t len,
+		    struct ob_seg *out)
+{
+	unsigned count = 0;
+
+	for (const struct ob_seg *at = w->segs; len; at++) {
+		struct ob_seg seg = { at->addr + from, at->len - from };
+
+		if (from >= at->len) {
+			from -= at->len;
+			continue;
+		}
+		from = 0;
+		if (seg.len > len)
+			seg.len = len;
+		len -= seg.len;
+		out[count++] = seg;
+	}
+	return count;
+}
+
 static void data_moved(struct ob_dma_op *op, int rc)
 {
 	struct nvme_cmd *c = cmd_of(op);
 
 	c->n->nr_busy_dma--;
 	nvme_io_data_moved(c);
-	if (!put_off(c, rc) && !parked(c, rc))
-		nvme_cmd_resume(c, nvme_dma_status(c->n, rc));
+	if (put_off(c, rc) || parked(c, rc))
+		return;
+	c->moved += part_of(c);
+	if (!rc && c->moved < c->len && !c->disowned)
+		nvme_cmd_again(c);
+	nvme_cmd_resume(c, nvme_dma_status(c->n, rc));
+}
+
+static int move_part(struct nvme_cmd *c, uint8_t *at, bool write)
+{
+	struct ob_device *dev = c->n->dev;
+	struct ob_seg some[NVME_WALK_SEGS];
+	const struct ob_seg *segs = c->walk.segs;
+	unsigned count = c->walk.count;
+	uint32_t part = part_of(c);
+
+	if (part < c->len) {
+		count = cut(&c->walk, c->moved, part, some);
+		segs = some;
+		at += c->moved;
+	}
+	dma_prepare(c, data_moved);
+	c->n->moved += part;
+	return dma_started(c, write ?
+			   ob_dma_write(dev, segs, count, at, &c->dma) :
+			   ob_dma_read(dev, segs, count, at, &c->dma));
+}
+
+/* The step that calls this is called again until all is moved. */
+static int move(struct nvme_cmd *c, uint8_t *at, bool write)
+{
+	int rc = 0;
+
+	while (c->moved < c->len && !rc) {
+		if (c->moved && nvme_turn_is_over(c->n))
+			return park(c);
+		rc = move_part(c, at, write);
+		if (!rc)
+			c->moved += part_of(c);
+	}
+	return rc;
 }
 
 int nvme_data_read(struct nvme_cmd *c, void *to)
 {
-	dma_prepare(c, data_moved);
-	c->n->moved += c->len;
-	return dma_started(c, ob_dma_read(c->n->dev, c->walk.segs,
-					  c->walk.count, to, &c->dma));
+	return move(c, to, false);
 }
 
 int nvme_data_write(struct nvme_cmd *c, const void *from)
 {
-	dma_prepare(c, data_moved);
-	c->n->moved += c->len;
-	return dma_started(c, ob_dma_write(c->n->dev, c->walk.segs,
-					   c->walk.count, from, &c->dma));
+	return move(c, (uint8_t *)(uintptr_t)from, true);
 }
 
 int nvme_step_data_in(struct nvme_cmd *c)

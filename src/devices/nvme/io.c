@@ -220,12 +220,12 @@ static int step_memory_wrote(struct nvme_cmd *c)
 	return 0;
 }
 
-/* One that fails may have written a part. */
+/* One that fails, or goes on later, may have written a part. */
 static int step_memory_in(struct nvme_cmd *c)
 {
 	int rc = nvme_data_read(c, memory_of(c));
 
-	if (rc > 0)
+	if (rc)
 		step_memory_wrote(c);
 	return rc;
 }

@@ -149,6 +149,8 @@ static void run_work(struct ob_deferred *deferred)
 	ob_dev_leave(n->dev);
 }
 
+/* One share a turn: with more to do than that, the next turn's has been asked
+ * for. */
 static bool nvme_poll(struct ob_device *dev)
 {
 	struct nvme *n = ob_dev_runtime(dev);
@@ -156,7 +158,8 @@ static bool nvme_poll(struct ob_device *dev)
 	__builtin_prefetch(n->expected);
 	if (!nvme_doorbells_poll(n))
 		return false;
-	nvme_work(n);
+	if (!n->work.queued)
+		nvme_work(n);
 	return true;
 }
 

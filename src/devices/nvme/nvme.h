@@ -232,6 +232,7 @@ struct nvme_cmd {
 	struct nvme_cmd *next;		/* in whichever list it is */
 	struct nvme_buffer buf;
 	uint32_t len;			/* of the guest's data */
+	uint32_t moved;			/* ... and what of it is where it should be */
 	uint32_t at, count;		/* a step's own loop */
 	uint64_t offset, span;		/* on the drive, bytes */
 	uint64_t since;			/* fetched; 0: by another process */

@@ -49,12 +49,19 @@ static uint32_t read_word(const struct nvme *n, uint64_t offset)
 	}
 }
 
+/* CAP and VS; a hot access has 8 bytes at most, and so touches nothing else. */
+static bool is_read_only(uint64_t offset)
+{
+	return offset + 8 <= NVME_REG_INTMS;
+}
+
 /* Doorbells move a cursor by one store; the same again moves nothing. */
 bool nvme_is_hot(struct ob_device *dev, unsigned bar, uint64_t offset,
 		 bool write)
 {
 	(void)dev;
-	return !write || bar != OB_BAR0 || offset >= NVME_DB_OFFSET;
+	return !write || bar != OB_BAR0 || offset >= NVME_DB_OFFSET ||
+	       is_read_only(offset);
 }
 
 void nvme_region_read(struct ob_device *dev, unsigned bar, uint64_t offset,

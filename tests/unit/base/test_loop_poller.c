@@ -109,6 +109,49 @@ static void test_nothing_is_missed_between_spinning_and_sleep(void **state)
 	close_box(&box);
 }
 
+/* The same with nothing but a watch, on which the loop spins too. */
+struct inbox {
+	struct ob_watch watch;
+	int taken;
+};
+
+static void came(struct ob_watch *watch, uint32_t events)
+{
+	struct inbox *inbox = (struct inbox *)watch;
+	eventfd_t sum;
+
+	assert_int_equal(events, POLLIN);
+	assert_int_equal(eventfd_read(watch->fd, &sum), 0);
+	inbox->taken += (int)sum;
+}
+
+static void *write_many(void *arg)
+{
+	struct inbox *inbox = arg;
+
+	for (int i = 0; i < 3000; i++) {
+		eventfd_write(inbox->watch.fd, 1);
+		usleep(i % 100 ? 0 : 200);
+	}
+	return NULL;
+}
+
+static void test_no_event_is_missed_between_spinning_and_sleep(void **state)
+{
+	struct ob_loop *loop = *state;
+	OB_CLEANUP_FD int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	struct inbox inbox = {
+		.watch = { .ready = came, .fd = fd, .events = POLLIN },
+	};
+	pthread_t writer;
+
+	assert_int_equal(ob_watch_add(loop, &inbox.watch), 0);
+	assert_int_equal(pthread_create(&writer, NULL, write_many, &inbox), 0);
+	turn_until(loop, &inbox.taken, 3000);
+	pthread_join(writer, NULL);
+	ob_watch_remove(loop, &inbox.watch);
+}
+
 /* Work that comes while the poller arms itself: the loop does not sleep. */
 static bool arm_late(struct ob_poller *poller)
 {
@@ -261,6 +304,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		ON_BOTH_ENGINES(
 			test_nothing_is_missed_between_spinning_and_sleep),
+		ON_BOTH_ENGINES(
+			test_no_event_is_missed_between_spinning_and_sleep),
 		ON_BOTH_ENGINES(test_a_poller_that_refuses_to_sleep_is_polled),
 		ON_BOTH_ENGINES(test_a_busy_poller_is_never_asked_to_sleep),
 		ON_BOTH_ENGINES(test_a_busy_loop_still_sees_events),

@@ -139,6 +139,40 @@ static void test_any_time(void **unused)
 	life_end(life);
 }
 
+static void post(struct life *life, uint64_t at, uint64_t value)
+{
+	struct { uint64_t at; uint32_t bar, count; uint64_t v; } b = {
+		at, 0, 8, value
+	};
+
+	rig_send(&life->rig, REGION_WRITE, NO_REPLY, &b, sizeof(b), NULL, 0);
+}
+
+/* The same of writes that nobody waits for: all happen, those that add once, and
+ * the hot ones in their order, which one store each keeps. */
+static void test_posted_at_any_time(void **unused)
+{
+	struct life *life = life_served();
+	uint64_t sum = 0;
+
+	(void)unused;
+	srand(2);
+	for (unsigned i = 0; i < 30; i++) {
+		unsigned ahead = 1 + (unsigned)rand() % 200;
+
+		for (unsigned n = 0; n < ahead; n++) {
+			post(life, n % 3 ? LIFE_HOT : LIFE_ADD, 1);
+			sum += !(n % 3);
+		}
+		post(life, LIFE_HOT, 1000 + i);
+		usleep((unsigned)rand() % 700);
+		life_again(life);
+		assert_int_equal(life_get(life, LIFE_HOT), 1000 + i);
+		assert_int_equal(life_get(life, LIFE_ADD), sum);
+	}
+	life_end(life);
+}
+
 static void test_memory(void **unused)
 {
 	struct life *life = life_served();
@@ -848,6 +882,7 @@ int main(void)
 		cmocka_unit_test(test_registers),
 		cmocka_unit_test(test_message_once),
 		cmocka_unit_test(test_any_time),
+		cmocka_unit_test(test_posted_at_any_time),
 		cmocka_unit_test(test_memory),
 		cmocka_unit_test(test_map_once),
 		cmocka_unit_test(test_interrupts),

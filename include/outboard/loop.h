@@ -108,8 +108,9 @@ struct ob_op {
 	void (*done)(struct ob_op *op, int res);
 	struct ob_op *next;	/* from here on the loop's */
 	struct ob_loop *loop;
+	struct ob_op *lead;	/* whose request it is part of */
 	uint8_t code;
-	bool queued, cancelled;
+	bool queued, cancelled, alone;
 	int fd;
 	uint32_t flags;
 	const void *addr;

@@ -102,7 +102,9 @@ void ob_defer_cancel(struct ob_loop *loop, struct ob_deferred *deferred);
  * points to belong to the loop until done runs; res is the system call's
  * result or -errno, short transfers included.  An operation is never lost:
  * when the ring is full it waits in the loop.  ob_op_cancel asks; done still
- * runs exactly once (-ECANCELED, or the result if it was too late).
+ * runs exactly once (-ECANCELED, or the result if it was too late).  Operations
+ * that are under way together have no order, and transfers among them may reach
+ * the kernel as one; what fails then is tried again, one by one.
  */
 struct ob_op {
 	void (*done)(struct ob_op *op, int res);

@@ -95,13 +95,26 @@ static void submit(struct guest *g, struct nvme_user_queue *q, unsigned slot,
 	g->in_flight++;
 }
 
+/* As guests do; and who serves them may make one request of several. */
+static bool go_on(struct guest *g, struct guest_io *io)
+{
+	*io = g->last;
+	io->block++;
+	return io->opcode != NVME_USER_FLUSH && io->block < g->opts.blocks &&
+		guest_random(&g->random) % 4 &&
+		verify_may_write(&g->verify, io->block);
+}
+
 static void choose(struct guest *g, struct guest_io *io)
 {
 	unsigned dice = guest_random(&g->random) % 100;
 
-	io->block = free_block(g);
-	io->opcode = dice < 55 ? NVME_USER_WRITE :
-		     dice < 98 ? NVME_USER_READ : NVME_USER_FLUSH;
+	if (!go_on(g, io)) {
+		io->block = free_block(g);
+		io->opcode = dice < 55 ? NVME_USER_WRITE :
+			     dice < 98 ? NVME_USER_READ : NVME_USER_FLUSH;
+	}
+	g->last = *io;
 }
 
 /* The doorbell's shadow is a page that the CPU writes. */

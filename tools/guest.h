@@ -52,6 +52,7 @@ struct guest {
 	struct guest_ram ram;
 	struct verify verify;
 	struct guest_io io[GUEST_MAX_QUEUES][GUEST_MAX_DEPTH];
+	struct guest_io last;		/* that was chosen */
 	unsigned in_flight;
 	uint64_t random, done, reads, writes, flushes;
 	/* Since the last completion, and the longest such wait until now. */

@@ -127,14 +127,17 @@ void ob_loop_call(struct ob_loop *loop, void (*fn)(void *arg), void *arg);
  * points to belong to the loop until done runs; res is the system call's
  * result or -errno, short transfers included.  An operation is never lost:
  * when the ring is full it waits in the loop.  ob_op_cancel asks; done still
- * runs exactly once (-ECANCELED, or the result if it was too late).
+ * runs exactly once (-ECANCELED, or the result if it was too late).  Operations
+ * that are under way together have no order, and transfers among them may reach
+ * the kernel as one; what fails then is tried again, one by one.
  */
 struct ob_op {
 	void (*done)(struct ob_op *op, int res);
 	struct ob_op *next;	/* from here on the loop's */
 	struct ob_loop *loop;
+	struct ob_op *lead;	/* whose request it is part of */
 	uint8_t code;
-	bool queued, cancelled;
+	bool queued, cancelled, alone;
 	int fd;
 	uint32_t flags;
 	const void *addr;

@@ -8,6 +8,7 @@ import platform
 import shutil
 import statistics
 import subprocess
+import sys
 import time
 
 from . import processes
@@ -114,15 +115,26 @@ def load(*options, cpus=(), socket=SOCKET, timeout=120):
     return json.loads(output(words, cpus, timeout))
 
 
-def fio(image, depth, seconds, cpus=()):
-    """Its own report about reads: one process is both sides."""
+def fio(image, depth, seconds, cpus=(), rw="randread"):
+    """Its own report: one process is both sides."""
     if not shutil.which("fio"):
         raise Missing("fio is not installed (scripts/install-deps bench)")
     text = output(["fio", "--name=disk", f"--filename={image}", "--ioengine=io_uring",
-                   "--direct=1", "--rw=randread", "--bs=4k", f"--iodepth={depth}",
+                   "--direct=1", f"--rw={rw}", "--bs=4k", f"--iodepth={depth}",
                    "--time_based", f"--runtime={max(1, round(seconds))}",
                    "--output-format=json"], cpus)
     return json.loads(text[text.index("{"):])["jobs"][0]
+
+
+@contextlib.contextmanager
+def busy_core(cpus):
+    """Somebody who spins, as a client does that polls."""
+    spins = subprocess.Popen(pinned(cpus, [sys.executable, "-c", "while True: pass"]))
+    try:
+        yield
+    finally:
+        spins.kill()
+        spins.wait()
 
 
 def alternate(rounds, **steps):

@@ -66,24 +66,35 @@ static bool try_start(struct ob_loop *loop, struct ob_op *op)
 	return true;
 }
 
-static void finish(struct ob_loop *loop, struct ob_op *op, int res)
+void ob_op_finish(struct ob_loop *loop, struct ob_op *op, int res)
 {
 	op->res = res;
 	ob_op_list_add(&loop->finished, op);
 }
 
-void ob_op_submit(struct ob_loop *loop, struct ob_op *op)
+static void begin(struct ob_loop *loop, struct ob_op *op)
 {
-	op->loop = loop;
-	op->cancelled = false;
 	if (loop->closing) {
 		op->queued = false;
-		finish(loop, op, -ECANCELED);
+		ob_op_finish(loop, op, -ECANCELED);
 		return;
 	}
 	op->queued = loop->waiting.head || !try_start(loop, op);
 	if (op->queued)
 		ob_op_list_add(&loop->waiting, op);
+}
+
+void ob_op_submit(struct ob_loop *loop, struct ob_op *op)
+{
+	op->loop = loop;
+	op->cancelled = op->alone = false;
+	begin(loop, op);
+}
+
+void ob_op_again(struct ob_loop *loop, struct ob_op *op)
+{
+	op->alone = true;
+	begin(loop, op);
 }
 
 static void settle(struct ob_op *op)
@@ -141,7 +152,7 @@ void ob_op_cancel(struct ob_loop *loop, struct ob_op *op)
 	}
 	ob_op_list_remove(&loop->waiting, op);
 	op->queued = false;
-	finish(loop, op, -ECANCELED);
+	ob_op_finish(loop, op, -ECANCELED);
 }
 
 /*

@@ -84,6 +84,23 @@ struct lending {
 	uint16_t free[OB_LENT_SLOTS];	/* entries of the table, a stack */
 };
 
+#define OB_MERGE_PIECES	32
+#define OB_MERGE_ARRAYS	8
+
+/* loop_merge.c: the newest entry of a submission queue, which may grow. */
+struct merge_array {
+	uint32_t entry;			/* whose it is, or was */
+	struct iovec pieces[OB_MERGE_PIECES];
+};
+
+struct merge {
+	struct ob_op *lead, *last;	/* lead is NULL: it does not grow */
+	uint32_t entry, bytes;
+	unsigned count;			/* of pieces in the array; 0: there is none */
+	struct merge_array *array;
+	struct merge_array arrays[OB_MERGE_ARRAYS];
+};
+
 #define OB_AIO_BATCH	32
 
 struct ob_aio {
@@ -166,12 +183,28 @@ void ob_op_list_add(struct op_list *list, struct ob_op *op);
 struct ob_op *ob_op_list_pop(struct op_list *list);
 bool ob_op_list_remove(struct op_list *list, struct ob_op *op);
 void ob_op_submit(struct ob_loop *loop, struct ob_op *op);
+/* One that the kernel is done with, and which is not: begins once more. */
+void ob_op_again(struct ob_loop *loop, struct ob_op *op);
+/* done runs later in this turn, or in the next. */
+void ob_op_finish(struct ob_loop *loop, struct ob_op *op, int res);
 /* What the engine calls: accounts, then runs done. */
 void ob_op_complete(struct ob_op *op, int res);
 /* Starts what waited for room; runs done of what finished without it. */
 bool ob_op_advance(struct ob_loop *loop);
 /* Cancels all, returns when done has run for each. */
 void ob_op_drain(struct ob_loop *loop);
+
+/* loop_merge.c */
+void ob_merge_init(struct merge *merge);
+/* op has become the newest entry. */
+void ob_merge_begin(struct merge *merge, struct ob_op *op, uint32_t entry);
+/* True: it goes with the newest entry, whose pieces are in the array now.  The
+ * kernel has taken what is before head; tail is the entry that comes next. */
+bool ob_merge_join(struct merge *merge, struct ob_op *op, uint32_t head,
+		   uint32_t tail);
+bool ob_merge_is_full(const struct merge *merge);
+/* The end of a request of several: of each one, or it begins again, alone. */
+void ob_merge_over(struct ob_loop *loop, struct ob_op *lead, int res);
 
 /* loop_lent.c */
 /* Where the kernel has the pages of this transfer; -1: nowhere. */

@@ -37,6 +37,7 @@ struct uring {
 	bool is_given;			/* the journal */
 	bool can_ring;
 	unsigned along, passed;		/* entries that wait for others; how often */
+	struct merge merge;
 	unsigned nr_free;
 	uint16_t free[OB_RING_OPS];	/* entries of the journal, a stack */
 };
@@ -126,6 +127,7 @@ static int uring_open(struct ob_loop *loop, struct ob_err *err)
 		return ob_fail(err, -r, "io_uring: %s", strerror(-r));
 	}
 	bound_depth(loop, uring);
+	ob_merge_init(&uring->merge);
 	uring->can_ring = knows_messages(&uring->ring);
 	loop->io = uring;
 	return 0;
@@ -238,10 +240,10 @@ static void uring_watch_disarm(struct ob_loop *loop, uint32_t index)
 
 /* Most transfers are of one piece, and some of those of memory that was lent. */
 static void prepare_transfer(struct ob_loop *loop, struct io_uring_sqe *sqe,
-			     const struct ob_op *op)
+			     const struct ob_op *op, const struct iovec *iov,
+			     unsigned count)
 {
-	const struct iovec *iov = op->addr;
-	bool is_one = op->len == 1 && iov->iov_len <= INT_MAX;
+	bool is_one = count == 1 && iov->iov_len <= INT_MAX;
 	int slot = is_one ? ob_lent_slot(loop, iov) : -1;
 	bool reads = op->code == OP_READV;
 	int opcode = reads ? IORING_OP_READV : IORING_OP_WRITEV;
@@ -251,22 +253,46 @@ static void prepare_transfer(struct ob_loop *loop, struct io_uring_sqe *sqe,
 	else if (is_one)
 		opcode = reads ? IORING_OP_READ : IORING_OP_WRITE;
 	io_uring_prep_rw(opcode, sqe, op->fd, is_one ? iov->iov_base : iov,
-			 is_one ? (unsigned)iov->iov_len : op->len, op->off);
+			 is_one ? (unsigned)iov->iov_len : count, op->off);
 	sqe->rw_flags = (int)op->flags;
 	if (slot >= 0)
 		sqe->buf_index = (uint16_t)slot;
 }
 
+/* Into the newest entry, which is written anew. */
+static bool join(struct ob_loop *loop, struct ob_op *op)
+{
+	struct uring *uring = loop->io;
+	const struct io_uring_sq *sq = &uring->ring.sq;
+	struct merge *merge = &uring->merge;
+	struct io_uring_sqe *sqe = &sq->sqes[merge->entry &
+					     (sq->ring_entries - 1)];
+
+	if (!ob_merge_join(merge, op, *sq->khead, sq->sqe_tail))
+		return false;
+	prepare_transfer(loop, sqe, merge->lead, merge->array->pieces,
+			 merge->count);
+	io_uring_sqe_set_data(sqe, merge->lead);
+	if (ob_merge_is_full(merge))
+		submit(loop);
+	return true;
+}
+
 static int uring_op_start(struct ob_loop *loop, struct ob_op *op)
 {
-	struct io_uring_sqe *sqe = get_sqe(loop);
+	struct io_uring_sqe *sqe;
 
+	op->next = NULL;
+	if (join(loop, op))
+		return 0;
+	sqe = get_sqe(loop);
 	if (!sqe)
 		return -EAGAIN;
+	op->lead = op;
 	switch ((enum op_code)op->code) {
 	case OP_READV:
 	case OP_WRITEV:
-		prepare_transfer(loop, sqe, op);
+		prepare_transfer(loop, sqe, op, op->addr, op->len);
 		break;
 	case OP_FDATASYNC:
 		io_uring_prep_fsync(sqe, op->fd, IORING_FSYNC_DATASYNC);
@@ -278,6 +304,8 @@ static int uring_op_start(struct ob_loop *loop, struct ob_op *op)
 	}
 	io_uring_sqe_set_data(sqe, op);
 	journal_add(loop->io, op);
+	ob_merge_begin(&((struct uring *)loop->io)->merge, op,
+		       ring_of(loop)->sq.sqe_tail - 1);
 	/*
 	 * Requests usually leave with the call that waits.  A deep queue would
 	 * then reach its device only when the last entry has been prepared.
@@ -293,7 +321,7 @@ static void uring_op_cancel(struct ob_loop *loop, struct ob_op *op)
 
 	if (!sqe)
 		return;
-	io_uring_prep_cancel(sqe, op, 0);
+	io_uring_prep_cancel(sqe, op->lead, 0);
 	io_uring_sqe_set_data64(sqe, 0);
 }
 
@@ -430,6 +458,14 @@ static bool is_op(uint64_t tag)
 	return tag && !(tag & 1) && !(tag & OB_ALONG);
 }
 
+static void op_over(struct ob_loop *loop, struct ob_op *op, int res)
+{
+	if (op->next)
+		ob_merge_over(loop, op, res);
+	else
+		ob_op_complete(op, res);
+}
+
 static void dispatch(struct ob_loop *loop, const struct io_uring_cqe *cqe)
 {
 	uint64_t tag = cqe->user_data;
@@ -439,7 +475,7 @@ static void dispatch(struct ob_loop *loop, const struct io_uring_cqe *cqe)
 		ob_watch_dispatch(loop, tag >> 1, events,
 				  cqe->flags & IORING_CQE_F_MORE);
 	else if (is_op(tag))
-		ob_op_complete((struct ob_op *)(uintptr_t)tag, cqe->res);
+		op_over(loop, (struct ob_op *)(uintptr_t)tag, cqe->res);
 }
 
 /*

@@ -661,18 +661,19 @@ static void a_recall_sees_content_that_was_replaced(void **state)
 
 /*
  * When its ring is over, or, with threads instead, as soon as the process is
- * gone, what the image holds it holds for ever.
+ * gone, what the image holds it holds for ever.  Small writes that follow each other
+ * are fewer requests of the kernel.
  */
 static void fill_and_die(struct heirs *heirs, struct rig *rig, void *arg)
 {
-	uint8_t *buf = page_alloc(64 * KIB);
-	struct io io[16];
+	uint64_t piece = heirs->nr_lives % 3 ? 64 * KIB : 4 * KIB;
+	uint8_t *buf = page_alloc(piece);
+	struct io io[MIB / (4 * KIB)];
 
 	(void)arg;
-	memset(buf, heirs->nr_lives, 64 * KIB);
-	for (unsigned i = 0; i < 16; i++)
-		io_start(rig, &io[i], OB_BLOCK_WRITE, 0, i * 64 * KIB, 64 * KIB,
-			 buf);
+	memset(buf, heirs->nr_lives, piece);
+	for (unsigned i = 0; i < MIB / piece; i++)
+		io_start(rig, &io[i], OB_BLOCK_WRITE, 0, i * piece, piece, buf);
 	ob_loop_turn(rig->loop, false);
 	if (heirs->nr_lives % 2)
 		usleep(rnd() % 300);

@@ -190,6 +190,29 @@ static void a_file_that_was_cut_gives_errors(void **state)
 	free(buf);
 }
 
+/* Requests that follow each other are one of the kernel's, and its error is not
+ * all of theirs. */
+static void an_error_is_of_whom_it_concerns(void **state)
+{
+	uint8_t *buf = page_alloc(8 * 4096);
+	struct io io[8];
+	struct rig rig;
+
+	start_with_image(&rig, state);
+	memset(buf, 7, 8 * 4096);
+	assert_int_equal(io_write(&rig, MIB - 4 * 4096, 4 * 4096, buf), 0);
+	assert_int_equal(truncate(rig.path, MIB), 0);
+	memset(buf, 0, 8 * 4096);
+	for (unsigned i = 0; i < 8; i++)
+		io_start(&rig, &io[i], OB_BLOCK_READ, 0,
+			 MIB + 4096 * i - 4 * 4096, 4096, buf + 4096 * i);
+	for (unsigned i = 0; i < 8; i++)
+		assert_int_equal(io_wait(&rig, &io[i]), i < 4 ? 0 : -EIO);
+	assert_true(all_bytes_are(buf, 7, 4 * 4096));
+	rig_stop(&rig);
+	free(buf);
+}
+
 static unsigned resizes;
 
 static void count_resize(void *arg)
@@ -436,6 +459,7 @@ int main(void)
 		ON_BOTH_ENGINES(an_error_of_fallocate_is_passed_on),
 		ON_BOTH_ENGINES(an_interrupted_call_is_made_again),
 		ON_BOTH_ENGINES(a_file_that_was_cut_gives_errors),
+		ON_BOTH_ENGINES(an_error_is_of_whom_it_concerns),
 		ON_BOTH_ENGINES(growth_is_noticed),
 		ON_BOTH_ENGINES(growth_is_noticed_through_wrappers),
 		ON_BOTH_ENGINES(bad_images_are_refused),

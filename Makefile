@@ -50,6 +50,6 @@ install: all
 	@meson install -C $(BUILD)
 
 clean:
-	rm -rf $(BUILD) $(BUILD)-sanitize $(BUILD)-fuzz
+	rm -rf $(BUILD) $(BUILD)-sanitize $(BUILD)-race $(BUILD)-fuzz
 
 .PHONY: all help run vm vm-migrate bench soak check install clean

@@ -200,10 +200,13 @@ static void a_model_can_be_loaded(void **state)
 	assert_int_equal(end(&c), 0);
 }
 
-static struct child start_hanging(void)
+/* The one that hangs is on the last thread. */
+static struct child start_hanging(const char *threads)
 {
-	struct child c = START("serve", "--load", hanging, "--device",
-			       "sample,socket=s,id=stuck", "--device",
+	const char *stuck = threads[0] == '1' ? "sample,socket=s,id=stuck" :
+		"sample,socket=s,id=stuck,thread=1";
+	struct child c = START("serve", "--load", hanging, "--threads", threads,
+			       "--device", stuck, "--device",
 			       "null,socket=t,id=fine");
 
 	wait_for(&c, "outboard: ready: ");
@@ -225,12 +228,13 @@ static void expect_abandoned(struct child c)
 static void test_r21_a_hung_drive_is_abandoned(void **state)
 {
 	(void)state;
-	expect_abandoned(start_hanging());
+	expect_abandoned(start_hanging("1"));
+	expect_abandoned(start_hanging("2"));
 }
 
 static void test_r21_a_second_signal_does_not_wait(void **state)
 {
-	struct child c = start_hanging();
+	struct child c = start_hanging("1");
 
 	(void)state;
 	kill(c.pid, SIGINT);

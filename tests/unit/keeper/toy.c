@@ -537,9 +537,7 @@ int main(void)
 	if (board == MAP_FAILED || ob_link_open(&toy, &err) || !toy)
 		return 8;
 	keep = ob_link_keep(toy);
-#ifndef __SANITIZE_THREAD__	/* which takes the one that lingers for this thread */
 	ob_linger();
-#endif
 	wait_for_start();
 	note_birth();
 	count_life();

@@ -154,7 +154,8 @@ def compare_to_copying(ours, client):
             return {"iops": float(harness.output([program, IMAGE, 32, scaled(4)]))}
 
     found = alternate(ROUNDS, ours=ours, ring=ring)
-    line("a bare ring that copies, beside a busy core, iops", spread(values(found["ring"], "iops"), 1e3))
+    line("a bare ring that copies, beside a busy core, iops",
+         spread(values(found["ring"], "iops"), 1e3))
     line("  ratio", spread(ratios(found, "ours", "ring", "iops")))
 
 

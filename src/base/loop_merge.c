@@ -11,10 +11,10 @@
  *
  * The transfers are chained behind the first one, their leader, whose entry it is:
  * in the ring, in the journal, for a cancellation.  They are over together.  If the
- * kernel moved all, each has moved all of its own.  Anything else, be it an
- * error, a short transfer, or the end that one of them was asked for, says nothing about the
- * single ones: they are begun again, each alone, but for those that were cancelled.
- * Until then their owners know of nothing, so their buffers are as they were.
+ * kernel moved all, each has moved all of its own.  Anything else, be it an error, a
+ * short transfer, or the end of one that was asked for, says nothing about the single
+ * ones: they are begun again, each alone, but for those that were cancelled.  Until
+ * then their owners know of nothing, so their buffers are as they were.
  *
  * The kernel has read an array of pieces when it has taken the entry
  * (IORING_FEAT_SUBMIT_STABLE, which is older than what rings here need).
@@ -66,20 +66,21 @@ static bool fits(const struct merge *merge, const struct ob_op *op)
 		piece_of(op)->iov_len <= MOST_BYTES - merge->bytes;
 }
 
-/* One that no entry needs which the kernel, at head, has not taken. */
-static struct merge_array *free_array(struct merge *merge, uint32_t head)
+/* One that is not of an entry which the kernel has still to take. */
+static struct merge_array *free_array(struct merge *merge, uint32_t head,
+				      uint32_t tail)
 {
 	for (unsigned i = 0; i < OB_MERGE_ARRAYS; i++)
-		if ((int32_t)(head - merge->arrays[i].entry) > 0)
+		if (merge->arrays[i].entry - head >= tail - head)
 			return &merge->arrays[i];
 	return NULL;
 }
 
-static bool get_array(struct merge *merge, uint32_t head)
+static bool get_array(struct merge *merge, uint32_t head, uint32_t tail)
 {
 	if (merge->count)
 		return true;
-	merge->array = free_array(merge, head);
+	merge->array = free_array(merge, head, tail);
 	if (!merge->array)
 		return false;
 	merge->array->entry = merge->entry;
@@ -109,7 +110,7 @@ bool ob_merge_join(struct merge *merge, struct ob_op *op, uint32_t head,
 	struct ob_op *lead = merge->lead;
 
 	if (!lead || merge->entry != tail - 1 || head == tail ||
-	    !fits(merge, op) || !get_array(merge, head) ||
+	    !fits(merge, op) || !get_array(merge, head, tail) ||
 	    !add_piece(merge, piece_of(op)))
 		return false;
 	op->lead = lead;
@@ -134,8 +135,8 @@ static bool moved_all(const struct ob_op *op, int res)
 }
 
 /*
- * Whose done asks for another's end, which is then among what has finished or waits
- * or is an entry of its own, must not mean the leader, which may be in use again.
+ * Each leads itself from here on: the done of one may cancel another, when the
+ * leader that it went with may be in use again.
  */
 void ob_merge_over(struct ob_loop *loop, struct ob_op *lead, int res)
 {

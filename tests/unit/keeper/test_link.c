@@ -193,6 +193,19 @@ static void more_than_there_is_room_for_is_refused(void **state)
 	refused();
 }
 
+/* There is for these, but not beside its own. */
+static void more_of_the_dead_than_there_is_room_for_are_refused(void **state)
+{
+	(void)state;
+	for (unsigned i = 1; i <= OB_KEEPER_SETS / OB_THREADS; i++)
+		tell(i, OB_THREADS, 0);
+	tell(90, 1, 0);
+	tell(99, 1, 0);
+	say(OB_KEEPER_START, 99);
+	files += 3;	/* its own have been handed out */
+	refused();
+}
+
 static void a_thread_that_cannot_be_is_refused(void **state)
 {
 	(void)state;
@@ -211,6 +224,7 @@ int main(void)
 		TEST(a_keeper_of_one_thread_is_understood),
 		TEST(a_full_list_is_taken),
 		TEST(more_than_there_is_room_for_is_refused),
+		TEST(more_of_the_dead_than_there_is_room_for_are_refused),
 		TEST(a_thread_that_cannot_be_is_refused),
 	};
 

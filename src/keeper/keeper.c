@@ -21,7 +21,7 @@
 
 #define STOP_MS 10000u		/* the worker's own patience is 5 s */
 #define SPARED_FDS (192u + OB_KEEPER_NEW)	/* rings, channels and the like */
-#define RING_FDS 3u		/* more, of each thread more */
+#define RING_FDS 3u		/* of each further thread, in each generation */
 #define EVENTS 32
 
 struct ob_log ob_keeper_log = { .who = "keeper" };

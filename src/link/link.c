@@ -216,8 +216,8 @@ static void forget_all(struct ob_held *held)
 		ob_held_remove(held, entry);
 }
 
-static void fill_start(struct ob_link *link, const struct ob_keeper_msg *msg,
-		       struct ob_link_start *start)
+static int fill_start(struct ob_link *link, const struct ob_keeper_msg *msg,
+		      struct ob_link_start *start)
 {
 	*start = (struct ob_link_start){
 		.rehearse = msg->op == OB_KEEPER_REHEARSE,
@@ -228,12 +228,15 @@ static void fill_start(struct ob_link *link, const struct ob_keeper_msg *msg,
 		.why = (enum ob_start_why)msg->number[3],
 	};
 	take_own(link, start);
+	if (link->nr_rings > OB_LINK_RINGS)
+		return -E2BIG;
 	link->rehearsed = start->rehearse || start->warm;
 	if (link->rehearsed)
-		return;
+		return 1;
 	start->nr_old = link->nr_rings;
 	memcpy(start->old, link->rings, start->nr_old * sizeof(start->old[0]));
 	link->nr_rings = 0;
+	return 1;
 }
 
 /* 1: started */
@@ -254,8 +257,7 @@ static int before_start(struct ob_link *link, const struct ob_keeper_msg *msg,
 	case OB_KEEPER_START:
 	case OB_KEEPER_REHEARSE:
 	case OB_KEEPER_WARM:
-		fill_start(link, msg, start);
-		return 1;
+		return fill_start(link, msg, start);
 	}
 	return 0;
 }

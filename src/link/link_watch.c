@@ -140,11 +140,15 @@ static void set_pulse(struct ob_link *link, unsigned thread,
 	ob_loop_set_pulse(loop, &loop_pulse);
 }
 
-/* The keeper may have seen that it had not begun, and look no more. */
+/* It wakes from turn 0, in which the keeper may have stopped looking. */
 void ob_link_pulse(struct ob_link *link, unsigned thread, struct ob_loop *loop)
 {
+	struct ob_pulse *pulse = &link->pulses[thread];
+
 	set_pulse(link, thread, loop);
-	awake(link);
+	__atomic_store_n(&pulse->turn, 1, __ATOMIC_SEQ_CST);
+	if (__atomic_load_n(&pulse->idle_seen, __ATOMIC_SEQ_CST) == 0)
+		awake(link);
 }
 
 void ob_link_no_pulse(struct ob_link *link, unsigned thread,

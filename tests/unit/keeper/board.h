@@ -72,6 +72,7 @@ struct board {
 	struct birth birth[BIRTHS];
 	/* threads: orders, then what was seen */
 	unsigned threads;	/* that are started; 0: one */
+	bool late_threads;	/* they are started at ACT_SPIN_THREAD */
 	bool keep_rings;	/* those of the dead are never over */
 	unsigned hammered;	/* threads that have done with it */
 	uint64_t tag[OB_THREADS];	/* what the last one said, of each */

@@ -180,6 +180,18 @@ static void threads_that_were_not_started_are_not_watched(void **state)
 	assert_int_equal(stop(), 0);
 }
 
+static void one_that_begins_late_is_watched(void **state)
+{
+	(void)state;
+	board->late_threads = true;
+	BEGIN(THREADS, .watchdog_ms = 100);
+	expect_rest();
+	ring(ACT_SPIN_THREAD);
+	UNTIL(lives(2));
+	assert_int_equal(life(2)->signal, SIGALRM);
+	assert_int_equal(stop(), 0);
+}
+
 /* Each puts, asks and drops, while the keeper tells the first one other things. */
 static void all_threads_use_the_link(void **state)
 {
@@ -226,6 +238,7 @@ int main(int argc, char **argv)
 		TEST(one_thread_that_spins_is_enough),
 		TEST(an_idle_server_is_not_woken),
 		TEST(threads_that_were_not_started_are_not_watched),
+		TEST(one_that_begins_late_is_watched),
 		TEST(all_threads_use_the_link),
 		TEST(a_death_with_all_in_the_link),
 	};

@@ -341,6 +341,8 @@ static void act(void)
 			taken(place);
 		break;
 	case ACT_SPIN_THREAD:
+		if (board->late_threads)
+			threads_start();
 		threads_spin();
 		break;
 	case ACT_HAMMER:
@@ -551,7 +553,8 @@ int main(void)
 	threads_look_back(loop);
 	old_rings_end();
 	talk(loop, 0);
-	threads_start();
+	if (!board->late_threads)
+		threads_start();
 	get_ready();
 	if (ob_link_watch(toy, loop, &events) || ob_watch_add(loop, &watch))
 		return 8;

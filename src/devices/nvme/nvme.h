@@ -49,8 +49,8 @@ extern const struct ob_device_class ob_nvme_class;
 #define NVME_ABORTS		4u
 #define NVME_FETCH		32u	/* entries of a batch */
 #define NVME_POST		64u
-#define NVME_TURN_COMMANDS	32u	/* of one turn of the loop */
-#define NVME_TURN_BYTES		(128u << 10)
+#define NVME_TURN_COMMANDS	16u	/* of one turn of the loop */
+#define NVME_TURN_BYTES		(64u << 10)
 #define NVME_POST_EVERY		8u	/* commands */
 
 /* Slots of the admin queue come first, so that I/O never takes them. */

@@ -8,7 +8,7 @@
  * finds no room waits in the pool's queue, first come first served; later
  * ones queue behind it even if they would fit, so everyone's turn comes.
  *
- * What is larger than a turn's share is moved in parts, and between two of them
+ * What is large is moved in parts, one a turn, and between two of them
  * registers are answered (R8).  A command in the middle of its data is like one
  * that waits: it has no completion, so whoever dies, halts or resets there begins
  * it again or forgets it.  Its segments are its own copy (R13), and each part is
@@ -260,7 +260,7 @@ static uint32_t part_of(const struct nvme_cmd *c)
 {
 	uint32_t left = c->len - c->moved;
 
-	return left < NVME_TURN_BYTES ? left : NVME_TURN_BYTES;
+	return left < NVME_PART_BYTES ? left : NVME_PART_BYTES;
 }
 
 /* The segments of bytes [from, from + len) of the data; how many. */

@@ -149,12 +149,17 @@ static void run_work(struct ob_deferred *deferred)
 	ob_dev_leave(n->dev);
 }
 
-/* One share a turn: with more to do than that, the next turn's has been asked
- * for. */
+/*
+ * One share a turn: with more to do than that, the next turn's has been asked
+ * for.  Then there is no hurry to hear of more, and a doorbell is a line that the
+ * guest's core has; now and then, for the queues that have not been seen.
+ */
 static bool nvme_poll(struct ob_device *dev)
 {
 	struct nvme *n = ob_dev_runtime(dev);
 
+	if (n->work.queued && ++n->looks % NVME_LOOK_EVERY)
+		return true;
 	__builtin_prefetch(n->expected);
 	if (!nvme_doorbells_poll(n))
 		return false;

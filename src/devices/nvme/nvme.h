@@ -50,8 +50,10 @@ extern const struct ob_device_class ob_nvme_class;
 #define NVME_FETCH		32u	/* entries of a batch */
 #define NVME_POST		64u
 #define NVME_TURN_COMMANDS	32u	/* of one turn of the loop */
-#define NVME_TURN_BYTES		(128u << 10)
+#define NVME_TURN_BYTES		(64u << 10)	/* copied, then it is over */
+#define NVME_PART_BYTES		(128u << 10)	/* ... but not within one */
 #define NVME_POST_EVERY		8u	/* commands */
+#define NVME_LOOK_EVERY		4u	/* turns that leave something to do */
 
 /* Slots of the admin queue come first, so that I/O never takes them. */
 #define NVME_ADMIN_SLOTS	32u
@@ -310,6 +312,7 @@ struct nvme {
 	bool republish;			/* some are assigned since loaded */
 	unsigned guards;		/* depth of nvme_guard */
 	unsigned next_sq;		/* round robin */
+	unsigned looks;			/* at doorbells, that were put off */
 	unsigned last_sq, last_cq;	/* highest created */
 	uint32_t indexes[2 * NVME_QIDS];	/* as we set EventIdx last */
 	/* What a look at a doorbell need not judge again: the tail that we have, or

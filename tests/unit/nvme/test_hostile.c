@@ -128,10 +128,10 @@ static void test_R8_turn_is_bounded_in_bytes(void **state)
 	for (unsigned i = 0; i < 32; i++)
 		guest_put(g, &g->io[1], &sqe);
 	n->hot->sqs[1].tail = g->io[1].tail;
-	/* Each is four turns' bytes. */
+	/* Each is four parts. */
 	for (unsigned i = 0; i < 9; i++) {
 		nvme_work(n);
-		assert_int_equal(n->moved, NVME_TURN_BYTES);
+		assert_int_equal(n->moved, NVME_PART_BYTES);
 	}
 	assert_in_range(n->st->counters.reads - before, 0, 2);
 	for (unsigned i = 0; i < 32; i++)
@@ -195,7 +195,7 @@ static void test_R8_large_data_is_whole(void **state)
 	struct guest *g = guest_ready("drive=mem:1M");
 
 	(void)state;
-	for (unsigned turns = 1; turns < 5; turns++)
+	for (unsigned turns = 1; turns < 9; turns += 2)
 		write_and_read_large(g, turns, read_register);
 	guest_end(g);
 }

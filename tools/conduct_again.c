@@ -4,7 +4,8 @@
  * which knows the device's state, the log of pages and who owns the migration
  * (docs/crash-safety.md), so the stream begins anew: a state from its beginning,
  * pages with all that the successor's log says or the living end gave back.  What the
- * reader had of it is dropped when the next one comes.
+ * reader had of it is dropped when the next one comes.  With a file at the other end
+ * (conduct_file.c) it is the same: there is nobody to be heard there.
  *
  * Which end died is not known at once: the living one may be the first to tell, of
  * a pipe that broke.  So the other has a moment to be heard, and a stream begins anew

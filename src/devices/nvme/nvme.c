@@ -71,12 +71,15 @@ static bool has_entries(const struct nvme *n, unsigned qid)
 }
 
 /* Each queue in turn, beginning behind the one that was last; false when the
- * turn's share was used up, here or by data that waited. */
+ * turn's share was used up. */
 static bool serve_queues(struct nvme *n, bool *did)
 {
 	unsigned budget = NVME_TURN_COMMANDS, count = n->last_sq + 1;
 	unsigned qid = n->next_sq;
 
+	/* By data that waited: then it is nobody's turn, and all keep their place. */
+	if (nvme_turn_is_over(n))
+		return false;
 	for (unsigned i = 0; i < count; i++) {
 		unsigned now = qid < count ? qid : 0;
 
@@ -90,7 +93,7 @@ static bool serve_queues(struct nvme *n, bool *did)
 			return false;
 		}
 	}
-	return !nvme_turn_is_over(n);
+	return true;
 }
 
 static void check_memory(struct nvme *n)
@@ -159,7 +162,7 @@ static bool nvme_poll(struct ob_device *dev)
 	struct nvme *n = ob_dev_runtime(dev);
 
 	if (n->work.queued && ++n->looks % NVME_LOOK_EVERY)
-		return true;
+		return false;
 	__builtin_prefetch(n->expected);
 	if (!nvme_doorbells_poll(n))
 		return false;

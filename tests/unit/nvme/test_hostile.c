@@ -249,6 +249,107 @@ static void test_R8_completions_take_turns(void **state)
 	guest_end(g);
 }
 
+/* Takes what has ended, and has eight commands under way again. */
+static unsigned top_up(struct guest *g, struct queue *q,
+		       struct nvme_sqe *sqe, unsigned *under_way)
+{
+	struct nvme_cqe cqe;
+	unsigned ended = 0;
+
+	while (guest_take(g, q, &cqe))
+		ended++;
+	guest_ring_head(g, q);
+	*under_way -= ended;
+	for (; *under_way < 8; (*under_way)++)
+		guest_put(g, q, sqe);
+	guest_ring(g, q);
+	return ended;
+}
+
+/* Data in parts uses up turns; whose turn it was stays whose it was. */
+static void test_R8_large_data_leaves_turns_to_others(void **state)
+{
+	struct guest *g = guest_ready("drive=mem:1M");
+	struct nvme_sqe sqe = guest_rw(g, NVME_IO_READ, 0, 512,
+				       guest_alloc(g, 256 << 10));
+	unsigned under_way[3] = { 0 }, ended[3] = { 0 };
+
+	(void)state;
+	assert_int_equal(guest_create_queue(g, 2, 64), 0);
+	for (unsigned turn = 0; turn < 400; turn++) {
+		for (unsigned i = 1; i <= 2; i++)
+			ended[i] += top_up(g, &g->io[i], &sqe, &under_way[i]);
+		guest_turn(g);
+	}
+	assert_in_range(ended[1], ended[2] / 2, 2 * ended[2]);
+	assert_true(ended[2] > 0);
+	guest_end(g);
+}
+
+/* Whichever turn it comes in. */
+static void test_R8_large_data_leaves_turns_to_the_admin_queue(void **state)
+{
+	struct guest *g = guest_ready("drive=mem:1M");
+	struct nvme_sqe sqe = guest_rw(g, NVME_IO_READ, 0, 1024,
+				       guest_alloc(g, 512 << 10));
+	struct nvme_sqe id = guest_sqe(g, NVME_ADM_IDENTIFY, 0,
+				       guest_alloc(g, 4096), 4096);
+	unsigned under_way = 0, turns = 0;
+	struct nvme_cqe cqe;
+
+	(void)state;
+	id.cdw10 = NVME_CNS_CTRL;
+	for (unsigned when = 0; when < 8; when++) {
+		for (unsigned i = 0; i < 20 + when; i++, guest_turn(g))
+			top_up(g, &g->io[1], &sqe, &under_way);
+		guest_put(g, &g->admin, &id);
+		guest_ring(g, &g->admin);
+		for (turns = 0; !guest_take(g, &g->admin, &cqe); turns++) {
+			assert_true(turns < 50);
+			top_up(g, &g->io[1], &sqe, &under_way);
+			guest_turn(g);
+		}
+		guest_ring_head(g, &g->admin);
+	}
+	guest_end(g);
+}
+
+/* What the device has to do by itself is no visit of the guest. */
+static void silent_guest(const char *options, bool shadow)
+{
+	struct guest *g = guest_start(options);
+	struct ob_device_status before, after;
+	struct nvme_sqe sqe;
+
+	guest_enable(g);
+	guest_msix(g);
+	assert_int_equal(guest_create_queue(g, 1, 64), 0);
+	if (shadow)
+		guest_shadow(g);
+	sqe = guest_rw(g, NVME_IO_READ, 0, 8, guest_alloc(g, 4096));
+	for (unsigned i = 0; i < 3; i++)
+		guest_put(g, &g->io[1], &sqe);
+	guest_ring(g, &g->io[1]);
+	guest_nap(g, 5000);
+	ob_device_status(g->dev, &before);
+	do {
+		guest_nap(g, 10000);
+		ob_device_status(g->dev, &after);
+	} while (after.in_flight);
+	guest_nap(g, 10000);
+	ob_device_status(g->dev, &after);
+	assert_int_equal(after.visits, before.visits);
+	assert_true(after.unanswered > 0);
+	guest_end(g);
+}
+
+static void test_work_is_no_visit(void **state)
+{
+	(void)state;
+	silent_guest("drive=delay:100000:mem:1M,doorbells=mapped", false);
+	silent_guest("drive=delay:100000:mem:1M", true);
+}
+
 /* -- R18: who waits behind an aborted command -------------------------- */
 
 /*
@@ -454,6 +555,10 @@ int main(void)
 		cmocka_unit_test(test_R8_large_data_is_whole),
 		cmocka_unit_test(test_R10_unmap_within_a_read),
 		cmocka_unit_test(test_R8_completions_take_turns),
+		cmocka_unit_test(test_R8_large_data_leaves_turns_to_others),
+		cmocka_unit_test(
+			test_R8_large_data_leaves_turns_to_the_admin_queue),
+		cmocka_unit_test(test_work_is_no_visit),
 		cmocka_unit_test(test_R17_mapped_before_enable),
 		cmocka_unit_test(test_subsystem_reset_is_remembered),
 		cmocka_unit_test(test_smart_counts_compare_and_verify),

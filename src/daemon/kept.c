@@ -49,6 +49,15 @@ static int print(const char *text)
 	return r;
 }
 
+/* At once: who has seen the end of what it waits for may close its end. */
+static int print_line(const char *text)
+{
+	char line[OB_KEEPER_TEXT + 1];
+
+	snprintf(line, sizeof(line), "%s\n", text);
+	return print(line);
+}
+
 /* The clock's reading is part of the protocol (sd_notify(3)). */
 static void notify_reloading(void)
 {
@@ -79,9 +88,7 @@ static int tell(enum ob_keeper_event event, const char *text)
 		r = print(text);
 		break;
 	case OB_KEEPER_IS_READY:
-		r = print(text);
-		if (!r)
-			r = print("\n");
+		r = print_line(text);
 		if (!r)
 			notify("READY=1");
 		break;

@@ -197,6 +197,8 @@ void ob_sure_recv_along(struct ob_sure *sure, struct ob_sure_call *call, int fd,
 	    engine->recv(sure->loop, call->tag, fd, buf, len)) {
 		ob_sure_recv(sure, call, fd, buf, len);
 		ob_sure_go(sure);
+		if (call->came)
+			call->came(call);
 		return;
 	}
 	call->res = -EINPROGRESS;
@@ -213,15 +215,18 @@ unsigned ob_sure_along(const struct ob_sure *sure)
 /* The queue may hold one that has been awaited. */
 void ob_sure_came(struct ob_sure *sure, uint64_t data, int res)
 {
-	struct ob_sure_call **at = &sure->along;
+	struct ob_sure_call **at = &sure->along, *call;
 
 	while (*at && ob_along_data((*at)->tag) != data)
 		at = &(*at)->next;
-	if (!*at)
+	call = *at;
+	if (!call)
 		return;
-	(*at)->res = res;
-	*at = (*at)->next;
+	call->res = res;
+	*at = call->next;
 	sure->nr_along--;
+	if (call->came)
+		call->came(call);
 }
 
 void ob_sure_await(struct ob_sure *sure, struct ob_sure_call *call)

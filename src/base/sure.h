@@ -27,6 +27,9 @@ struct ob_sure_call {
 	uint64_t tag;		/* of ob_sure_tag */
 	int res;		/* bytes or -errno, after ob_sure_go */
 	struct ob_sure_call *next;	/* ours, of those that go along */
+	/* Of one that goes along, or NULL: res is known, and its place in the ring
+	 * will be used again.  Whoever does not write it down now loses it. */
+	void (*came)(struct ob_sure_call *call);
 };
 
 struct ob_sure;

@@ -84,6 +84,21 @@ void kept_take(struct ob_conn *conn, struct ob_sure_call *call, uint64_t end)
 	ob_sure_recv(conn->kept->memory.sure, call, conn->fd, to, len);
 }
 
+/*
+ * At once, though nobody asks before the next look: that may be long from now, and
+ * in the ring others' completions come in the place of this one.
+ */
+static void along_came(struct ob_sure_call *call)
+{
+	struct kept *kept = (struct kept *)
+		((char *)call - offsetof(struct kept, along));
+	struct ob_conn_journal *j = kept->journal;
+
+	if (call->res > 0)
+		kept_note(&j->consumed, j->take_from + call->res);
+	kept_note(&j->take_tag, 0);
+}
+
 void kept_take_along(struct ob_conn *conn)
 {
 	struct kept *kept = conn->kept;
@@ -92,6 +107,7 @@ void kept_take_along(struct ob_conn *conn)
 
 	if (kept->is_along || kept->journal->consumed >= kept->journal->done)
 		return;
+	kept->along.came = along_came;
 	to = take_begin(conn, &kept->along, kept->journal->done, &len);
 	ob_sure_recv_along(kept->memory.sure, &kept->along, conn->fd, to, len);
 	kept->is_along = true;

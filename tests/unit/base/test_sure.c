@@ -45,7 +45,7 @@ static void test_calls_run_in_their_order(void **state)
 	char in[8] = "";
 	struct iovec iov[2] = { { (char[]){ "ab" }, 2 }, { (char[]){ "c" }, 1 } };
 	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = 2 };
-	struct ob_sure_call calls[OB_SURE_CALLS];
+	struct ob_sure_call calls[OB_SURE_CALLS] = { 0 };
 
 	rig_open(&rig, state);
 	/* Each takes what the one before sent, many times round the queue. */
@@ -148,7 +148,7 @@ static void recv_along(struct rig *rig, struct ob_sure_call *call, char *in)
 
 static void test_one_goes_along(void **state)
 {
-	struct ob_sure_call calls[3];
+	struct ob_sure_call calls[3] = { 0 };
 	struct rig rig;
 	char in[8] = "";
 
@@ -183,7 +183,7 @@ static void on_timer(struct ob_timer *timer)
 static void test_who_goes_along_wakes_nobody(void **state)
 {
 	struct ob_timer timer = { .fire = on_timer };
-	struct ob_sure_call call;
+	struct ob_sure_call call = { 0 };
 	struct rig rig;
 	char in[8] = "";
 

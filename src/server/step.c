@@ -54,6 +54,8 @@ void ob_dev_protect(struct ob_device *dev, const void *hot, size_t len)
 		return;
 	if (hdr->step_kind != OB_STEP_MESSAGE)
 		hdr->step_kind = OB_STEP_ADMIN;
+	else if (!dev->whole)
+		ob_step_protect_journal(dev);	/* done is undone with it */
 	protect_state(dev);
 	if (hot)
 		ob_undo_add(&dev->mem, hot, len);

@@ -122,6 +122,9 @@ void ob_post_cancel(struct ob_loop *loop, struct ob_post *post);
  */
 void ob_loop_call(struct ob_loop *loop, void (*fn)(void *arg), void *arg);
 
+/* This turn is long, but gets on: whoever watches the pulse is to see that. */
+void ob_loop_progress(struct ob_loop *loop);
+
 /*
  * Asynchronous operations.  Zero-initialise, set done.  op and everything it
  * points to belong to the loop until done runs; res is the system call's

@@ -76,6 +76,11 @@ static void pulse_turn(struct ob_loop *loop)
 		__atomic_store_n(turn, (*turn | 1) + 2, __ATOMIC_RELAXED);
 }
 
+void ob_loop_progress(struct ob_loop *loop)
+{
+	pulse_turn(loop);
+}
+
 /*
  * The watchdog stores what it saw and looks again; we store and look at what
  * it saw.  With both in one order one of the two notices.

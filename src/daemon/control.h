@@ -32,6 +32,10 @@ struct ob_control_host {
 	 * is to do with it. */
 	void (*call)(void *arg, size_t i, void (*fn)(void *fn_arg),
 		     void *fn_arg);
+	/* fn for every device, each on its thread, and waits. */
+	void (*each)(void *arg, void (*fn)(void *fn_arg, size_t i,
+					   struct ob_device *dev),
+		     void *fn_arg);
 	/* Asks for the keeper's status; ob_control_status has the answer. */
 	int (*ask_status)(void *arg);
 	/* Asks for an upgrade to the binary (not taken; O_PATH). */

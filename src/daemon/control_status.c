@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /* The methods of the control channel that only look (docs/control.md). */
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "daemon/control_priv.h"
@@ -30,32 +31,44 @@ static json_t *describe_device(struct ob_device *dev)
 			 describe_interrupts(&status));
 }
 
-/* What is to be said of a device, on its thread. */
-struct report {
-	struct ob_device *dev;
-	json_t *of;
+/* Of all devices, each asked on its thread. */
+struct reports {
+	json_t **of;			/* by number */
+	json_t *(*ask)(struct ob_device *dev);
 };
 
-static void report_migration(void *arg)
+static void report(void *arg, size_t i, struct ob_device *dev)
 {
-	struct report *report = arg;
+	const struct reports *reports = arg;
 
-	report->of = describe_device(report->dev);
-	json_object_set_new(report->of, "migration",
-			    control_describe_migration(report->dev));
+	reports->of[i] = reports->ask(dev);
 }
 
 static json_t *ask_all(const struct ob_control_host *host,
-		       void (*ask)(void *report))
+		       json_t *(*ask)(struct ob_device *dev))
 {
+	struct reports reports = { .ask = ask };
 	json_t *list = json_array();
-	struct report report;
+	size_t count = 0;
 
-	for (size_t i = 0; (report.dev = host->device(host->arg, i)); i++) {
-		host->call(host->arg, i, ask, &report);
-		json_array_append_new(list, report.of);
-	}
+	while (host->device(host->arg, count))
+		count++;
+	reports.of = calloc(count + 1, sizeof(json_t *));
+	if (!reports.of)
+		return list;
+	host->each(host->arg, report, &reports);
+	for (size_t i = 0; i < count; i++)
+		json_array_append_new(list, reports.of[i]);
+	free(reports.of);
 	return list;
+}
+
+static json_t *report_migration(struct ob_device *dev)
+{
+	json_t *of = describe_device(dev);
+
+	json_object_set_new(of, "migration", control_describe_migration(dev));
+	return of;
 }
 
 static const char *upgrade_word(int state)
@@ -122,14 +135,13 @@ static void add_inflight(void *arg, const struct ob_device_inflight *io)
 		(json_int_t)io->bytes, "age us", (json_int_t)io->age_us));
 }
 
-static void report_inflight(void *arg)
+static json_t *report_inflight(struct ob_device *dev)
 {
-	struct report *report = arg;
-	json_t *list = json_array();
+	json_t *of = describe_device(dev), *list = json_array();
 
-	report->of = describe_device(report->dev);
-	ob_device_inflight(report->dev, add_inflight, list);
-	json_object_set_new(report->of, "commands", list);
+	ob_device_inflight(dev, add_inflight, list);
+	json_object_set_new(of, "commands", list);
+	return of;
 }
 
 void control_do_inflight(struct control_client *c,

@@ -42,6 +42,29 @@ static void call_device(void *arg, size_t i, void (*fn)(void *fn_arg),
 	ob_served_call(&s->devices[i], run_errand, &errand, NULL);
 }
 
+struct control_round {
+	void (*fn)(void *arg, size_t i, struct ob_device *dev);
+	void *arg;
+};
+
+static int visit(struct served *d, void *arg, struct ob_err *err)
+{
+	const struct control_round *round = arg;
+
+	(void)err;
+	round->fn(round->arg, (size_t)(d - d->serve->devices), d->dev);
+	return 0;
+}
+
+static void call_each(void *arg,
+		      void (*fn)(void *fn_arg, size_t i, struct ob_device *dev),
+		      void *fn_arg)
+{
+	struct control_round round = { fn, fn_arg };
+
+	ob_served_each(arg, visit, &round, NULL);
+}
+
 static int ask_status(void *arg)
 {
 	return ob_link_ask_status(((struct serve *)arg)->link);
@@ -98,26 +121,17 @@ static void alarm_changed(void *arg, struct ob_device *dev, const char *alarm)
 	ob_loop_post(d->serve->loop, &d->alarm);
 }
 
-static int watch_alarm(struct served *d, void *arg, struct ob_err *err)
+void ob_serve_watch_alarm(struct served *d)
 {
-	(void)arg;
-	(void)err;
+	d->alarm.run = tell_alarm;
 	ob_operator_on_alarm(d->dev, alarm_changed, d);
-	return 0;
-}
-
-void ob_serve_watch_alarms(struct serve *s)
-{
-	for (size_t i = 0; i < s->count; i++) {
-		s->devices[i].alarm.run = tell_alarm;
-		ob_served_call(&s->devices[i], watch_alarm, NULL, NULL);
-	}
 }
 
 int ob_serve_control_open(struct serve *s, struct ob_err *err)
 {
 	struct ob_control_host host = { .device = device_number,
-				       .call = call_device, .arg = s };
+				       .call = call_device,
+				       .each = call_each, .arg = s };
 
 	if (!s->opts->control)
 		return 0;

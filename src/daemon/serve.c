@@ -72,24 +72,49 @@ int ob_served_call(struct served *d,
 		ob_loop_call(d->thread->loop, run_call, &call);
 	else
 		run_call(&call);
+	/* Who was waited for is watched itself. */
+	if (d->thread->number && d->serve->loop)
+		ob_loop_progress(d->serve->loop);
 	return call.r;
 }
 
-/* Of all that have begun, until one fails. */
-static int call_all(struct serve *s,
-		    int (*fn)(struct served *d, void *arg, struct ob_err *err),
-		    struct ob_err *err)
-{
-	int rc = 0;
+/* Those of one thread, in one call. */
+struct served_each {
+	struct serve *s;
+	struct ob_thread *thread;
+	int (*fn)(struct served *d, void *arg, struct ob_err *err);
+	void *arg;
+	struct ob_err *err;
+	int r;
+};
 
-	for (size_t i = 0; i < s->count && !rc; i++)
-		rc = ob_served_call(&s->devices[i], fn, NULL, err);
-	return rc;
+static void run_each(void *arg)
+{
+	struct served_each *each = arg;
+	struct serve *s = each->s;
+
+	for (size_t i = 0; i < s->count && !each->r; i++)
+		if (s->devices[i].thread == each->thread)
+			each->r = each->fn(&s->devices[i], each->arg,
+					   each->err);
 }
 
-/* Between the device's thread and the first one: at once, if they are the same. */
-static void tell(const struct served *d, struct ob_loop *loop,
-		 struct ob_post *post)
+int ob_served_each(struct serve *s,
+		   int (*fn)(struct served *d, void *arg, struct ob_err *err),
+		   void *arg, struct ob_err *err)
+{
+	struct served_each each = { s, NULL, fn, arg, err, 0 };
+
+	for (unsigned i = 0; i < s->opts->threads && !each.r; i++) {
+		each.thread = &s->threads[i];
+		ob_loop_call(each.thread->loop, run_each, &each);
+		ob_loop_progress(s->loop);
+	}
+	return each.r;
+}
+
+void ob_served_tell(const struct served *d, struct ob_loop *loop,
+		    struct ob_post *post)
 {
 	if (d->thread->number)
 		ob_loop_post(loop, post);
@@ -112,7 +137,7 @@ static void device_gone(void *arg)
 {
 	struct served *d = arg;
 
-	tell(d, d->serve->loop, &d->is_gone);
+	ob_served_tell(d, d->serve->loop, &d->is_gone);
 }
 
 static void end_asked(struct ob_post *post)
@@ -145,7 +170,7 @@ void ob_serve_stop(struct serve *s)
 	s->patience.fire = patience_ended;
 	ob_timer_arm(s->loop, &s->patience, DRAIN_SECONDS * 1000000000ull);
 	for (size_t i = 0; i < s->count; i++)
-		tell(&s->devices[i], s->devices[i].thread->loop,
+		ob_served_tell(&s->devices[i], s->devices[i].thread->loop,
 		     &s->devices[i].end);
 }
 
@@ -173,7 +198,7 @@ static void signal_came(struct ob_signals *signals, int signo)
 
 	/* With a keeper its word counts: a terminal signals both of us. */
 	if (signo == SIGUSR1 && !s->stopping)
-		call_all(s, refresh, NULL);
+		ob_served_each(s, refresh, NULL, NULL);
 	else if (signo != SIGUSR1 && !s->link)
 		stop_asked(s, signo);
 }
@@ -222,9 +247,13 @@ int ob_serve_make_loops(struct serve *s, struct ob_err *err)
 
 static int begin_device(struct served *d, void *arg, struct ob_err *err)
 {
-	(void)arg;
-	return d->serve->link ? ob_worker_begin(d, err) :
+	int rc = d->serve->link ? ob_worker_begin(d, err) :
 		ob_device_begin(&d->dev, d->thread->loop, NULL, err);
+
+	(void)arg;
+	if (!rc)
+		ob_serve_watch_alarm(d);
+	return rc;
 }
 
 static int begin_devices(struct serve *s, struct ob_err *err)
@@ -300,8 +329,7 @@ static int start(struct serve *s, struct ob_err *err)
 		return rc;
 	if ((rc = begin_devices(s, err)))
 		return rc;
-	ob_serve_watch_alarms(s);
-	if ((rc = call_all(s, listen_device, err)) ||
+	if ((rc = ob_served_each(s, listen_device, NULL, err)) ||
 	    (rc = ob_serve_control_open(s, err)))
 		return rc;
 	if (s->link && (rc = ob_worker_listen(s, err)))
@@ -367,6 +395,13 @@ static void tell_end(struct serve *s, bool started, int rc,
 		ob_link_refused(s->link, err->msg);
 }
 
+/* Those that have begun may have clients already, with commands in flight. */
+static void stop_early(struct serve *s)
+{
+	ob_serve_stop(s);
+	ob_loop_run(s->loop);
+}
+
 static int live(struct serve *s, struct ob_err *err)
 {
 	bool started = false;
@@ -380,31 +415,47 @@ static int live(struct serve *s, struct ob_err *err)
 	}
 	if (started)
 		rc = run(s, err);
+	else if (s->count && !s->link)
+		stop_early(s);
 	if (!abandoned(s))
 		finish(s);
 	tell_end(s, started, rc, err);
 	return rc;
 }
 
+static int serve(struct serve *s, bool *usage, struct ob_err *err)
+{
+	struct ob_plan plan;
+	int rc = ob_link_open(&s->link, err);
+
+	if (rc)
+		return rc;
+	s->plan = &plan;
+	rc = ob_plan_make(&plan, s->opts, err);
+	*usage = rc == -EINVAL;
+	if (!rc)
+		rc = live(s, err);
+	if (abandoned(s))
+		return rc;
+	ob_plan_finish(&plan);
+	ob_link_close(s->link);
+	return rc;
+}
+
+/* What is abandoned stays: other threads go on with it until the process ends. */
 int ob_serve(const struct ob_serve_options *opts, bool *usage,
 	     struct ob_err *err)
 {
-	struct ob_plan plan;
-	struct serve s = { .opts = opts, .plan = &plan };
+	struct serve *s = calloc(1, sizeof(*s));
 	int rc;
 
+	if (!s)
+		return ob_fail(err, ENOMEM, "out of memory");
+	s->opts = opts;
 	ob_log_set_level(opts->log_level);
 	ob_slice_short();
-	rc = ob_link_open(&s.link, err);
-	if (rc)
-		return rc;
-	rc = ob_plan_make(&plan, opts, err);
-	*usage = rc == -EINVAL;
-	if (!rc)
-		rc = live(&s, err);
-	if (abandoned(&s))
-		return rc;
-	ob_plan_finish(&plan);
-	ob_link_close(s.link);
+	rc = serve(s, usage, err);
+	if (!abandoned(s))
+		free(s);
 	return rc;
 }

@@ -17,7 +17,7 @@ struct served {
 	struct serve *serve;
 	struct ob_thread *thread;
 	struct ob_device *dev;		/* touched by its thread alone */
-	struct ob_post end;		/* to its thread */
+	struct ob_post end, over;	/* to its thread */
 	struct ob_post is_gone, alarm;	/* from it */
 	bool gone;
 };
@@ -56,13 +56,22 @@ struct serve {
 int ob_served_call(struct served *d,
 		   int (*fn)(struct served *d, void *arg, struct ob_err *err),
 		   void *arg, struct ob_err *err);
+/* The same for each device that has begun, one call for each thread, until one
+ * fails. */
+int ob_served_each(struct serve *s,
+		   int (*fn)(struct served *d, void *arg, struct ob_err *err),
+		   void *arg, struct ob_err *err);
+/* Between the device's thread and the first one: at once, if they are the same. */
+void ob_served_tell(const struct served *d, struct ob_loop *loop,
+		    struct ob_post *post);
 /* A loop for each thread, on the keeper's rings if there is one; once. */
 int ob_serve_make_loops(struct serve *s, struct ob_err *err);
 void ob_serve_stop(struct serve *s);
 void ob_serve_give_up(struct serve *s);
 
 /* operate.c: the control socket, and what an operator has to know */
-void ob_serve_watch_alarms(struct serve *s);
+/* On the device's thread, when it has begun. */
+void ob_serve_watch_alarm(struct served *d);
 int ob_serve_control_open(struct serve *s, struct ob_err *err);
 void ob_serve_control_close(struct serve *s);
 

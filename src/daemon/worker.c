@@ -12,6 +12,7 @@
  * Rehearsals are in rehearse.c.
  */
 #include <errno.h>
+#include <stddef.h>
 #include <string.h>
 
 #include "base/fd.h"
@@ -61,19 +62,23 @@ int ob_worker_wait(struct serve *s, struct ob_err *err)
 
 /* The rings of the dead */
 
-static int old_rings_over(struct served *d, void *arg, struct ob_err *err)
+static void old_rings_over(struct ob_post *post)
 {
-	(void)arg;
-	(void)err;
+	struct served *d = (struct served *)
+		((char *)post - offsetof(struct served, over));
+
 	ob_device_old_rings_over(d->dev);
-	return 0;
 }
 
-/* Once, when the last of them is. */
+/* Once, when the last of them is.  Nobody waits: there may be many, and busy. */
 static void all_over(struct serve *s)
 {
-	for (size_t i = 0; i < s->count; i++)
-		ob_served_call(&s->devices[i], old_rings_over, NULL, NULL);
+	for (size_t i = 0; i < s->count; i++) {
+		struct served *d = &s->devices[i];
+
+		d->over.run = old_rings_over;
+		ob_served_tell(d, d->thread->loop, &d->over);
+	}
 }
 
 /* A dead worker's are over when those of its last thread are. */
@@ -196,11 +201,8 @@ static void copy_asked(void *arg, uint64_t value)
 {
 	struct serve *s = arg;
 	struct ob_err err = { 0 };
-	int r = 0;
 
-	for (size_t i = 0; i < s->count && !r; i++)
-		r = ob_served_call(&s->devices[i], copy, NULL, &err);
-	if (r)
+	if (ob_served_each(s, copy, NULL, &err))
 		ob_log(NULL, OB_LOG_ERROR, "no copy for a rehearsal: %s",
 		       err.msg);
 	else

@@ -113,3 +113,21 @@ def test_who_hangs_up_cancels_what_a_thread_does(serve, this):
             os.close(read)
         ask(this, server, "device.resume", "device=dev1", stdout=subprocess.PIPE)
         assert server.status()["devices"][1]["migration"]["state"] == "RUNNING"
+
+
+def test_a_start_that_fails_tells_why_though_others_serve_already(this, tmp_path):
+    """Devices of other threads may have clients before the last part fails."""
+    first = tmp_path / "first.sock"
+    devices = [f"null,thread=2,socket={tmp_path}/{number}.sock" for number in range(200)]
+    words = [word for device in [f"{DISK},thread=1,socket={first}", *devices]
+             for word in ("--device", device)]
+    with subprocess.Popen([this, "serve", "--no-keeper", "--threads", "3", "--control",
+                           f"{tmp_path}/no/such", *words], stderr=subprocess.PIPE,
+                          stdout=subprocess.DEVNULL, text=True) as server:
+        while not first.exists() and server.poll() is None:
+            time.sleep(0.001)
+        with subprocess.Popen([this, "bench", str(first), "--time", "5"],
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
+            _, said = server.communicate(timeout=vfu.PATIENCE)
+    assert server.returncode == 1
+    assert "no/such" in said

@@ -92,6 +92,11 @@ static void test_the_pulse_is_odd_and_moves(void **state)
 		assert_true(turn > before);
 		assert_int_equal(turn % 2, 1);
 	}
+	/* Also a long turn, if it says so. */
+	before = turn;
+	ob_loop_progress(loop);
+	assert_true(turn > before);
+	assert_int_equal(turn % 2, 1);
 	assert_int_equal(awake, 0);
 	ob_loop_set_pulse(loop, NULL);
 	before = turn;

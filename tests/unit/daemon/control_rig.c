@@ -192,6 +192,13 @@ static void call(void *arg, size_t i, void (*fn)(void *fn_arg), void *fn_arg)
 	fn(fn_arg);
 }
 
+static void each(void *arg,
+		 void (*fn)(void *fn_arg, size_t i, struct ob_device *dev),
+		 void *fn_arg)
+{
+	fn(fn_arg, 0, device_number(arg, 0));
+}
+
 const char *ob_dev_id(const struct ob_device *dev)
 {
 	(void)dev;
@@ -216,10 +223,11 @@ static int upgrade(void *arg, int binary, unsigned flags, int32_t ticket)
 }
 
 const struct ob_control_host kept = {
-	.device = device_number, .call = call, .ask_status = ask_status, .upgrade = upgrade,
+	.device = device_number, .call = call, .each = each,
+	.ask_status = ask_status, .upgrade = upgrade,
 };
 const struct ob_control_host alone = {
-	.device = device_number, .call = call,
+	.device = device_number, .call = call, .each = each,
 };
 
 /* -- the socket's two ends --------------------------------------------- */

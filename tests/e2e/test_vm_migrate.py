@@ -52,6 +52,17 @@ def unmount(guest, count):
         guest.sh(f"umount /mnt/{n} && e2fsck -fn /dev/nvme{n}n1", timeout=300)
 
 
+def traveller_with_io(shared_scene):
+    """For a fixture: it verifies all the time, and in the end."""
+    t = traveller(shared_scene)
+    mount(t.guest, 1)
+    start_io(t.guest, 1)
+    yield t
+    if t.guest.alive():
+        check_io(t.guest, 1)
+        unmount(t.guest, 1)
+
+
 def lines(guest, n):
     """What interrupts there were of a disk, by line; it may share one."""
     rows = [row.split() for row in guest.sh(f"grep nvme{n}q /proc/interrupts").splitlines()]

@@ -15,7 +15,8 @@ import pytest
 from movers import SIZE, call
 from proxy import CUT, HANG, PASS, ControlProxy, LinkProxy, MonitorProxy
 from test_lifecycle import CHECK, QUICK, WRITE
-from test_vm_migrate import check_io, mount, start_io, traveller, unmount
+from test_vm_migrate import (check_io, mount, start_io, traveller, traveller_with_io,
+                             unmount)
 
 STEPS = [("from", "device.log"), ("to", "pages.in"), ("from", "pages.out"),
          ("to", "device.load"), ("from", "device.save"), ("from", "device.quiesce"),
@@ -92,13 +93,7 @@ def stayed(t, result):
 @pytest.fixture(scope="module")
 def home(shared_scene):
     """A guest that stays where it is, whatever is tried with it."""
-    t = traveller(shared_scene)
-    mount(t.guest, 1)
-    start_io(t.guest, 1)
-    yield t
-    if t.guest.alive():
-        check_io(t.guest, 1)
-        unmount(t.guest, 1)
+    yield from traveller_with_io(shared_scene)
 
 
 def away(t):

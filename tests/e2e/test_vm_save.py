@@ -14,7 +14,8 @@ from guest import GuestError
 from movers import call, complaints_of_a_traveller
 from proxy import CUT, PASS, ControlProxy, StreamProxy
 from test_lifecycle import CHECK, QUICK, WRITE, complaints
-from test_vm_migrate import CASES, check_io, mount, start_io, traveller, unmount
+from test_vm_migrate import (CASES, check_io, mount, start_io, traveller, traveller_with_io,
+                             unmount)
 from test_vm_migrate_fails import Meddler, goes_on, kill_worker
 
 
@@ -163,13 +164,7 @@ def test_what_is_no_vm_is_refused(scene):
 @pytest.fixture(scope="module")
 def resident(shared_scene):
     """A guest with verified I/O that outlives all that is tried with it."""
-    t = traveller(shared_scene)
-    mount(t.guest, 1)
-    start_io(t.guest, 1)
-    yield t
-    if t.guest.alive():
-        check_io(t.guest, 1)
-        unmount(t.guest, 1)
+    yield from traveller_with_io(shared_scene)
 
 
 def by_way_of(t, verb, folder, *options, step=None):

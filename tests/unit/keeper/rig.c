@@ -234,6 +234,22 @@ int rig_prepare(void **state)
 	return board == MAP_FAILED ? -1 : copy_toy();
 }
 
+unsigned long switches(pid_t pid)
+{
+	unsigned long n = 0;
+	char path[40], line[100];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+	f = fopen(path, "re");
+	assert_non_null(f);
+	while (fgets(line, sizeof(line), f))
+		if (sscanf(line, "voluntary_ctxt_switches: %lu", &n) == 1)
+			break;
+	fclose(f);
+	return n;
+}
+
 int rig_finish(void **state)
 {
 	rig_clear(state);

@@ -51,6 +51,8 @@ void outcome_is(enum ob_upgrade_outcome outcome);
 /* A client: connected; and one that waits for the end. */
 int come(void);
 int knock(void);
+/* How often it has slept. */
+unsigned long switches(pid_t pid);
 void succeeded_after(enum act act, int signal);
 
 int rig_clear(void **state);

@@ -240,22 +240,6 @@ static void a_short_stop_is_forgiven(void **state)
 	assert_int_equal(board->births, 1);
 }
 
-static unsigned long switches(pid_t pid)
-{
-	unsigned long n = 0;
-	char path[40], line[100];
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
-	f = fopen(path, "re");
-	assert_non_null(f);
-	while (fgets(line, sizeof(line), f))
-		if (sscanf(line, "voluntary_ctxt_switches: %lu", &n) == 1)
-			break;
-	fclose(f);
-	return n;
-}
-
 /* The watchdog rests; and wakes again, since a spin is noticed. */
 static void an_idle_server_is_not_woken(void **state)
 {

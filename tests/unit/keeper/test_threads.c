@@ -123,22 +123,6 @@ static void one_thread_that_spins_is_enough(void **state)
 	assert_int_equal(stop(), 0);
 }
 
-static unsigned long switches(pid_t pid)
-{
-	unsigned long n = 0;
-	char path[40], line[100];
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
-	f = fopen(path, "re");
-	assert_non_null(f);
-	while (fgets(line, sizeof(line), f))
-		if (sscanf(line, "voluntary_ctxt_switches: %lu", &n) == 1)
-			break;
-	fclose(f);
-	return n;
-}
-
 static void expect_rest(void)
 {
 	unsigned long before;

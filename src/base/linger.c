@@ -15,6 +15,9 @@
  * It is a process, not a thread, since threads die before their process is
  * told to be dead.  It shares the memory, with it the thread-local errno of
  * who made it, and therefore makes no call that could fail while that lives.
+ * Nor a call of a name that has not been used before: the dynamic linker would look
+ * it up under a lock that its maker may hold when it is killed, for ever then.  So
+ * it makes bare system calls only.
  * ThreadSanitizer has its notes of a thread there as well, so there is no such
  * task with it.
  */
@@ -24,6 +27,7 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -51,28 +55,27 @@ static int wait_for_death(void *arg)
 {
 	const struct timespec after = { 0, AFTER_NS };
 	const struct sched_param none = { 0 };
-	sigset_t term;
+	const uint64_t term = UINT64_C(1) << (SIGTERM - 1);
 
 	(void)arg;
-	sigemptyset(&term);
-	sigaddset(&term, SIGTERM);
-	prctl(PR_SET_PDEATHSIG, SIGTERM);
-	if (getppid() != maker)
-		_exit(0);
-	prctl(PR_SET_NAME, "outboard-linger", 0, 0, 0);
+	syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGTERM);
+	if (syscall(SYS_getppid) != maker)
+		syscall(SYS_exit_group, 0);
+	syscall(SYS_prctl, PR_SET_NAME, "outboard-linger", 0, 0, 0);
 	syscall(SYS_close_range, 0, NONE, 0);
-	sched_setscheduler(0, SCHED_IDLE, &none);
-	while (getppid() == maker)
-		sigwaitinfo(&term, NULL);
-	nanosleep(&after, NULL);
-	_exit(0);
+	syscall(SYS_sched_setscheduler, 0, SCHED_IDLE, &none);
+	while (syscall(SYS_getppid) == maker)
+		syscall(SYS_rt_sigtimedwait, &term, NULL, NULL, sizeof(term));
+	syscall(SYS_nanosleep, &after, NULL);
+	syscall(SYS_exit_group, 0);
+	return 0;
 }
 
 void ob_linger(void)
 {
 	sigset_t all, old;
 
-	/* Before Linux 5.9 it would keep what we close. */
+	/* Before Linux 5.9 it would keep what we close.  And syscall is looked up. */
 	if (IS_WATCHED || syscall(SYS_close_range, NONE, NONE, 0))
 		return;
 	maker = getpid();

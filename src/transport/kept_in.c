@@ -84,6 +84,13 @@ void kept_take(struct ob_conn *conn, struct ob_sure_call *call, uint64_t end)
 	ob_sure_recv(conn->kept->memory.sure, call, conn->fd, to, len);
 }
 
+static void note_taken(struct ob_conn_journal *j, const struct ob_sure_call *call)
+{
+	if (call->res > 0)
+		kept_note(&j->consumed, j->take_from + call->res);
+	kept_note(&j->take_tag, 0);
+}
+
 /*
  * At once, though nobody asks before the next look: that may be long from now, and
  * in the ring others' completions come in the place of this one.
@@ -92,11 +99,8 @@ static void along_came(struct ob_sure_call *call)
 {
 	struct kept *kept = (struct kept *)
 		((char *)call - offsetof(struct kept, along));
-	struct ob_conn_journal *j = kept->journal;
 
-	if (call->res > 0)
-		kept_note(&j->consumed, j->take_from + call->res);
-	kept_note(&j->take_tag, 0);
+	note_taken(kept->journal, call);
 }
 
 void kept_take_along(struct ob_conn *conn)
@@ -132,9 +136,7 @@ int kept_taken(struct ob_conn *conn, const struct ob_sure_call *call)
 {
 	struct ob_conn_journal *j = conn->kept->journal;
 
-	if (call->res > 0)
-		kept_note(&j->consumed, j->take_from + call->res);
-	kept_note(&j->take_tag, 0);
+	note_taken(j, call);
 	if (conn->received < j->consumed)
 		conn->received = j->consumed;
 	if (call->res > 0)

@@ -23,26 +23,16 @@
  */
 #include <base/linger.h>
 
+#include <base/sanitized.h>
+
 #include <sched.h>
 #include <signal.h>
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
-
-#if defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define IS_WATCHED true
-#endif
-#elif defined(__SANITIZE_THREAD__)
-#define IS_WATCHED true
-#endif
-#ifndef IS_WATCHED
-#define IS_WATCHED false
-#endif
 
 #define AFTER_NS	20000000l
 #define NONE		(~0u)
@@ -76,7 +66,7 @@ void ob_linger(void)
 	sigset_t all, old;
 
 	/* Before Linux 5.9 it would keep what we close.  And syscall is looked up. */
-	if (IS_WATCHED || syscall(SYS_close_range, NONE, NONE, 0))
+	if (OB_THREAD_SANITIZED || syscall(SYS_close_range, NONE, NONE, 0))
 		return;
 	maker = getpid();
 	sigfillset(&all);

@@ -23,6 +23,7 @@
 
 #include "base/log.h"
 #include "base/ring.h"
+#include "base/sanitized.h"
 #include "keeper/held.h"
 #include "keeper/keeper.h"
 #include "keeper/msg.h"
@@ -244,16 +245,7 @@ void ob_watchdog_look(struct ob_keeper *k, uint64_t now);
 void ob_watchdog_children(struct ob_keeper *k);
 
 /* The sanitizers look at their process by ptrace, and then at files. */
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define OB_SANITIZED 1
-#endif
-#elif defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define OB_SANITIZED 1
-#endif
-#ifndef OB_SANITIZED
-#define OB_SANITIZED 0
-#endif
+#define OB_SANITIZED (OB_ADDRESS_SANITIZED || OB_THREAD_SANITIZED)
 
 /* confine.c */
 void ob_confine_all(void);	/* the workers, too */

@@ -24,6 +24,7 @@
 
 #include "base/fd.h"
 #include "base/guard.h"
+#include "base/ring.h"
 #include "server/device_impl.h"
 #include "server/operator_impl.h"
 #include "server/server.h"
@@ -51,7 +52,7 @@ const struct ob_option ob_device_common_options[] = {
 	{ .name = "incoming", .type = OB_OPT_BOOL, .def = "off",
 	  .help = "the device comes from another server: its drives are "
 		  "left alone until it runs" },
-	{ .name = "thread", .type = OB_OPT_UINT, .max = 15,
+	{ .name = "thread", .type = OB_OPT_UINT, .max = OB_THREADS - 1,
 	  .help = "the thread of --threads that has the device; default: the "
 		  "one with the fewest" },
 	{ .name = NULL }

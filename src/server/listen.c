@@ -227,7 +227,7 @@ static int fail_bind(const char *path, int error, struct ob_err *err)
 
 /*
  * The file appears with the mode it keeps: the umask is the process's, but
- * at this time it has one thread.
+ * no other thread makes files.
  */
 static int bind_private(int fd, const struct sockaddr_un *sun)
 {

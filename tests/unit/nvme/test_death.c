@@ -839,22 +839,29 @@ static void test_r31_a_failed_device_begins_nothing(void **state)
 	end_after_death(g);
 }
 
+/* Ten writes through a queue of so many entries; what was traced is counted. */
+static struct guest *begin_traced(const struct variant *v, unsigned entries)
+{
+	struct guest *g;
+
+	variant = v;
+	g = begin();
+	enable(g);
+	create(g, 1, entries);
+	write_some(g, 1, 10);
+	return g;
+}
+
 /* A reader of the recorder can pair what was fetched and what was told. */
 static void test_each_command_is_traced(void **state)
 {
 	static const struct variant v = {
 		"drive=delay:10:mem:64K", GUEST_MAPPED, 0
 	};
-	struct guest *g;
-	const unsigned *traced;
+	struct guest *g = begin_traced(&v, 8);
+	const unsigned *traced = g->dev->traced;
 
 	(void)state;
-	variant = &v;
-	g = begin();
-	traced = g->dev->traced;
-	enable(g);
-	create(g, 1, 8);
-	write_some(g, 1, 10);
 	assert_int_equal(traced[OB_TRACE_AT_ONCE], 2);	/* the queues */
 	assert_int_equal(traced[OB_TRACE_FETCH], 3);
 	assert_int_equal(traced[OB_TRACE_POST], 3);
@@ -868,16 +875,10 @@ static void test_each_command_is_traced(void **state)
 static void test_what_ends_at_once_is_one_event(void **state)
 {
 	static const struct variant v = { "drive=mem:64K", GUEST_MAPPED, 0 };
-	struct guest *g;
-	const unsigned *traced;
+	struct guest *g = begin_traced(&v, 4);
+	const unsigned *traced = g->dev->traced;
 
 	(void)state;
-	variant = &v;
-	g = begin();
-	traced = g->dev->traced;
-	enable(g);
-	create(g, 1, 4);
-	write_some(g, 1, 10);
 	assert_int_equal(traced[OB_TRACE_AT_ONCE], 2 + 3);
 	assert_int_equal(traced[OB_TRACE_FETCH], 0);
 	for (unsigned i = 0; i < 5; i++) {

@@ -254,11 +254,16 @@ static void commit_bar(struct ob_device *dev, const struct ob_mig_load *load,
 		ob_mig_bar_commit(&load->bars[i], &to);
 }
 
+/*
+ * The caller's step is all or nothing, and a model's reset saves only what it has
+ * used of its hot part so far: what comes may use more.
+ */
 static void commit(struct ob_device *dev, const struct ob_mig_load *load)
 {
 	uint8_t intx_masked = dev->core->intx_masked;
 	unsigned i;
 
+	ob_step_protect_hot(dev);
 	ob_device_reset(dev, OB_RESET_DEVICE);
 	ob_mig_commit_part(dev->plain, part(load, "plain"), dev->cls->state);
 	ob_mig_commit_part(dev->hot, part(load, "hot"), dev->cls->hot);

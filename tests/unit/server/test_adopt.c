@@ -648,6 +648,31 @@ static void test_halt(void **unused)
 	life_end(life);
 }
 
+/* However short its own drain is, a predecessor's operations are waited for. */
+static void test_halt_while_adopting(void **unused)
+{
+	struct mig_ask ask = { sizeof(ask), 1u << 17 | 2, 1, UINT32_MAX };
+	struct life *life = life_start(&life_class);
+
+	(void)unused;
+	life->options = ",drain=1";
+	life_begin(life);
+	assert_int_equal(rig_version(&life->rig, NULL), 0);
+	life_kill(life);
+	life->hold_rings = true;
+	life_begin(life);
+	rig_send(&life->rig, FEATURE, 0, &ask, sizeof(ask), NULL, 0);
+	for (unsigned i = 0; i < 20; i++)
+		rig_settle(&life->rig);
+	life_kill(life);
+	life->hold_rings = false;
+	life_begin(life);
+	assert_true(rig_receive(&life->rig));
+	assert_int_equal(life->rig.hdr.flags & ERROR, 0);
+	assert_int_equal(state_now(life), 1);
+	life_end(life);
+}
+
 static void test_dirty_log(void **unused)
 {
 	struct { uint32_t argsz, flags; uint64_t page; uint32_t n, pad; } ask = {
@@ -934,6 +959,7 @@ int main(void)
 		cmocka_unit_test(test_death_in_a_load),
 		cmocka_unit_test(test_pre_copy_while_adopting),
 		cmocka_unit_test(test_halt),
+		cmocka_unit_test(test_halt_while_adopting),
 		cmocka_unit_test(test_dirty_log),
 		cmocka_unit_test(test_dma_message),
 		cmocka_unit_test(test_twin),

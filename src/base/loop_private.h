@@ -208,7 +208,7 @@ bool ob_merge_is_full(const struct merge *merge);
 /* The end of a request of several: of each one, or it begins again, alone. */
 void ob_merge_over(struct ob_loop *loop, struct ob_op *lead, int res);
 
-/* loop_wide.c: a ring for commands.  Flushing and cancelling accept NULL. */
+/* loop_wide.c: a ring for commands.  Closing and cancelling accept NULL. */
 struct ob_wide;
 /* -EOPNOTSUPP: the kernel has no such commands. */
 int ob_wide_open(struct ob_loop *loop, struct ob_wide **out);

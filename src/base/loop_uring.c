@@ -189,7 +189,8 @@ static void uring_flush(struct ob_loop *loop, bool all)
 	struct uring *uring = loop->io;
 	unsigned ready = io_uring_sq_ready(&uring->ring);
 
-	ob_wide_flush(uring->wide);
+	if (uring->wide)
+		ob_wide_flush(uring->wide);
 	if (ready > uring->along ||
 	    (ready && (all || ++uring->passed == PASSES)))
 		submit(loop);
@@ -584,7 +585,8 @@ static int uring_wait(struct ob_loop *loop, int64_t timeout_ns)
 	struct uring *uring = loop->io;
 	int r;
 
-	ob_wide_flush(uring->wide);
+	if (uring->wide)
+		ob_wide_flush(uring->wide);
 	r = wait_until(&uring->ring, 1 + ob_sure_along(loop->sure), timeout_ns);
 
 	uring->along = uring->passed = 0;

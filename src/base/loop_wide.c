@@ -176,7 +176,7 @@ void ob_wide_cancel_all(struct ob_wide *wide)
 
 void ob_wide_flush(struct ob_wide *wide)
 {
-	if (wide && io_uring_sq_ready(&wide->ring))
+	if (io_uring_sq_ready(&wide->ring))
 		io_uring_submit(&wide->ring);
 }
 

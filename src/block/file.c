@@ -29,7 +29,7 @@ static void file_prepare(struct ob_drive *drive)
 {
 	struct file_drive *file = (struct file_drive *)drive;
 
-	file->fd = file->io_fd = -1;
+	file->fd = file->io_fd = file->claim = -1;
 	file->medium = &file_medium_plain;
 	drive->request_size = sizeof(struct file_request);
 	file_gate_init(file);
@@ -163,6 +163,16 @@ static int get_image(struct file_drive *file, const char *path,
 				 strerror(-r)) : 0;
 }
 
+/* As the image: a former life's stays, and who is to come takes none. */
+static int get_claim(struct file_drive *file, unsigned flags,
+		     struct ob_err *err)
+{
+	if (file_claim_find(file) || flags & OB_DRIVE_INCOMING ||
+	    file->drive.info.size)
+		return 0;
+	return file_claim_take(file, false, err);
+}
+
 static int become_nvme(struct file_drive *file, struct ob_err *err)
 {
 	int r = ob_loop_nvme(file->drive.loop);
@@ -207,6 +217,8 @@ static int file_open(struct ob_drive *drive, const char *path, unsigned flags,
 
 	drive->info.readonly = flags & OB_DRIVE_READONLY;
 	r = get_image(file, path, flags, err);
+	if (!r)
+		r = get_claim(file, flags, err);
 	return r ? r : probe(file, flags, err);
 }
 
@@ -218,6 +230,7 @@ static void file_close(struct ob_drive *drive)
 		munmap(file->slots, (FILE_NR_SLOTS + 1) *
 				    (size_t)FILE_SLOT_SIZE);
 	file_fence_close(file);
+	file_claim_close(file);
 	ob_fd_close(&file->fd);
 }
 
@@ -241,6 +254,7 @@ static int file_release(struct ob_drive *drive, struct ob_err *err)
 		return ob_drive_fail(drive, err, -r,
 				     "cannot unlock the image: %s", strerror(-r));
 	file_fence_raise(file);
+	file_claim_drop(file);
 	return 0;
 }
 
@@ -260,6 +274,11 @@ static int file_acquire(struct ob_drive *drive, struct ob_err *err)
 
 	if (r)
 		return ob_drive_fail(drive, err, -r, "%s", why.msg);
+	r = file_claim_take(file, true, err);
+	if (r) {
+		ob_image_unlock(file->fd);
+		return r;
+	}
 	if (!file->direct)
 		posix_fadvise(file->fd, 0, 0, POSIX_FADV_DONTNEED);
 	return 0;
@@ -268,7 +287,10 @@ static int file_acquire(struct ob_drive *drive, struct ob_err *err)
 /* An inactive image has no locks, unless its release was cut short. */
 static int file_recall(struct ob_drive *drive, struct ob_err *err)
 {
-	return drive->active ? 0 : file_release(drive, err);
+	if (!drive->active)
+		return file_release(drive, err);
+	file_claim_find((struct file_drive *)drive);
+	return 0;
 }
 
 const struct ob_drive_type ob_drive_file = {

@@ -75,6 +75,7 @@ struct file_drive {
 	const struct file_medium *medium;
 
 	struct file_nvme nvme;			/* only if it is one */
+	int claim;				/* the block device; -1: none */
 	int io_fd;				/* its commands' */
 	bool fenced;				/* nothing may begin yet */
 	struct ob_timer fence;
@@ -124,13 +125,24 @@ size_t file_nvme_request_size(void);
 /* Of a status that is no success. */
 int file_nvme_errno(int status);
 
-/* file_identify.c */
+/* file_sysfs.c */
 struct stat;
 bool file_is_nvme(const struct stat *st);
+/* The block device, open as a claim has to be; -EBUSY: another has it; -errno. */
+int file_nvme_node(const struct file_drive *file);
+
+/* file_identify.c */
 /* Everything but the size; refuses what cannot be served. */
 int file_nvme_probe(struct file_drive *file, struct ob_err *err);
 int file_nvme_size(struct file_drive *file, uint64_t *size,
 		   struct ob_err *err);
+
+/* file_claim.c.  Without a claim, and for what is no namespace, these succeed. */
+int file_claim_take(struct file_drive *file, bool once, struct ob_err *err);
+void file_claim_drop(struct file_drive *file);
+/* That of a former life; false: it had none. */
+bool file_claim_find(struct file_drive *file);
+void file_claim_close(struct file_drive *file);
 
 /* file_fence.c */
 int file_fence_open(struct file_drive *file, struct ob_err *err);

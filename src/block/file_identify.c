@@ -13,15 +13,9 @@
  */
 #include <errno.h>
 #include <inttypes.h>
-#include <limits.h>
 #include <linux/nvme_ioctl.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/stat.h>
-#include <sys/sysmacros.h>
-#include <unistd.h>
 
 #include "block/file.h"
 
@@ -84,23 +78,6 @@ static uint64_t get_u64(const uint8_t *at)
 	return get_u32(at) | (uint64_t)get_u32(at + 4) << 32;
 }
 
-/* The kernel's classes are told by the link, not by a name that anybody can make. */
-bool file_is_nvme(const struct stat *st)
-{
-	static const char class[] = "/nvme-generic";
-	char path[64], link[PATH_MAX];
-	ssize_t n;
-
-	if (!S_ISCHR(st->st_mode))
-		return false;
-	snprintf(path, sizeof(path), "/sys/dev/char/%u:%u/subsystem",
-		 major(st->st_rdev), minor(st->st_rdev));
-	n = readlink(path, link, sizeof(link));
-	return n >= (ssize_t)sizeof(class) - 1 && n < (ssize_t)sizeof(link) &&
-		!memcmp(link + n - (sizeof(class) - 1), class,
-			sizeof(class) - 1);
-}
-
 /* 0, a status, or -errno. */
 static int identify(const struct file_drive *file, enum cns cns, enum set set,
 		    struct answer *answer)
@@ -132,12 +109,19 @@ static int fail(const struct file_drive *file, const char *what, int r,
 			     strerror(-r));
 }
 
+static bool is_empty(const struct answer *answer)
+{
+	const uint8_t *data = answer->data;
+
+	return !data[0] && !memcmp(data, data + 1, DATA_SIZE - 1);
+}
+
 /* One that has the structure of that command set is of it. */
 static int refuse_set(const struct file_drive *file, enum set set,
 		      const char *name, struct answer *answer,
 		      struct ob_err *err)
 {
-	if (identify(file, CNS_SET_NAMESPACE, set, answer))
+	if (identify(file, CNS_SET_NAMESPACE, set, answer) || is_empty(answer))
 		return 0;
 	return ob_drive_fail(&file->drive, err, EOPNOTSUPP,
 			     "it is a namespace of %s, not of blocks", name);

@@ -11,6 +11,7 @@
 
 #include <outboard/loop.h>
 
+#include "block/file.h"
 #include "namespace.h"
 #include "rig.h"
 
@@ -21,6 +22,8 @@ struct namespace namespace;
 
 bool __real_file_is_nvme(const struct stat *st);
 bool __wrap_file_is_nvme(const struct stat *st);
+int __wrap_file_nvme_node(const struct file_drive *file);
+int __real_file_nvme_node(const struct file_drive *file);
 int __real_ioctl(int fd, unsigned long request, ...);
 int __wrap_ioctl(int fd, unsigned long request, ...);
 void __real_ob_op_nvme(struct ob_loop *loop, struct ob_op *op, int fd,
@@ -48,6 +51,15 @@ bool __wrap_file_is_nvme(const struct stat *st)
 {
 	return namespace.is_absent ? __real_file_is_nvme(st) :
 				     S_ISREG(st->st_mode);
+}
+
+int __wrap_file_nvme_node(const struct file_drive *file)
+{
+	if (namespace.is_absent)
+		return __real_file_nvme_node(file);
+	if (namespace.node_errno || !namespace.node)
+		return -(namespace.node_errno ? namespace.node_errno : ENOENT);
+	return open(namespace.node, O_RDONLY | O_CLOEXEC);
 }
 
 /* -- what it says ---------------------------------------------------------- */
@@ -93,6 +105,8 @@ static int identify(int fd, const struct nvme_admin_cmd *cmd)
 		answer_namespace(fd, data);
 	if (cns == 5 && (!namespace.set || set != (unsigned)namespace.set))
 		return 0x4002;
+	if (cns == 5)
+		data[2816] = 1;
 	if (cns == 1) {
 		data[77] = namespace.mdts;
 		data[520] = namespace.oncs;

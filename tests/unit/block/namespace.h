@@ -32,6 +32,10 @@ struct namespace {
 	unsigned times[16];	/* so often; 0: always */
 	bool is_holding;	/* until namespace_release */
 
+	/* its block device: NULL: none; a file; or why that cannot be opened */
+	const char *node;
+	int node_errno;
+
 	/* what came */
 	unsigned count[16];
 	uint64_t most[16];	/* bytes */

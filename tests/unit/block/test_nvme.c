@@ -563,6 +563,91 @@ static void who_hands_over_gives_it_up(void **state)
 	free(buf);
 }
 
+/* -- the claim ------------------------------------------------------------- */
+
+static struct rig begin_with_node(struct rig *rig, void **state)
+{
+	struct rig node;
+
+	begin(rig, state, 9);
+	rig_start(&node, state);
+	rig_make_image(&node, rig_disk(), SIZE);
+	return node;
+}
+
+/* As file:/dev/nvmeXnY would. */
+static int open_node(struct rig *node, struct ob_err *err)
+{
+	struct ob_drive *drive;
+	int r = ob_drive_open(node->loop, spec_of(node), 0, &drive, err);
+
+	if (!r)
+		ob_drive_close(drive);
+	return r;
+}
+
+static void the_block_device_is_claimed_too(void **state)
+{
+	struct rig rig, node = begin_with_node(&rig, state);
+	struct ob_err err = { 0 };
+
+	namespace.node = node.path;
+	rig_open_image(&rig, false);
+	namespace.node = NULL;
+	assert_int_equal(open_node(&node, &err), -EBUSY);
+	assert_int_equal(ob_drive_release(rig.drive, NULL), 0);
+	assert_int_equal(open_node(&node, &err), 0);
+	namespace.node = node.path;
+	assert_int_equal(ob_drive_acquire(rig.drive, NULL), 0);
+	namespace.node = NULL;
+	assert_int_equal(open_node(&node, &err), -EBUSY);
+	rig_close(&rig);
+	assert_int_equal(open_node(&node, &err), 0);
+	rig_stop(&node);
+	rig_stop(&rig);
+}
+
+static void who_has_the_block_device_keeps_us_out(void **state)
+{
+	struct rig rig, node = begin_with_node(&rig, state);
+	struct ob_err err = { 0 };
+	const char *msg;
+
+	rig_open_image(&node, false);
+	namespace.node = node.path;
+	msg = rig_open_fails(&rig, spec_of(&rig), false, EBUSY);
+	assert_non_null(strstr(msg, "its block device: in use by another drive"));
+	namespace.node_errno = EBUSY;
+	msg = rig_open_fails(&rig, spec_of(&rig), false, EBUSY);
+	assert_non_null(strstr(msg, "the system uses its block device"));
+
+	/* Who has no right yet asks for none, and gets none in part. */
+	namespace.node_errno = 0;
+	if (ob_drive_open(rig.loop, spec_of(&rig), OB_DRIVE_INCOMING,
+			  &rig.drive, &err))
+		fail_msg("%s", err.msg);
+	assert_int_equal(ob_drive_acquire(rig.drive, &err), -EBUSY);
+	assert_false(ob_drive_is_active(rig.drive));
+	rig_close(&node);
+	assert_int_equal(ob_drive_acquire(rig.drive, &err), 0);
+	rig_stop(&node);
+	rig_stop(&rig);
+}
+
+/* It may be hidden, or not ours to open. */
+static void without_a_block_device_there_is_no_claim(void **state)
+{
+	struct rig rig;
+
+	begin(&rig, state, 9);
+	namespace.node_errno = EACCES;
+	rig_open_image(&rig, false);
+	assert_int_equal(file_of(&rig)->claim, -1);
+	assert_int_equal(ob_drive_release(rig.drive, NULL), 0);
+	assert_int_equal(ob_drive_acquire(rig.drive, NULL), 0);
+	rig_stop(&rig);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -585,6 +670,9 @@ int main(void)
 		ON_BOTH_ENGINES(read_only_is_read_only),
 		ON_BOTH_ENGINES(nothing_begins_before_the_dead_are_through),
 		ON_BOTH_ENGINES(who_hands_over_gives_it_up),
+		ON_BOTH_ENGINES(the_block_device_is_claimed_too),
+		ON_BOTH_ENGINES(who_has_the_block_device_keeps_us_out),
+		ON_BOTH_ENGINES(without_a_block_device_there_is_no_claim),
 	};
 
 	return cmocka_run_group_tests_name("block nvme", tests, NULL, NULL);

@@ -138,7 +138,7 @@ static void data_survives_on_a_real_one(void **state)
 	rig_start(&rig, state);
 	rig_open(&rig, path, false);
 	assert_true(file_of(&rig)->is_nvme);
-	random_requests(&rig, 512, 200);
+	random_requests(&rig, 512, 100);
 	rig_close(&rig);
 	rig_stop(&rig);
 }

@@ -47,8 +47,8 @@ enum set { SET_NVM, SET_KEY_VALUE, SET_ZONED };
 #define ONCS_ZEROES	(1 << 3)
 
 /* Of the controller, of the NVM command set. */
-#define SET_WZSL	1		/* of Write Zeroes, as MDTS */
-#define SET_DMRSL	4		/* of a range of DSM, in blocks */
+#define LIMIT_WZSL	1		/* of Write Zeroes, as MDTS */
+#define LIMIT_DMRSL	4		/* of a range of DSM, in blocks */
 
 /*
  * The smallest page that a controller can have; its own is not told here, so
@@ -238,7 +238,7 @@ static void note_controller(struct file_drive *file,
 							   MAX_TRANSFER;
 	if (nvme->max_transfer < info->block_size)
 		nvme->max_transfer = info->block_size;
-	/* Devices were seen that have MDTS also where nothing is transferred. */
+	/* MDTS need not hold where nothing is transferred; firmware may think so. */
 	nvme->max_zero = most && most < zero ? most : zero;
 	nvme->max_discard = (uint64_t)MAX_RANGE << nvme->shift;
 	file->no_zero_range = !(can & ONCS_ZEROES);
@@ -251,9 +251,9 @@ static void note_controller(struct file_drive *file,
 static void note_limits(struct file_drive *file, const struct answer *answer)
 {
 	struct file_nvme *nvme = &file->nvme;
-	uint64_t zero = limit(answer->data[SET_WZSL], nvme->max_zero);
+	uint64_t zero = limit(answer->data[LIMIT_WZSL], nvme->max_zero);
 	uint64_t most = (uint64_t)MAX_ZERO_BLOCKS << nvme->shift;
-	uint64_t range = get_u32(answer->data + SET_DMRSL);
+	uint64_t range = get_u32(answer->data + LIMIT_DMRSL);
 
 	nvme->max_zero = zero < most ? zero : most;
 	if (nvme->max_zero < file->drive.info.block_size)

@@ -12,6 +12,7 @@
  * device calls worth another try (its "do not retry" bit is clear) is tried a few
  * times, as the kernel does with its own, and so is what a reset cut short.
  */
+#include <endian.h>
 #include <errno.h>
 #include <linux/nvme_ioctl.h>
 
@@ -36,6 +37,7 @@
 
 #define TRIES		5
 
+/* As the device reads it: little-endian. */
 struct dsm_range {
 	uint32_t attributes, blocks;
 	uint64_t start;
@@ -121,7 +123,7 @@ static void begin(struct file_request *part, const struct nvme_uring_cmd *cmd,
 	issue(nvme);
 }
 
-/* A command to count blocks from a byte on. */
+/* A command to the blocks of so many bytes. */
 static struct nvme_uring_cmd command(const struct file_drive *file,
 				     uint8_t opcode, uint64_t at,
 				     uint64_t bytes)
@@ -183,7 +185,8 @@ static void discarded_piece(struct ob_op *op, int res)
 {
 	struct file_request *part = container_of(op, struct file_request, op);
 	struct nvme_part *nvme = (struct nvme_part *)part;
-	uint64_t bytes = (uint64_t)nvme->range.blocks << part->file->nvme.shift;
+	uint64_t bytes = (uint64_t)le32toh(nvme->range.blocks) <<
+		part->file->nvme.shift;
 
 	part->at += bytes;
 	part->piece -= bytes;
@@ -206,8 +209,8 @@ static void discard_piece(struct file_request *part)
 	};
 
 	nvme->range = (struct dsm_range){
-		.blocks = (uint32_t)(bytes >> file->nvme.shift),
-		.start = part->at >> file->nvme.shift,
+		.blocks = htole32((uint32_t)(bytes >> file->nvme.shift)),
+		.start = htole64(part->at >> file->nvme.shift),
 	};
 	part->op.done = discarded_piece;
 	begin(part, &cmd, 0);

@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define MANY 700		/* more than the ring holds */
+#define MANY 3000	/* more than the ring holds, and than the depth */
 
 struct job {
 	struct ob_op op;

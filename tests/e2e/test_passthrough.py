@@ -87,8 +87,9 @@ class Machine:
 
     def serve(self, name, serial):
         """Begins, and waits until it listens; its number is $server."""
-        return (f"{OUTBOARD} serve --control {FOLDER}/{name}.ctl --device nvme,socket={FOLDER}/{name},"
-                f"drive={self.char(serial)} >{FOLDER}/{name}.log 2>&1 & server=$!\n"
+        return (f"{OUTBOARD} serve --control {FOLDER}/{name}.ctl "
+                f"--device nvme,socket={FOLDER}/{name},drive={self.char(serial)} "
+                f">{FOLDER}/{name}.log 2>&1 & server=$!\n"
                 f"while ! [ -S {FOLDER}/{name} ]; do usleep 50000; done\n")
 
     def outboard(self, arguments):

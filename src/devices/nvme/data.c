@@ -77,7 +77,7 @@ static bool pool_take(struct nvme_pool *pool, struct nvme_buffer *buf)
 
 static struct nvme_pool *pool_of(struct nvme_cmd *c)
 {
-	return c->slot->sqid ? &c->n->io_pool : &c->n->admin_pool;
+	return &c->lane->pool;
 }
 
 int nvme_buffer_get(struct nvme_cmd *c, uint32_t bytes)
@@ -104,7 +104,7 @@ void nvme_buffer_put(struct nvme_cmd *c)
 		pool->used[i / 64] &= ~(1ull << (i % 64));
 	*buf = (struct nvme_buffer){ 0 };
 	if (!nvme_list_empty(&pool->waiting))
-		nvme_kick(c->n);
+		nvme_kick(c->lane);
 }
 
 bool nvme_pool_drain(struct nvme_pool *pool)
@@ -112,7 +112,7 @@ bool nvme_pool_drain(struct nvme_pool *pool)
 	struct nvme_cmd *c;
 	bool did = false;
 
-	while ((c = pool->waiting.first) && !nvme_turn_is_over(c->n) &&
+	while ((c = pool->waiting.first) && !nvme_turn_is_over(c->lane) &&
 	       pool_take(pool, &c->buf)) {
 		nvme_list_pop(&pool->waiting);
 		nvme_cmd_run(c);
@@ -143,8 +143,8 @@ static int park(struct nvme_cmd *c)
 {
 	c->busy = false;
 	nvme_cmd_again(c);
-	nvme_list_push(&c->n->parked, c);
-	nvme_kick(c->n);
+	nvme_list_push(&c->lane->parked, c);
+	nvme_kick(c->lane);
 	return -EINPROGRESS;
 }
 
@@ -164,19 +164,20 @@ static bool parked(struct nvme_cmd *c, int rc)
 /* They are begun again: halt. */
 void nvme_data_forget_waiting(struct nvme *n)
 {
-	nvme_list_init(&n->io_pool.waiting);
-	nvme_list_init(&n->admin_pool.waiting);
-	nvme_list_init(&n->parked);
+	nvme_for_each_lane(n, lane) {
+		nvme_list_init(&lane->pool.waiting);
+		nvme_list_init(&lane->parked);
+	}
 	nvme_ns_forget_held(n);
 }
 
-bool nvme_data_unpark(struct nvme *n)
+bool nvme_data_unpark(struct nvme_lane *lane)
 {
 	struct nvme_cmd *c;
 	bool did = false;
 
-	while (nvme_running(n) && !nvme_turn_is_over(n) &&
-	       (c = nvme_list_pop(&n->parked))) {
+	while (nvme_running(lane->n) && !nvme_turn_is_over(lane) &&
+	       (c = nvme_list_pop(&lane->parked))) {
 		nvme_cmd_run(c);
 		did = true;
 	}
@@ -200,7 +201,7 @@ static int dma_started(struct nvme_cmd *c, int rc)
 	if (rc == -EINPROGRESS) {
 		c->busy = true;
 		c->is_drive = false;
-		c->n->nr_busy_dma++;
+		c->lane->nr_busy_dma++;
 		return rc;
 	}
 	if (rc == -ECANCELED && put_off(c, rc))
@@ -216,7 +217,7 @@ static void list_read(struct ob_dma_op *op, int rc)
 	struct nvme_cmd *c = cmd_of(op);
 	int status;
 
-	c->n->nr_busy_dma--;
+	c->lane->nr_busy_dma--;
 	if (put_off(c, rc) || parked(c, rc))
 		return;
 	status = nvme_dma_status(c->n, rc);
@@ -289,7 +290,7 @@ static void data_moved(struct ob_dma_op *op, int rc)
 {
 	struct nvme_cmd *c = cmd_of(op);
 
-	c->n->nr_busy_dma--;
+	c->lane->nr_busy_dma--;
 	nvme_io_data_moved(c);
 	if (put_off(c, rc) || parked(c, rc))
 		return;
@@ -313,7 +314,7 @@ static int move_part(struct nvme_cmd *c, uint8_t *at, bool write)
 		at += c->moved;
 	}
 	dma_prepare(c, data_moved);
-	c->n->moved += part;
+	c->lane->moved += part;
 	return dma_started(c, write ?
 			   ob_dma_write(dev, segs, count, at, &c->dma) :
 			   ob_dma_read(dev, segs, count, at, &c->dma));
@@ -325,7 +326,7 @@ static int move(struct nvme_cmd *c, uint8_t *at, bool write)
 	int rc = 0;
 
 	while (c->moved < c->len && !rc) {
-		if (c->moved && nvme_turn_is_over(c->n))
+		if (c->moved && nvme_turn_is_over(c->lane))
 			return park(c);
 		rc = move_part(c, at, write);
 		if (!rc)
@@ -352,7 +353,7 @@ int nvme_step_data_in(struct nvme_cmd *c)
 /* A drive may finish many large reads at once; they take their turns. */
 int nvme_step_data_out(struct nvme_cmd *c)
 {
-	if (nvme_turn_is_over(c->n))
+	if (nvme_turn_is_over(c->lane))
 		return park(c);
 	return c->len ? nvme_data_write(c, c->buf.data) : 0;
 }

@@ -88,7 +88,7 @@ static bool set_tail(struct nvme *n, unsigned qid, uint32_t tail)
 		n->sqs[qid].bad_tail = tail;
 		return false;
 	}
-	n->hot->sqs[qid].tail = n->tails[qid] = tail;
+	n->hot->sqs[qid].tail = n->sqs[qid].lane->tails[qid] = tail;
 	n->sqs[qid].bad_tail = NVME_NO_VALUE;
 	return true;
 }
@@ -124,7 +124,7 @@ static bool set_head(struct nvme *n, unsigned qid, uint32_t head)
 	n->hot->cqs[qid].head = head;
 	cq->bad_head = NVME_NO_VALUE;
 	if (!nvme_list_empty(&cq->done))
-		nvme_cq_queue(n, cq);
+		nvme_cq_queue(cq);
 	return true;
 }
 
@@ -143,7 +143,7 @@ static void apply(struct nvme *n, unsigned qid, bool cq, uint32_t value)
 	/* A register takes a new value each time, also the same bad one. */
 	n->sqs[qid].bad_tail = n->cqs[qid].bad_head = NVME_NO_VALUE;
 	if (!cq && set_tail(n, qid, value))
-		nvme_kick(n);
+		nvme_kick(n->sqs[qid].lane);
 	else if (cq && set_head(n, qid, value))
 		nvme_irq_update(n);
 }
@@ -277,25 +277,28 @@ void nvme_cq_head_arm(struct nvme *n, unsigned qid)
 	} while (set_head(n, qid, nvme_shared_load(&page[2 * qid + 1])));
 }
 
-static bool tail_moved(struct nvme *n, unsigned qid, uint32_t tail)
+static bool tail_moved(struct nvme_lane *lane, unsigned qid, uint32_t tail)
 {
-	n->tails[qid] = tail;
+	struct nvme *n = lane->n;
+
+	lane->tails[qid] = tail;
 	if (!n->st->sqs[qid].created || !set_tail(n, qid, tail))
 		return false;
 	tail_behind(n, qid);
 	return true;
 }
 
-/* Once in a turn, for every queue that there is: words side by side, no more. */
-static bool look_at_tails(struct nvme *n, const uint32_t *page)
+/* Once in a turn, for every queue of the lane: words side by side, no more. */
+static bool look_at_tails(struct nvme_lane *lane, const uint32_t *page)
 {
 	bool found = false;
 
-	for (unsigned i = !is_led_by_page(n, 0); i <= n->last_sq; i++) {
-		uint32_t tail = nvme_shared_load(&page[2 * i]);
+	for (unsigned i = 0; i < lane->nr_sqs; i++) {
+		unsigned qid = lane->qids[i];
+		uint32_t tail = nvme_shared_load(&page[2 * qid]);
 
-		if (tail != n->tails[i])
-			found |= tail_moved(n, i, tail);
+		if (tail != lane->tails[qid])
+			found |= tail_moved(lane, qid, tail);
 	}
 	return found;
 }
@@ -303,7 +306,8 @@ static bool look_at_tails(struct nvme *n, const uint32_t *page)
 /* What was seen of doorbells does not count any more: look at all anew. */
 static void forget_tails(struct nvme *n)
 {
-	memset(n->tails, 0xff, sizeof(n->tails));
+	nvme_for_each_lane(n, lane)
+		memset(lane->tails, 0xff, sizeof(lane->tails));
 }
 
 /* Heads matter only to a queue that is full, and to the level of INTx. */
@@ -315,14 +319,15 @@ static bool head_matters(const struct nvme *n, unsigned qid)
 	       (uses_pin(n, qid) && nvme_cq_unconsumed(n, qid));
 }
 
-static bool look_at_heads(struct nvme *n, const uint32_t *page)
+static bool look_at_heads(struct nvme_lane *lane, const uint32_t *page)
 {
+	struct nvme *n = lane->n;
 	bool found = false;
 
-	if (!n->nr_full && ob_irq_mode(n->dev) != OB_IRQ_INTX)
+	if (!lane->nr_full && ob_irq_mode(n->dev) != OB_IRQ_INTX)
 		return false;
-	for (unsigned i = !is_led_by_page(n, 0); i <= n->last_cq; i++)
-		if (head_matters(n, i) &&
+	for (unsigned i = 0; i <= n->last_cq; i++)
+		if (n->cqs[i].lane == lane && head_matters(n, i) &&
 		    set_head(n, i, nvme_shared_load(&page[2 * i + 1])))
 			found = true;
 	if (found)
@@ -331,15 +336,16 @@ static bool look_at_heads(struct nvme *n, const uint32_t *page)
 }
 
 /* True if there was something new. */
-bool nvme_doorbells_poll(struct nvme *n)
+bool nvme_doorbells_poll(struct nvme_lane *lane)
 {
+	struct nvme *n = lane->n;
 	const uint32_t *page = nvme_running(n) ? doorbell_page(n) : NULL;
 	bool tails, heads;
 
 	if (!page)
 		return false;
-	tails = look_at_tails(n, page);
-	heads = look_at_heads(n, page);
+	tails = look_at_tails(lane, page);
+	heads = look_at_heads(lane, page);
 	return tails || heads;
 }
 
@@ -350,23 +356,28 @@ static void arm_tail(struct nvme *n, uint32_t *page, unsigned qid)
 }
 
 /* Also while it polls: each entry is to make an exit. */
-void nvme_doorbells_intx(struct nvme *n)
+void nvme_doorbells_intx(struct nvme_lane *lane)
 {
+	struct nvme *n = lane->n;
 	uint32_t *page;
 
 	if (ob_irq_mode(n->dev) != OB_IRQ_INTX || !(page = index_page(n)))
 		return;
-	for (unsigned i = 1; i <= n->last_sq; i++)
-		if (n->st->cqs[n->st->sqs[i].cqid].interrupts)
-			arm_tail(n, page, i);
+	for (unsigned i = 0; i < lane->nr_sqs; i++) {
+		unsigned qid = lane->qids[i];
+
+		if (n->st->cqs[n->st->sqs[qid].cqid].interrupts)
+			arm_tail(n, page, qid);
+	}
 }
 
 /*
  * Asks to be woken; false when there is work after all, or when nobody would
  * wake us.
  */
-bool nvme_doorbells_arm(struct nvme *n)
+bool nvme_doorbells_arm(struct nvme_lane *lane)
 {
+	struct nvme *n = lane->n;
 	uint32_t *page;
 
 	if (!nvme_running(n))
@@ -376,16 +387,16 @@ bool nvme_doorbells_arm(struct nvme *n)
 	page = index_page(n);
 	if (!page)
 		return true;
-	for (unsigned i = 1; i <= n->last_sq; i++)
-		arm_tail(n, page, i);
+	for (unsigned i = 0; i < lane->nr_sqs; i++)
+		arm_tail(n, page, lane->qids[i]);
 	for (unsigned i = 1; i <= n->last_cq; i++)
-		if (head_matters(n, i))
+		if (n->cqs[i].lane == lane && head_matters(n, i))
 			set_index(n, page, 2 * i + 1, n->hot->cqs[i].head);
 	nvme_shared_fence();
-	if (!nvme_doorbells_poll(n))
+	if (!nvme_doorbells_poll(lane))
 		return true;
 	/* The next poll finds these doorbells old: serve them now. */
-	nvme_kick(n);
+	nvme_kick(lane);
 	return false;
 }
 
@@ -414,7 +425,7 @@ void nvme_doorbell_fresh(struct nvme *n, unsigned qid, bool cq)
 	if (register_page(n))
 		nvme_shared_store(&n->db_page[2 * qid + cq], 0);
 	set_shadow(n, 2 * qid + cq, 0);
-	n->tails[qid] = UINT32_MAX;
+	n->sqs[qid].lane->tails[qid] = UINT32_MAX;
 }
 
 /* A zeroed page is not the truth about queues that are in use already. */
@@ -512,7 +523,7 @@ void nvme_doorbells_reset(struct nvme *n)
 	if (n->halted)
 		nvme_doorbells_clear(n);
 	else
-		nvme_kick(n);
+		nvme_kick(n->admin);
 	ob_dev_poll(n->dev, false, false);
 }
 

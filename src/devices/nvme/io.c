@@ -104,12 +104,13 @@ static const char *const op_names[] = {
 static void drive_done(struct ob_block_request *req, int rc)
 {
 	struct nvme_cmd *c = cmd_of(req);
+	struct nvme_lane *lane = c->lane;
 	struct nvme *n = c->n;
 	struct ob_device *dev = n->dev;
 	int status = drive_status(req, rc);
 
 	ob_dev_enter(dev);
-	n->nr_busy_drive--;
+	lane->nr_busy_drive--;
 	ob_dev_trace(dev, OB_TRACE_DRIVE_DONE, nvme_slot_index(c), -rc,
 		     0);
 	if (rc && rc != -ECANCELED)
@@ -122,8 +123,8 @@ static void drive_done(struct ob_block_request *req, int rc)
 	else
 		nvme_cmd_resume(c, status);
 	/* Drives finish in bursts: the guest goes on while we copy the next. */
-	if (!n->working && !n->halted)
-		nvme_cqs_flush(n);
+	if (!lane->working && !n->halted)
+		nvme_cqs_flush(lane);
 	if (n->draining)
 		nvme_drained(n);
 	ob_dev_leave(dev);
@@ -141,7 +142,7 @@ static int submit(struct nvme_cmd *c, enum ob_block_op op, uint32_t flags,
 	req->buf = buf;
 	req->done = drive_done;
 	c->busy = c->is_drive = true;
-	c->n->nr_busy_drive++;
+	c->lane->nr_busy_drive++;
 	nvme_cmd_tell(c);
 	ob_dev_trace(c->n->dev, OB_TRACE_DRIVE, nvme_slot_index(c),
 		     (uint32_t)c->slot->sqid << 16 | c->slot->sqe.cid, offset);
@@ -192,15 +193,15 @@ static void go(struct nvme_cmd *c, const nvme_step *steps)
 /* SMART counts what Compare and Verify read, too (5.14.1.2). */
 static int step_count_read(struct nvme_cmd *c)
 {
-	c->n->st->counters.reads++;
-	c->n->st->counters.blocks_read += c->span >> 9;
+	c->lane->counters->reads++;
+	c->lane->counters->blocks_read += c->span >> 9;
 	return 0;
 }
 
 static int step_count_write(struct nvme_cmd *c)
 {
-	c->n->st->counters.writes++;
-	c->n->st->counters.blocks_written += c->span >> 9;
+	c->lane->counters->writes++;
+	c->lane->counters->blocks_written += c->span >> 9;
 	return 0;
 }
 

@@ -47,44 +47,48 @@ static unsigned threshold(const struct nvme *n, unsigned cqid)
 
 static void time_is_up(struct ob_timer *timer)
 {
-	struct nvme *n = (struct nvme *)
-		((char *)timer - offsetof(struct nvme, coalesce));
+	struct nvme_lane *lane = (struct nvme_lane *)
+		((char *)timer - offsetof(struct nvme_lane, coalesce));
+	struct nvme *n = lane->n;
 
 	ob_dev_enter(n->dev);
-	n->coalescing = false;
+	lane->coalescing = false;
 	for (unsigned i = 0; i <= n->max_queues; i++)
-		if (n->cqs[i].waiting)
+		if (n->cqs[i].lane == lane && n->cqs[i].waiting)
 			raise(n, &n->cqs[i]);
 	ob_dev_leave(n->dev);
 }
 
-void nvme_irq_init(struct nvme *n)
+void nvme_irq_init(struct nvme_lane *lane)
 {
-	n->coalesce.fire = time_is_up;
+	lane->coalesce.fire = time_is_up;
 }
 
-static void raise_or_wait(struct nvme *n, unsigned cqid, unsigned entries)
+static void raise_or_wait(struct nvme_cq *cq, unsigned entries)
 {
-	struct nvme_cq *cq = &n->cqs[cqid];
+	struct nvme *n = cq->n;
+	struct nvme_lane *lane = cq->lane;
 	uint64_t unit = n->st->features.coalescing >> 8 & 0xff;
 
 	cq->waiting += entries;
-	if (cq->waiting >= threshold(n, cqid)) {
+	if (cq->waiting >= threshold(n, cq - n->cqs)) {
 		raise(n, cq);
-	} else if (!n->coalescing) {
-		n->coalescing = true;
-		ob_timer_arm(n->loop, &n->coalesce, unit * 100000);
+	} else if (!lane->coalescing) {
+		lane->coalescing = true;
+		ob_timer_arm(lane->loop, &lane->coalesce, unit * 100000);
 	}
 }
 
-void nvme_irq_posted(struct nvme *n, unsigned cqid, unsigned entries)
+void nvme_irq_posted(struct nvme_cq *cq, unsigned entries)
 {
-	if (!n->st->cqs[cqid].interrupts)
+	struct nvme *n = cq->n;
+
+	if (!n->st->cqs[cq - n->cqs].interrupts)
 		return;
 	if (ob_irq_mode(n->dev) == OB_IRQ_INTX)
 		nvme_irq_update(n);
 	else
-		raise_or_wait(n, cqid, entries);
+		raise_or_wait(cq, entries);
 }
 
 void nvme_irq_update(struct nvme *n)
@@ -122,9 +126,11 @@ void nvme_irq_unmasked(struct nvme *n, uint32_t bits)
 
 void nvme_irq_finish(struct nvme *n)
 {
-	if (n->coalescing)
-		ob_timer_cancel(n->loop, &n->coalesce);
-	n->coalescing = false;
+	nvme_for_each_lane(n, lane) {
+		if (lane->coalescing)
+			ob_timer_cancel(lane->loop, &lane->coalesce);
+		lane->coalescing = false;
+	}
 }
 
 /*

@@ -29,8 +29,7 @@
  */
 void nvme_drained(struct nvme *n)
 {
-	if (!n->halted && !n->working && !n->work.queued &&
-	    !n->nr_busy_drive && !n->nr_busy_flush)
+	if (!n->halted && !n->nr_busy_flush && nvme_lanes_idle(n))
 		ob_dev_stopped(n->dev);
 }
 
@@ -39,7 +38,7 @@ void nvme_move_stop(struct ob_device *dev)
 	struct nvme *n = ob_dev_runtime(dev);
 
 	n->draining = true;
-	nvme_kick(n);		/* its end looks at what is left */
+	nvme_kick_all(n);	/* their ends look at what is left */
 }
 
 static void halt_command(struct nvme_cmd *c)
@@ -62,8 +61,7 @@ static void halt_commands(struct nvme *n)
 	nvme_data_forget_waiting(n);
 	nvme_list_init(&n->aers);
 	n->nr_aers = 0;
-	nvme_list_init(&n->owed);
-	n->nr_owed = n->nr_owed_admin = 0;
+	nvme_owed_forget(n);
 	for (unsigned i = 0; i < count; i++)
 		if (list[i]->slot->stage == NVME_SLOT_RUNNING)
 			halt_command(list[i]);
@@ -89,14 +87,14 @@ static void owe(struct nvme_cmd *c)
 {
 	c->owed = true;
 	c->n->nr_owed++;
-	c->n->nr_owed_admin += !c->slot->sqid;
+	c->lane->nr_owed++;
 }
 
 void nvme_owed_add(struct nvme_cmd *c)
 {
 	owe(c);
-	nvme_list_push(&c->n->owed, c);
-	nvme_kick(c->n);
+	nvme_list_push(&c->lane->owed, c);
+	nvme_kick(c->lane);
 }
 
 void nvme_owed_end(struct nvme_cmd *c)
@@ -105,9 +103,17 @@ void nvme_owed_end(struct nvme_cmd *c)
 
 	c->owed = false;
 	n->nr_owed--;
-	n->nr_owed_admin -= !c->slot->sqid;
-	if (!n->nr_owed || !n->nr_owed_admin)
-		nvme_kick(n);
+	if (!--c->lane->nr_owed)
+		nvme_kick_all(n);
+}
+
+void nvme_owed_forget(struct nvme *n)
+{
+	n->nr_owed = 0;
+	nvme_for_each_lane(n, lane) {
+		nvme_list_init(&lane->owed);
+		lane->nr_owed = 0;
+	}
 }
 
 /*
@@ -115,9 +121,16 @@ void nvme_owed_end(struct nvme_cmd *c)
  * What it brings meets no others than it could have met anyway, and the way
  * out of a drive that hangs must stay open (R21).
  */
-bool nvme_owed_is_before(const struct nvme *n, unsigned qid)
+bool nvme_owed_is_before(const struct nvme_lane *lane)
 {
-	return qid ? n->nr_owed : n->nr_owed_admin || n->owed.first;
+	const struct nvme *n = lane->n;
+
+	if (lane != n->admin)
+		return n->nr_owed;
+	nvme_for_each_lane(n, other)
+		if (!nvme_list_empty(&other->owed))
+			return true;
+	return lane->nr_owed;
 }
 
 static void begin_again(struct nvme_cmd *c)
@@ -135,21 +148,24 @@ static void begin_again(struct nvme_cmd *c)
 }
 
 /* A turn's share of what is owed, in order. */
-bool nvme_owed_serve(struct nvme *n)
+bool nvme_owed_serve(struct nvme_lane *lane)
 {
+	struct nvme *n = lane->n;
 	unsigned budget = NVME_TURN_COMMANDS;
 	bool did = false;
 
 	if (!nvme_running(n) || n->draining)
 		return false;
-	while (!nvme_list_empty(&n->owed)) {
-		if (!budget-- || nvme_turn_is_over(n)) {
-			n->again = true;
+	while (!nvme_list_empty(&lane->owed)) {
+		if (!budget-- || nvme_turn_is_over(lane)) {
+			lane->again = true;
 			break;
 		}
-		begin_again(nvme_list_pop(&n->owed));
+		begin_again(nvme_list_pop(&lane->owed));
 		did = true;
 	}
+	if (did && nvme_list_empty(&lane->owed))
+		nvme_kick(n->admin);	/* its queue may wait for that */
 	return did;
 }
 
@@ -197,7 +213,7 @@ void nvme_move_run(struct ob_device *dev)
 	nvme_doorbells_resume(n);
 	nvme_irq_resume(n);
 	nvme_cqs_revive(n);
-	nvme_kick(n);
+	nvme_kick_all(n);
 }
 
 /* -- loaded ------------------------------------------------------------ */

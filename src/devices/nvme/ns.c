@@ -182,29 +182,20 @@ int nvme_step_settled(struct nvme_cmd *c)
 
 void nvme_ns_old_write_done(struct nvme_ns *ns)
 {
-	if (--ns->old_writes == 0)
-		nvme_kick(ns->n);
+	struct nvme_cmd *c;
+
+	if (--ns->old_writes)
+		return;
+	while ((c = nvme_list_pop(&ns->held))) {
+		nvme_list_push(&c->lane->parked, c);
+		nvme_kick(c->lane);
+	}
 }
 
 void nvme_ns_forget_held(struct nvme *n)
 {
 	for (unsigned i = 0; i < n->nr_ns; i++)
 		nvme_list_init(&n->ns[i].held);
-}
-
-bool nvme_ns_drain_held(struct nvme *n)
-{
-	struct nvme_cmd *c;
-	bool did = false;
-
-	for (unsigned i = 0; i < n->nr_ns; i++) {
-		while (!n->ns[i].old_writes &&
-		       (c = nvme_list_pop(&n->ns[i].held))) {
-			nvme_cmd_run(c);
-			did = true;
-		}
-	}
-	return did;
 }
 
 /* -- flush at shutdown ------------------------------------------------- */

@@ -3,10 +3,10 @@
  * The NVMe controller's own structures; docs/nvme.md is the tour.
  *
  * A command's way: a doorbell moves a submission queue's tail (doorbell.c);
- * work() fetches entries in batches (sq.c); each gets a slot and is run
- * through the steps that its opcode's row names (cmd.c, admin.c, io.c); its
- * completion waits at its completion queue until some have come together
- * (cq.c) and is told by one interrupt (irq.c).
+ * its lane's turn of work (lane.c) fetches entries in batches (sq.c); each
+ * gets a slot and is run through the steps that its opcode's row names (cmd.c,
+ * admin.c, io.c); its completion waits at its completion queue until some have
+ * come together (cq.c) and is told by one interrupt (irq.c).
  */
 #ifndef OB_NVME_NVME_H
 #define OB_NVME_NVME_H
@@ -159,6 +159,7 @@ void nvme_inflight(struct ob_device *dev,
 /* -- runtime ----------------------------------------------------------- */
 
 struct nvme;
+struct nvme_lane;
 struct nvme_cmd;
 
 /* A run of pages of a pool, or pages = 0. */
@@ -227,6 +228,7 @@ const struct nvme_op *nvme_op_find(const struct nvme_op *ops, unsigned count,
 /* A slot's runtime twin. */
 struct nvme_cmd {
 	struct nvme *n;
+	struct nvme_lane *lane;		/* of its queue */
 	struct nvme_slot *slot;
 	const struct nvme_op *op;
 	const nvme_step *steps;
@@ -261,6 +263,7 @@ struct nvme_sq {
 	bool stale;			/* fetch of a former life under way */
 	struct nvme_cmd *deleter;	/* waits for in_flight to reach 0 */
 	struct nvme *n;
+	struct nvme_lane *lane;		/* that of its completion queue */
 	struct ob_dma_op dma;
 	struct nvme_sqe *batch;		/* NVME_FETCH */
 };
@@ -273,11 +276,12 @@ struct nvme_cq {
 	uint16_t waiting;		/* entries not told by an interrupt */
 	uint64_t bad_head;
 	uint32_t sqs;			/* submission queues that use it */
-	bool queued;			/* in n->flush */
+	bool queued;			/* in its lane's flush */
 	bool full;			/* the last flush left some of done */
 	bool stale;
 	struct nvme_cq *next;
 	struct nvme *n;
+	struct nvme_lane *lane;
 	struct ob_dma_op dma;
 	struct nvme_cqe *batch;		/* NVME_POST */
 };
@@ -290,6 +294,47 @@ struct nvme_batches {
 
 enum nvme_doorbells {
 	NVME_DB_ADAPTIVE, NVME_DB_TRAPPED, NVME_DB_MAPPED
+};
+
+/* Slots of the hot state, [first, end), with their twins. */
+struct nvme_slots {
+	struct nvme_list free;
+	unsigned seen;			/* from here on they were never used */
+	unsigned first, end;
+};
+
+/*
+ * Queues, and what their commands need on the way: whatever changes with a
+ * command is here, in its queue, or its own.  The I/O queues have one lane, the
+ * admin queue another, since its commands change what all rely on.
+ */
+struct nvme_lane {
+	struct nvme *n;
+	struct ob_loop *loop;
+	struct ob_deferred work;
+	bool working, again;		/* in its work; something came up */
+	bool starved;			/* no slot was left */
+	bool republish;			/* some are assigned since loaded */
+	bool coalescing;		/* the timer is armed */
+	uint8_t qids[NVME_QIDS];	/* of its submission queues */
+	unsigned nr_sqs, next_sq;	/* round robin */
+	unsigned looks;			/* at doorbells, that were put off */
+	/* What a look at a doorbell need not judge again: the tail that we have, or
+	 * one that was refused.  All ones: whatever is there. */
+	uint32_t tails[NVME_QIDS];
+	unsigned nr_full;		/* completion queues that are `full` */
+	uint32_t moved;			/* bytes copied in this turn */
+	const void *expected;		/* the next entry, perhaps: a hint */
+	struct nvme_cq *flush;		/* queues with something to post */
+	struct nvme_list parked;	/* data waits for a turn or a client */
+	struct nvme_list owed;		/* to be begun again, in order */
+	unsigned nr_owed;		/* these, and those that go on */
+	unsigned nr_busy_drive;		/* drive requests under way */
+	unsigned nr_busy_dma;		/* transfers by message */
+	struct nvme_slots slots;
+	struct nvme_pool pool;
+	struct nvme_counters *counters;
+	struct ob_timer coalesce;
 };
 
 struct nvme {
@@ -307,49 +352,29 @@ struct nvme {
 	bool master;			/* bus master enable */
 	bool draining;			/* from stop to run: nothing is fetched */
 	bool halted;			/* from halt to run */
-	bool working, again;		/* in work(); something came up */
-	bool starved;			/* no slot was left */
-	bool republish;			/* some are assigned since loaded */
 	unsigned guards;		/* depth of nvme_guard */
-	unsigned next_sq;		/* round robin */
-	unsigned looks;			/* at doorbells, that were put off */
-	unsigned last_sq, last_cq;	/* highest created */
+	unsigned last_cq;		/* highest created */
 	uint32_t indexes[2 * NVME_QIDS];	/* as we set EventIdx last */
-	/* What a look at a doorbell need not judge again: the tail that we have, or
-	 * one that was refused.  All ones: whatever is there. */
-	uint32_t tails[NVME_QIDS];
-	unsigned nr_full;		/* completion queues that are `full` */
-	uint32_t moved;			/* bytes copied in this turn */
-	const void *expected;		/* the next entry, perhaps: a hint */
 	char serial[21], model[41];
 	char uuid[37];
 
 	unsigned nr_ns;
 	struct nvme_ns *ns;
 
-	struct ob_deferred work;
-	struct ob_timer coalesce;
-	bool coalescing;		/* the timer is armed */
-	struct nvme_cq *flush;		/* queues with something to post */
+	/* The I/O queues' lanes, then that of the admin queue. */
+	struct nvme_lane *lanes, *admin;
+	unsigned nr_lanes;
+
 	struct nvme_list aers;		/* outstanding event requests */
-	struct nvme_list parked;	/* data waits for a turn or a client */
 	unsigned nr_aers;
 
 	struct nvme_cmd *cmds;
-	struct nvme_list free_admin, free_io;
-	/* Slots from here on were never used. */
-	unsigned admin_slots_seen, io_slots_seen;
 	unsigned slots_written;		/* of a loaded state */
-	unsigned nr_busy_drive;		/* drive requests under way */
 	unsigned nr_busy_flush;
-	unsigned nr_busy_dma;		/* transfers by message */
+	unsigned nr_owed;		/* of all lanes */
 	uint64_t order;			/* of the next command */
-	struct nvme_list owed;		/* to be begun again, in order */
-	unsigned nr_owed;		/* these, and those that go on */
-	unsigned nr_owed_admin;		/* ... of the admin queue */
 	char *requests;
 	size_t request_stride;
-	struct nvme_pool io_pool, admin_pool;
 
 	/* max_queues + 1 of each; the guest can have no others. */
 	struct nvme_sq *sqs;
@@ -370,16 +395,30 @@ static inline bool nvme_running(const struct nvme *n)
 }
 
 /* A register access must not wait for more copying (R8). */
-static inline bool nvme_turn_is_over(const struct nvme *n)
+static inline bool nvme_turn_is_over(const struct nvme_lane *lane)
 {
-	return n->moved >= NVME_TURN_BYTES;
+	return lane->moved >= NVME_TURN_BYTES;
 }
+
+#define nvme_for_each_lane(n, lane) \
+	for (struct nvme_lane *lane = (n)->lanes; lane <= (n)->admin; lane++)
 
 /* nvme.c */
 void nvme_fatal(struct nvme *n, const char *why);
-void nvme_kick(struct nvme *n);
-bool nvme_work(struct nvme *n);
-void nvme_post(struct nvme *n);
+
+/* lane.c */
+int nvme_lanes_init(struct nvme *n, struct ob_err *err);
+void nvme_lanes_finish(struct nvme *n);
+/* There may be something to do: look in the next turn. */
+void nvme_kick(struct nvme_lane *lane);
+void nvme_kick_all(struct nvme *n);
+/* One turn's share of work; true if something was done. */
+bool nvme_lane_work(struct nvme_lane *lane);
+bool nvme_lane_poll(struct nvme_lane *lane);
+/* Tells of what has ended, if the memory that it read is what it was. */
+void nvme_post(struct nvme_lane *lane);
+/* Has nobody asked for a turn, and is no drive's request under way? */
+bool nvme_lanes_idle(const struct nvme *n);
 
 /* regs.c */
 void nvme_regs_reset(struct nvme *n);
@@ -446,8 +485,9 @@ void nvme_move_run(struct ob_device *dev);
 void nvme_move_loaded(struct ob_device *dev);
 struct ob_drive *nvme_move_drive(struct ob_device *dev, unsigned i);
 void nvme_drained(struct nvme *n);
-bool nvme_owed_serve(struct nvme *n);
-bool nvme_owed_is_before(const struct nvme *n, unsigned qid);
+bool nvme_owed_serve(struct nvme_lane *lane);
+bool nvme_owed_is_before(const struct nvme_lane *lane);
+void nvme_owed_forget(struct nvme *n);
 void nvme_owed_add(struct nvme_cmd *c);
 void nvme_owed_end(struct nvme_cmd *c);
 
@@ -475,13 +515,13 @@ int nvme_check(struct ob_device *dev, const void *plain, const void *hot,
 	       struct ob_err *err);
 
 /* sq.c, cq.c */
-bool nvme_sq_serve(struct nvme *n, unsigned qid, unsigned *budget);
+bool nvme_sq_serve(struct nvme_lane *lane, unsigned qid, unsigned *budget);
 void nvme_sq_reset(struct nvme *n, unsigned qid);
 void nvme_sq_command_done(struct nvme *n, unsigned qid);
 void nvme_cq_reset(struct nvme *n, unsigned qid);
 void nvme_cq_add(struct nvme *n, unsigned qid, struct nvme_cmd *c);
-void nvme_cq_queue(struct nvme *n, struct nvme_cq *cq);
-void nvme_cqs_flush(struct nvme *n);
+void nvme_cq_queue(struct nvme_cq *cq);
+void nvme_cqs_flush(struct nvme_lane *lane);
 void nvme_cqs_forget(struct nvme *n);
 void nvme_cqs_revive(struct nvme *n);
 void nvme_cqs_halt(struct nvme *n);
@@ -496,15 +536,17 @@ int nvme_step_create_cq(struct nvme_cmd *c);
 int nvme_step_delete_cq(struct nvme_cmd *c);
 int nvme_queue_admin(struct nvme *n);
 void nvme_queues_adopt(struct nvme *n);
+/* What follows from which queues there are, and whose they are. */
+void nvme_queues_note(struct nvme *n);
 
 /* doorbell.c */
 void nvme_doorbell_write(struct nvme *n, uint64_t offset, uint32_t value);
 void nvme_doorbells_reset(struct nvme *n);
 void nvme_doorbells_clear(struct nvme *n);
 void nvme_doorbell_fresh(struct nvme *n, unsigned qid, bool cq);
-bool nvme_doorbells_poll(struct nvme *n);
-bool nvme_doorbells_arm(struct nvme *n);
-void nvme_doorbells_intx(struct nvme *n);
+bool nvme_doorbells_poll(struct nvme_lane *lane);
+bool nvme_doorbells_arm(struct nvme_lane *lane);
+void nvme_doorbells_intx(struct nvme_lane *lane);
 void nvme_doorbells_adopt(struct nvme *n);
 void nvme_doorbells_halt(struct nvme *n);
 void nvme_doorbells_resume(struct nvme *n);
@@ -516,11 +558,11 @@ void nvme_admin_index(struct nvme *n);
 int nvme_step_dbbuf(struct nvme_cmd *c);
 
 /* irq.c */
-void nvme_irq_posted(struct nvme *n, unsigned cqid, unsigned entries);
+void nvme_irq_posted(struct nvme_cq *cq, unsigned entries);
 void nvme_irq_update(struct nvme *n);
 void nvme_irq_unmasked(struct nvme *n, uint32_t bits);
 void nvme_irq_reset(struct nvme *n);
-void nvme_irq_init(struct nvme *n);
+void nvme_irq_init(struct nvme_lane *lane);
 void nvme_irq_finish(struct nvme *n);
 void nvme_irq_resume(struct nvme *n);
 
@@ -537,7 +579,7 @@ int nvme_buffer_get(struct nvme_cmd *c, uint32_t bytes);
 bool nvme_pool_drain(struct nvme_pool *pool);
 int nvme_step_walk(struct nvme_cmd *c);
 /* Goes on with those whose data could not be moved at once. */
-bool nvme_data_unpark(struct nvme *n);
+bool nvme_data_unpark(struct nvme_lane *lane);
 void nvme_data_forget_waiting(struct nvme *n);
 int nvme_step_buffer(struct nvme_cmd *c);	/* len bytes */
 int nvme_step_data_in(struct nvme_cmd *c);	/* guest to buffer */
@@ -555,7 +597,6 @@ bool nvme_ns_active(const struct nvme *n, uint32_t nsid);
 void nvme_ns_changed(struct nvme *n, uint32_t nsid);
 void nvme_ns_old_write_done(struct nvme_ns *ns);
 void nvme_ns_forget_held(struct nvme *n);
-bool nvme_ns_drain_held(struct nvme *n);
 int nvme_step_settled(struct nvme_cmd *c);
 bool nvme_has_write_cache(const struct nvme *n);
 void nvme_ns_flush_all(struct nvme *n);

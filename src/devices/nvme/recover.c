@@ -31,11 +31,10 @@ void nvme_protect_all(struct nvme *n)
 	struct nvme_hot *hot = n->hot;
 
 	ob_dev_protect(n->dev, hot, offsetof(struct nvme_hot, slots));
-	ob_dev_protect(n->dev, hot->slots,
-		       n->admin_slots_seen * sizeof(hot->slots[0]));
-	ob_dev_protect(n->dev, hot->slots + NVME_ADMIN_SLOTS,
-		       (n->io_slots_seen - NVME_ADMIN_SLOTS) *
-		       sizeof(hot->slots[0]));
+	nvme_for_each_lane(n, lane)
+		ob_dev_protect(n->dev, hot->slots + lane->slots.first,
+			       (lane->slots.seen - lane->slots.first) *
+			       sizeof(hot->slots[0]));
 }
 
 /* -- recovery ---------------------------------------------------------- */

@@ -20,13 +20,12 @@ static uint32_t queued_entries(const struct nvme *n, unsigned qid)
 }
 
 /* With none left, the next command that ends gives a kick. */
-static bool slots_left(struct nvme *n, unsigned qid)
+static bool slots_left(struct nvme_lane *lane)
 {
-	bool any = qid ? n->free_io.first || n->io_slots_seen < NVME_SLOTS
-		       : n->free_admin.first ||
-			 n->admin_slots_seen < NVME_ADMIN_SLOTS;
+	bool any = lane->slots.free.first ||
+		   lane->slots.seen < lane->slots.end;
 
-	n->starved |= !any;
+	lane->starved |= !any;
 	return any;
 }
 
@@ -38,7 +37,7 @@ static void fetched(struct ob_dma_op *op, int rc)
 	uint16_t count = sq->fetching;
 
 	sq->fetching = 0;
-	n->nr_busy_dma--;
+	sq->lane->nr_busy_dma--;
 	/* What standing still cancelled or overtook is fetched again. */
 	if (!sq->stale && rc != -ECANCELED && !n->halted) {
 		if (nvme_dma_status(n, rc)) {
@@ -50,7 +49,7 @@ static void fetched(struct ob_dma_op *op, int rc)
 		sq->count = count;
 	}
 	sq->stale = false;
-	nvme_kick(n);
+	nvme_kick(sq->lane);
 }
 
 /* How many entries may be copied at once: up to the end of the ring. */
@@ -76,7 +75,7 @@ static int fetch_by_request(struct nvme *n, struct nvme_sq *sq, uint64_t addr,
 	rc = ob_dma_read(n->dev, &seg, 1, sq->batch, &sq->dma);
 	if (rc == -EINPROGRESS) {
 		sq->fetching = count;
-		n->nr_busy_dma++;
+		sq->lane->nr_busy_dma++;
 	}
 	return rc;
 }
@@ -92,8 +91,8 @@ static void expect(struct nvme *n, unsigned qid, const void *entries,
 	uint32_t left = n->st->sqs[qid].entries - n->hot->sqs[qid].head - count;
 	const struct nvme_sqe *first = entries;
 
-	n->expected = left ? first + count
-			   : first - n->hot->sqs[qid].head;
+	n->sqs[qid].lane->expected =
+		left ? first + count : first - n->hot->sqs[qid].head;
 }
 
 /* Fills the batch; false when there is nothing, or not yet. */
@@ -158,18 +157,19 @@ static bool dispatch(struct nvme *n, unsigned qid)
 
 /* Dispatches up to *budget commands, and not beyond the bytes of a turn; true
  * if there were any. */
-bool nvme_sq_serve(struct nvme *n, unsigned qid, unsigned *budget)
+bool nvme_sq_serve(struct nvme_lane *lane, unsigned qid, unsigned *budget)
 {
+	struct nvme *n = lane->n;
 	struct nvme_sq *sq = &n->sqs[qid];
 	bool did = false;
 
-	while (*budget && !nvme_turn_is_over(n) && n->st->sqs[qid].created &&
+	while (*budget && !nvme_turn_is_over(lane) && n->st->sqs[qid].created &&
 	       !sq->deleter && !sq->fetching && nvme_running(n) &&
 	       !n->draining &&
-	       !(n->nr_owed && nvme_owed_is_before(n, qid))) {
+	       !(n->nr_owed && nvme_owed_is_before(lane))) {
 		if (sq->pos == sq->count && !queued_entries(n, qid))
 			break;
-		if (!slots_left(n, qid))
+		if (!slots_left(lane))
 			break;
 		if (sq->pos == sq->count && !fetch(n, qid))
 			break;
@@ -178,7 +178,7 @@ bool nvme_sq_serve(struct nvme *n, unsigned qid, unsigned *budget)
 		did = true;
 		/* The guest goes on with these while we do the next. */
 		if (--*budget % NVME_POST_EVERY == 0)
-			nvme_post(n);
+			nvme_post(lane);
 	}
 	return did;
 }
@@ -197,6 +197,7 @@ void nvme_sq_reset(struct nvme *n, unsigned qid)
 	sq->bad_tail = NVME_NO_VALUE;
 	sq->stale = sq->fetching != 0;
 	sq->n = n;
+	sq->lane = qid ? n->lanes : n->admin;
 	sq->batch = n->batches->sq[qid];
 }
 

@@ -122,7 +122,19 @@ void ob_drive_on_resize(struct ob_drive *drive, void (*fn)(void *arg),
 /* Looks at the size again; calls the function above if it differs. */
 int ob_drive_refresh(struct ob_drive *drive, struct ob_err *err);
 
-/* Requests under way. */
+/*
+ * The same drive on another loop, for READ, WRITE and FLUSH of whole granules:
+ * requests of a branch are begun on its loop's thread and end there, beside those of
+ * the drive and of other branches.  Size, activity and hand-over are the drive's; they
+ * change while no thread is about to submit anything.  Nor is content followed that
+ * a branch changes.  -EOPNOTSUPP: this drive, or such granules, must stay in one
+ * place.  A branch is closed, on any thread, before its drive.
+ */
+int ob_drive_branch(struct ob_drive *drive, struct ob_loop *loop,
+		    uint32_t granule, struct ob_drive **out,
+		    struct ob_err *err);
+
+/* Requests under way, those of branches too. */
 unsigned ob_drive_in_flight(const struct ob_drive *drive);
 
 /*
@@ -163,6 +175,7 @@ struct ob_drive_run {
 };
 bool ob_drive_has_content(const struct ob_drive *drive);
 int ob_drive_track(struct ob_drive *drive, bool on);
+bool ob_drive_is_tracked(const struct ob_drive *drive);
 void ob_drive_wrote(struct ob_drive *drive, uint64_t offset, uint64_t length);
 bool ob_drive_take(struct ob_drive *drive, uint64_t max,
 		   struct ob_drive_run *run);

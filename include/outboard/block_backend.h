@@ -13,7 +13,7 @@ extern "C" {
 #endif
 #pragma GCC visibility push(default)
 
-#define OB_DRIVE_ABI 2u
+#define OB_DRIVE_ABI 3u
 
 /*
  * For a type whose blocks exist in this process alone and must travel with
@@ -95,6 +95,13 @@ struct ob_drive_type {
 	 */
 	int (*recall)(struct ob_drive *drive, struct ob_err *err);
 
+	/*
+	 * ob_drive_branch: branch is prepared, and has the drive's info; close
+	 * leaves what belongs to branch->parent.  Default: -EOPNOTSUPP.
+	 */
+	int (*branch)(struct ob_drive *drive, struct ob_drive *branch,
+		      uint32_t granule, struct ob_err *err);
+
 	/* Default: nothing travels. */
 	const struct ob_drive_content *content;
 };
@@ -114,6 +121,8 @@ struct ob_drive {
 	 * Hand-over and content are the inner drive's; the front asks it.
 	 */
 	struct ob_drive *inner;
+	/* The drive of a branch; those of a drive. */
+	struct ob_drive *parent, *branches, *next_branch;
 	/* From here on the front's, src/block/block.c. */
 	bool active, staging;
 	struct ob_content *content;

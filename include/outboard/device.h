@@ -35,6 +35,17 @@
  * committing store, so that recovery (check, then loaded, then run, as after
  * a migration) can tell from it what was done.  A model without a hot part has
  * nothing to do about any of this.
+ *
+ * Lanes (docs/threads.md).  A model that has lane_poll may have its queues on
+ * several threads, one for each lane.  A lane has a handle (ob_dev_lane), which is
+ * given to all that is called in a lane's step: lane_poll, lane_sleep, and what the
+ * model begins itself on that thread with ob_dev_enter(handle).  All other steps
+ * are control steps of the device: they have its own pointer, run on its thread,
+ * and are alone: no lane's step is open meanwhile.  So a lane's step changes
+ * nothing but what is its own, and reads the rest; it protects nothing.  A
+ * message that is hot is neither: lanes go on beside it, and of what they change it
+ * may touch only what is lane 0's, which is on the device's thread.  With one lane
+ * its handle is the device itself, and a step of it is a step of the device.
  */
 #ifndef OUTBOARD_DEVICE_H
 #define OUTBOARD_DEVICE_H
@@ -55,7 +66,7 @@ extern "C" {
 #endif
 #pragma GCC visibility push(default)
 
-#define OB_DEVICE_ABI 3u
+#define OB_DEVICE_ABI 4u
 
 struct ob_device;
 
@@ -269,7 +280,41 @@ struct ob_device_class {
 	 * stands still until it is reset.
 	 */
 	void (*fail)(struct ob_device *dev);
+
+	/*
+	 * With more than one lane, instead of poll and sleep: on the lane's
+	 * thread, lane is its handle, while ob_dev_poll of that is on.  A model
+	 * without the first has one lane.  spread_changed: at the end of a
+	 * control step after which ob_dev_may_spread says something else.
+	 */
+	bool (*lane_poll)(struct ob_device *lane, unsigned number);
+	bool (*lane_sleep)(struct ob_device *lane, unsigned number);
+	void (*spread_changed)(struct ob_device *dev);
 };
+
+#define OB_LANES_MAX 16u
+/* 1 to OB_LANES_MAX; fixed before init. */
+unsigned ob_dev_lanes(const struct ob_device *dev);
+/*
+ * A lane's handle, as long as the device.  For lane 0 all works as for the device.
+ * In the others ob_dma_read and write are -EAGAIN where the client or file I/O would
+ * be needed (a part may have been copied), and ob_dma_lost says that the device's
+ * thread is to ask; of interrupts they know MSI-X; ob_dev_protect does nothing.
+ */
+struct ob_device *ob_dev_lane(struct ob_device *dev, unsigned number);
+/*
+ * May more than lane 0 have work?  Not without a client, while the device stands
+ * still or is about to, in another mode than MSI-X, with memory that is not mapped
+ * into this process, or while what is written there or to a drive's content is
+ * being followed.  Asked in control steps.
+ */
+bool ob_dev_may_spread(struct ob_device *dev);
+/*
+ * In a control step: from now on the others are busy, or, as in the beginning, hardly
+ * ever entered.  A matter of cost: a lane that is expected enters without a lock, and
+ * control steps are dearer by what it takes to stop it.
+ */
+void ob_dev_spread(struct ob_device *dev, bool on);
 
 const struct ob_device_class *ob_dev_class(const struct ob_device *dev);
 const char *ob_dev_id(const struct ob_device *dev);
@@ -338,7 +383,11 @@ int ob_dev_acquire_drives(struct ob_device *dev, struct ob_err *err);
  */
 void *ob_dev_bar_memory(struct ob_device *dev, unsigned bar);
 
-/* Asks for (or ends) calls of poll and sleep.  Off at creation and reset. */
+/*
+ * Asks for (or ends) calls of poll and sleep.  Off at creation and reset.  With
+ * several lanes dev is a handle, in a control step or one of that lane; or the
+ * device, and all are meant.
+ */
 void ob_dev_poll(struct ob_device *dev, bool on, bool busy);
 
 /*

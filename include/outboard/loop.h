@@ -122,6 +122,9 @@ void ob_post_cancel(struct ob_loop *loop, struct ob_post *post);
  */
 void ob_loop_call(struct ob_loop *loop, void (*fn)(void *arg), void *arg);
 
+/* Is this the loop's thread? */
+bool ob_loop_is_here(const struct ob_loop *loop);
+
 /* This turn is long, but gets on: whoever watches the pulse is to see that. */
 void ob_loop_progress(struct ob_loop *loop);
 

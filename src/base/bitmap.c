@@ -11,6 +11,12 @@ void ob_bit_set(uint64_t *map, size_t bit)
 	map[bit / 64] |= UINT64_C(1) << (bit % 64);
 }
 
+void ob_bit_set_shared(uint64_t *map, size_t bit)
+{
+	__atomic_fetch_or(&map[bit / 64], UINT64_C(1) << bit % 64,
+			  __ATOMIC_RELAXED);
+}
+
 void ob_bit_clear(uint64_t *map, size_t bit)
 {
 	map[bit / 64] &= ~(UINT64_C(1) << (bit % 64));

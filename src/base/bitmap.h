@@ -11,6 +11,8 @@
 
 bool ob_bit_test(const uint64_t *map, size_t bit);
 void ob_bit_set(uint64_t *map, size_t bit);
+/* Others may set bits of the same word at the same time. */
+void ob_bit_set_shared(uint64_t *map, size_t bit);
 void ob_bit_clear(uint64_t *map, size_t bit);
 void ob_bits_set(uint64_t *map, size_t bit, size_t count);
 void ob_bits_clear(uint64_t *map, size_t bit, size_t count);

@@ -127,11 +127,16 @@ static void run_call(struct ob_post *post)
 	sem_post(&call->done);
 }
 
+bool ob_loop_is_here(const struct ob_loop *loop)
+{
+	return pthread_equal(loop->thread, pthread_self());
+}
+
 void ob_loop_call(struct ob_loop *loop, void (*fn)(void *arg), void *arg)
 {
 	struct call call = { .post.run = run_call, .fn = fn, .arg = arg };
 
-	if (pthread_equal(loop->thread, pthread_self())) {
+	if (ob_loop_is_here(loop)) {
 		fn(arg);
 		return;
 	}

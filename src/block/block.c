@@ -121,6 +121,23 @@ static char *full_name(const struct ob_drive_type *type, const char *arg)
 	return asprintf(&name, "%s:%s", type->name, arg) < 0 ? NULL : name;
 }
 
+static struct ob_drive *instance(const struct ob_drive_type *type,
+				 struct ob_loop *loop)
+{
+	struct ob_drive *drive = calloc(1, type->instance_size);
+
+	if (!drive)
+		return NULL;
+	drive->type = type;
+	drive->loop = loop;
+	drive->record = -1;
+	drive->done_tail = &drive->done_head;
+	drive->done_soon.run = deliver_queued;
+	if (type->prepare)
+		type->prepare(drive);
+	return drive;
+}
+
 /* An instance of the type, not open; *arg is what its open is told. */
 static int create(struct ob_loop *loop, const char *spec, const char *keep,
 		  struct ob_drive **out, const char **arg, struct ob_err *err)
@@ -131,16 +148,9 @@ static int create(struct ob_loop *loop, const char *spec, const char *keep,
 
 	if (r)
 		return r;
-	drive = calloc(1, type->instance_size);
+	drive = instance(type, loop);
 	if (!drive)
 		return ob_fail(err, ENOMEM, "out of memory");
-	drive->type = type;
-	drive->loop = loop;
-	drive->record = -1;
-	drive->done_tail = &drive->done_head;
-	drive->done_soon.run = deliver_queued;
-	if (type->prepare)
-		type->prepare(drive);
 	drive->name = full_name(type, *arg);
 	drive->keep = keep ? strdup(keep) : NULL;
 	if (drive->name && (drive->keep || !keep)) {
@@ -214,11 +224,55 @@ int ob_drive_open_inner(struct ob_drive *drive, const char *spec,
 	return r;
 }
 
+static void join(struct ob_drive *branch, struct ob_drive *drive)
+{
+	branch->parent = drive;
+	branch->next_branch = drive->branches;
+	drive->branches = branch;
+}
+
+static void part(struct ob_drive *branch)
+{
+	struct ob_drive **at = &branch->parent->branches;
+
+	while (*at != branch)
+		at = &(*at)->next_branch;
+	*at = branch->next_branch;
+}
+
+int ob_drive_branch(struct ob_drive *drive, struct ob_loop *loop,
+		    uint32_t granule, struct ob_drive **out,
+		    struct ob_err *err)
+{
+	struct ob_drive *branch;
+	int r;
+
+	if (!drive->type->branch)
+		return ob_drive_fail(drive, err, EOPNOTSUPP,
+				     "it can only be used by one thread");
+	branch = instance(drive->type, loop);
+	if (!branch)
+		return ob_fail(err, ENOMEM, "out of memory");
+	join(branch, drive);
+	branch->name = strdup(drive->name);
+	branch->info = drive->info;
+	branch->active = drive->active;
+	r = branch->name ? drive->type->branch(drive, branch, granule, err) :
+			   ob_fail(err, ENOMEM, "out of memory");
+	if (r)
+		ob_drive_close(branch);
+	else
+		*out = branch;
+	return r;
+}
+
 void ob_drive_close(struct ob_drive *drive)
 {
 	if (!drive)
 		return;
-	assert(!drive->in_flight);
+	assert(!drive->in_flight && !drive->branches);
+	if (drive->parent)
+		part(drive);
 	ob_content_drop(drive);
 	drive->type->close(drive);
 	ob_fd_close(&drive->record);
@@ -255,9 +309,12 @@ static int check(const struct ob_drive *drive,
 		return 0;
 	case OB_BLOCK_READ:
 		break;
-	case OB_BLOCK_WRITE:
 	case OB_BLOCK_DISCARD:
 	case OB_BLOCK_WRITE_ZEROES:
+		if (drive->parent)
+			return -EOPNOTSUPP;
+		__attribute__((fallthrough));
+	case OB_BLOCK_WRITE:
 		if (info->readonly)
 			return -EROFS;
 		break;
@@ -320,6 +377,8 @@ void ob_drive_resized(struct ob_drive *drive, uint64_t size)
 	if (size == drive->info.size)
 		return;
 	drive->info.size = size;
+	for (struct ob_drive *b = drive->branches; b; b = b->next_branch)
+		b->info.size = size;
 	ob_record_note(drive);
 	if (drive->resized)
 		drive->resized(drive->resized_arg);

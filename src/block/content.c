@@ -120,6 +120,11 @@ int ob_drive_track(struct ob_drive *drive, bool on)
 	return 0;
 }
 
+bool ob_drive_is_tracked(const struct ob_drive *drive)
+{
+	return bottom_of(drive)->content;
+}
+
 /* What lies ahead of the first pass needs no mark. */
 void ob_drive_wrote(struct ob_drive *drive, uint64_t offset, uint64_t length)
 {

@@ -186,6 +186,27 @@ static int file_open(struct ob_drive *drive, const char *path, unsigned flags,
 	return r ? r : probe(file, flags, err);
 }
 
+/*
+ * Of a branch the gate is its own: where all requests are whole blocks, nobody waits
+ * in one but for a buffer, of which it has its own as well.
+ */
+static int file_branch(struct ob_drive *drive, struct ob_drive *branch,
+		       uint32_t granule, struct ob_err *err)
+{
+	const struct file_drive *file = (struct file_drive *)drive;
+	struct file_drive *own = (struct file_drive *)branch;
+
+	if (granule % file->offset_align)
+		return ob_drive_fail(drive, err, EOPNOTSUPP, "it has blocks of "
+				     "%u bytes", file->offset_align);
+	own->fd = file->fd;
+	own->block_device = file->block_device;
+	own->direct = file->direct;
+	own->mem_align = file->mem_align;
+	own->offset_align = file->offset_align;
+	return map_slots(own, err);
+}
+
 static void file_close(struct ob_drive *drive)
 {
 	struct file_drive *file = (struct file_drive *)drive;
@@ -193,7 +214,8 @@ static void file_close(struct ob_drive *drive)
 	if (file->slots)
 		munmap(file->slots, (FILE_NR_SLOTS + 1) *
 				    (size_t)FILE_SLOT_SIZE);
-	ob_fd_close(&file->fd);
+	if (!drive->parent)
+		ob_fd_close(&file->fd);
 }
 
 static int file_refresh(struct ob_drive *drive, struct ob_err *err)
@@ -259,4 +281,5 @@ const struct ob_drive_type ob_drive_file = {
 	.recall = file_recall,
 	.release = file_release,
 	.acquire = file_acquire,
+	.branch = file_branch,
 };

@@ -111,10 +111,22 @@ static int mem_recall(struct ob_drive *drive, struct ob_err *err)
 	return r;
 }
 
+/* The bytes stay where they are, whatever is mapped there later. */
+static int mem_branch(struct ob_drive *drive, struct ob_drive *branch,
+		      uint32_t granule, struct ob_err *err)
+{
+	(void)granule;
+	(void)err;
+	((struct mem_drive *)branch)->bytes = ((struct mem_drive *)drive)->bytes;
+	return 0;
+}
+
 static void mem_close(struct ob_drive *drive)
 {
 	struct mem_drive *mem = (struct mem_drive *)drive;
 
+	if (drive->parent)
+		return;
 	if (mem->bytes)
 		munmap(mem->bytes, drive->info.size);
 	if (mem->fd >= 0)
@@ -179,5 +191,6 @@ const struct ob_drive_type ob_drive_mem = {
 	.close = mem_close,
 	.submit = mem_submit,
 	.recall = mem_recall,
+	.branch = mem_branch,
 	.content = &mem_content,
 };

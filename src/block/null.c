@@ -26,6 +26,16 @@ static void null_submit(struct ob_drive *drive, struct ob_block_request *req)
 	ob_drive_done(drive, req, 0);
 }
 
+static int null_branch(struct ob_drive *drive, struct ob_drive *branch,
+		       uint32_t granule, struct ob_err *err)
+{
+	(void)drive;
+	(void)branch;
+	(void)granule;
+	(void)err;
+	return 0;
+}
+
 const struct ob_drive_type ob_drive_null = {
 	.size = sizeof(struct ob_drive_type),
 	.abi = OB_DRIVE_ABI,
@@ -36,4 +46,5 @@ const struct ob_drive_type ob_drive_null = {
 	.open = null_open,
 	.close = null_close,
 	.submit = null_submit,
+	.branch = null_branch,
 };

@@ -20,13 +20,15 @@ static json_t *describe_device(struct ob_device *dev)
 	struct ob_device_status status;
 
 	ob_device_status(dev, &status);
-	return json_pack("{s:o, s:s, s:o, s:i, s:I, s:I, s:I, s:I, s:o}", "id",
+	return json_pack("{s:o, s:s, s:o, s:i, s:I, s:I, s:I, s:i, s:b, s:I, s:o}",
+			 "id",
 			 control_text_of(status.id), "model", status.model, "address",
 			 control_text_of(status.address),
 			 "client", (int)status.client, "step",
 			 (json_int_t)status.step, "in flight",
 			 (json_int_t)status.in_flight, "state bytes",
-			 (json_int_t)status.state_bytes, "visits",
+			 (json_int_t)status.state_bytes, "lanes",
+			 (int)status.lanes, "spread", status.spread, "visits",
 			 (json_int_t)status.visits, "interrupts",
 			 describe_interrupts(&status));
 }

@@ -80,6 +80,10 @@ static int place_device(struct ob_planned *p, unsigned *load, unsigned threads,
 {
 	unsigned thread = 0;
 
+	p->lanes = ob_device_lanes(p->opts);
+	if (p->lanes > threads)
+		return ob_fail(err, EINVAL, "lanes=%u: there are --threads %u",
+			       p->lanes, threads);
 	if (ob_options_count(p->opts, "thread")) {
 		uint64_t wanted = ob_options_u64(p->opts, "thread");
 
@@ -94,7 +98,8 @@ static int place_device(struct ob_planned *p, unsigned *load, unsigned threads,
 				thread = i;
 	}
 	p->thread = thread;
-	load[thread]++;
+	for (unsigned i = 0; i < p->lanes; i++)
+		load[(thread + i) % threads]++;
 	return 0;
 }
 

@@ -13,7 +13,8 @@
 struct ob_planned {
 	const struct ob_device_class *cls;
 	struct ob_options *opts;	/* NULL once a device took them */
-	unsigned thread;
+	unsigned thread;		/* of lane 0; the next ones have the others */
+	unsigned lanes;
 };
 
 struct ob_plan {

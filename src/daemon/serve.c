@@ -245,11 +245,24 @@ int ob_serve_make_loops(struct serve *s, struct ob_err *err)
 	return rc;
 }
 
+/* Lane 0 is on the device's thread, the others on those that follow. */
+static void set_lanes(struct served *d)
+{
+	unsigned nr = d->serve->opts->threads;
+	struct ob_loop *loops[OB_THREADS];
+
+	for (unsigned i = 0; i < nr; i++)
+		loops[i] = d->serve->threads[(d->thread->number + i) % nr].loop;
+	ob_device_set_lanes(d->dev, loops, nr);
+}
+
 static int begin_device(struct served *d, void *arg, struct ob_err *err)
 {
-	int rc = d->serve->link ? ob_worker_begin(d, err) :
-		ob_device_begin(&d->dev, d->thread->loop, NULL, err);
+	int rc;
 
+	set_lanes(d);
+	rc = d->serve->link ? ob_worker_begin(d, err) :
+		ob_device_begin(&d->dev, d->thread->loop, NULL, err);
 	(void)arg;
 	if (!rc)
 		ob_serve_watch_alarm(d);

@@ -16,7 +16,7 @@ struct serve;
 struct served {
 	struct serve *serve;
 	struct ob_thread *thread;
-	struct ob_device *dev;		/* touched by its thread alone */
+	struct ob_device *dev;		/* touched by its thread alone, but for lanes */
 	struct ob_post end, over;	/* to its thread */
 	struct ob_post is_gone, alarm;	/* from it */
 	bool gone;

@@ -22,6 +22,7 @@
 #include "base/ring.h"
 #include "server/device_impl.h"
 #include "server/drive.h"
+#include "server/lane.h"
 #include "server/session.h"
 #include "state/old.h"
 
@@ -212,7 +213,7 @@ static int adopt_recorder(struct ob_device *dev, struct ob_err *err)
 
 	if (r == 0 && fd < 0)
 		r = ob_dev_keep(dev, dev->rec.fd, "recorder");
-	if (r)
+	if (r || (r = ob_lanes_adopt(dev, err)))
 		return r;
 	ob_dev_note_birth(dev);
 	ob_dev_note(dev, OB_EVENT_ADOPTED, 0, old->step_kind, old->step);
@@ -255,6 +256,7 @@ static int hand_over(struct ob_device *dev, struct ob_err *err)
 		return ob_fail(err, -r, "the keeper does not take the state: %s",
 			       strerror(-r));
 	dev->counts = dev->kept;
+	ob_lanes_adopted(dev);
 	return 0;
 }
 

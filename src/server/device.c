@@ -26,6 +26,7 @@
 #include "base/guard.h"
 #include "base/ring.h"
 #include "server/device_impl.h"
+#include "server/lane.h"
 #include "server/operator_impl.h"
 #include "server/server.h"
 #include "server/session.h"
@@ -55,6 +56,9 @@ const struct ob_option ob_device_common_options[] = {
 	{ .name = "thread", .type = OB_OPT_UINT, .max = OB_THREADS - 1,
 	  .help = "the thread of --threads that has the device; default: the "
 		  "one with the fewest" },
+	{ .name = "lanes", .type = OB_OPT_UINT, .def = "1", .min = 1,
+	  .max = OB_LANES_MAX,
+	  .help = "how many threads may share the device's queues" },
 	{ .name = NULL }
 };
 
@@ -208,6 +212,7 @@ void ob_dev_note_birth(struct ob_device *dev)
 
 	ob_recorder_born(&dev->rec, ob_loop_turn_time(dev->loop),
 			 (uint32_t)generation);
+	ob_lanes_born(dev, (uint32_t)generation);
 }
 
 static int start_empty(struct ob_device *dev, struct ob_err *err)
@@ -218,6 +223,7 @@ static int start_empty(struct ob_device *dev, struct ob_err *err)
 		ob_adopt_nothing(dev);
 	if (dev->kept && ((r = ob_wire_create(dev, err)) ||
 			  (r = ob_recorder_open(&dev->rec, -1, err)) ||
+			  (r = ob_lanes_record(dev, err)) ||
 			  (r = ob_dev_keep_all(dev, err))))
 		return r;
 	ob_dev_note_birth(dev);
@@ -238,6 +244,10 @@ static int check_all(struct ob_device *dev, struct ob_err *err)
 		return r;
 	if (!dev->id)
 		dev->id = make_id(dev);
+	dev->nr_lanes = ob_device_lanes(dev->opts);
+	if (dev->nr_lanes > 1 && !dev->cls->lane_poll)
+		return ob_fail(err, EINVAL, "lanes=%u: this model has one",
+			       dev->nr_lanes);
 	dev->runtime = calloc(1, dev->cls->runtime_size + 1);
 	if (!dev->id || !dev->runtime)
 		return ob_fail(err, ENOMEM, "out of memory");
@@ -262,8 +272,9 @@ static int setup(struct ob_device *dev, struct ob_err *err)
 {
 	int r = dev->anew ? 0 : ob_adopt_begin(dev, err);
 
-	if (r || (r = init_model(dev, err)) || (r = build(dev, err)) ||
-	    (r = ob_mig_init(dev, err)))
+	if (r || (r = ob_lanes_create(dev, err)) ||
+	    (r = init_model(dev, err)) || (r = build(dev, err)) ||
+	    (r = ob_lanes_built(dev, err)) || (r = ob_mig_init(dev, err)))
 		return r;
 	ob_arrival_init(dev);
 	ob_step_begin(&dev->mem, OB_STEP_WORK);
@@ -284,6 +295,7 @@ static struct ob_device *device_new(const struct ob_device_class *cls,
 		return NULL;
 	dev->cls = cls;
 	dev->opts = opts;
+	dev->nr_lanes = 1;
 	dev->mem.fd = dev->wire.fd = dev->rec.fd = -1;
 	dev->listener.watch.fd = dev->listener.spare = -1;
 	dev->gone_timer.fire = check_gone;
@@ -319,6 +331,18 @@ static int prepare_as(const struct ob_device_class *cls,
 	return 0;
 }
 
+unsigned ob_device_lanes(const struct ob_options *opts)
+{
+	return (unsigned)ob_options_u64(opts, "lanes");
+}
+
+void ob_device_set_lanes(struct ob_device *dev, struct ob_loop *const *loops,
+			 unsigned nr)
+{
+	for (unsigned i = 0; i < OB_LANES_MAX; i++)
+		dev->lane_loops[i] = loops[i % nr];
+}
+
 int ob_device_prepare(const struct ob_device_class *cls,
 		      struct ob_options *opts, struct ob_device **out,
 		      struct ob_err *err)
@@ -342,6 +366,7 @@ static struct ob_device *make_anew(struct ob_device *dev)
 		return NULL;
 	anew->id = dev->id;
 	anew->anew = true;
+	memcpy(anew->lane_loops, dev->lane_loops, sizeof(dev->lane_loops));
 	dev->id = NULL;
 	dev->opts = NULL;
 	return anew;
@@ -374,6 +399,7 @@ static int begin(struct ob_device **out, struct ob_loop *loop,
 	dev->loop = loop;
 	dev->created = ob_loop_now(loop);
 	dev->kept = ob_keep_is_on(loop) && !dev->rehearsal;
+	dev->judges = dev->kept || dev->nr_lanes > 1;
 	dev->past = past;
 	r = setup(dev, err);
 	if (r == 0) {
@@ -463,8 +489,10 @@ static void leave_loop(struct ob_device *dev)
 	ob_operator_finish(dev);
 	ob_arrival_finish(dev);
 	ob_mig_finish(dev);
+	ob_lanes_leave(dev);
 	if (dev->inited && dev->cls->finish)
 		dev->cls->finish(dev);
+	ob_lanes_free(dev);
 }
 
 /*
@@ -498,8 +526,12 @@ static void check_gone(struct ob_timer *timer)
 	struct ob_device *dev = container_of(timer, struct ob_device,
 					     gone_timer);
 
-	if ((dev->cls->in_flight && dev->cls->in_flight(dev)) ||
-	    ob_mig_in_flight(dev) || dev->dma_queue.done)
+	bool shut = ob_lanes_shut(dev), busy;
+
+	busy = (dev->cls->in_flight && dev->cls->in_flight(dev)) ||
+	       ob_mig_in_flight(dev) || dev->dma_queue.done;
+	ob_lanes_open(dev, shut);
+	if (busy)
 		ob_timer_arm(dev->loop, timer, GONE_CHECK_NS);
 	else
 		dev->gone(dev->gone_arg);

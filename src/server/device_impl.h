@@ -25,6 +25,7 @@
 #define container_of(ptr, type, member) \
 	((type *)((char *)(ptr) - offsetof(type, member)))
 
+struct ob_lanes;
 struct ob_operator;
 struct ob_session;
 
@@ -87,6 +88,16 @@ struct ob_device {
 	struct ob_old_state *old;
 	struct ob_wire wire;
 	struct ob_recorder rec;
+	unsigned nr_dead_lanes;		/* of the one before */
+	bool lane_was_open;		/* some of them was in a step */
+
+	/* lanes; lane.h */
+	unsigned nr_lanes;
+	struct ob_lanes *lanes;		/* NULL: one, this */
+	struct ob_loop *lane_loops[OB_LANES_MAX];
+	struct ob_device *home;		/* of a handle: the device; else NULL */
+	unsigned lane;			/* ... and its number */
+	bool judges;			/* messages: are they hot? */
 
 	/* runtime */
 	void *runtime;
@@ -122,7 +133,7 @@ static inline void ob_dev_step_end(struct ob_device *dev)
 {
 	ob_recorder_settle(&dev->rec);
 	ob_step_end(&dev->mem);
-	if (dev->mem.depth)
+	if (ob_step_is_open(&dev->mem))
 		return;
 	dev->whole = false;
 	if (dev->unsettled)

@@ -357,8 +357,8 @@ static int run(struct ob_session *s, struct ob_request *req,
 	if ((msg->hdr.flags & OB_HDR_TYPE) != OB_HDR_COMMAND)
 		return -EINVAL;
 	r = ob_request_get(req, msg->payload, msg->len);
-	ob_step_begin(&dev->mem, OB_STEP_MESSAGE);
-	if (dev->kept && !(r == 0 && ob_request_is_hot(dev, req)))
+	ob_step_begin_beside(&dev->mem, OB_STEP_MESSAGE);
+	if (dev->judges && !(r == 0 && ob_request_is_hot(dev, req)))
 		ob_step_protect(dev);
 	r = dev->fused ? ob_fuse_message(dev, &msg->hdr) :
 	    execute(s, req, msg, r);
@@ -456,7 +456,7 @@ static int dispatch_kept(struct ob_session *s, struct ob_msg *msg)
 	struct ob_device *dev = s->dev;
 	int r;
 
-	ob_step_begin(&dev->mem, OB_STEP_MESSAGE);
+	ob_step_begin_beside(&dev->mem, OB_STEP_MESSAGE);
 	if (!is_posted(&msg->hdr))
 		ob_step_protect_journal(dev);
 	r = dispatch(s, msg);

@@ -71,6 +71,8 @@ static int file_io(const struct walk *w, const struct ob_range *range,
 	off_t at = (off_t)(range->offset + (addr - range->first));
 	ssize_t n;
 
+	if (w->dev->lane)
+		return -EAGAIN;
 	if (w->write)
 		n = pwrite(range->file->fd, w->buf, len, at);
 	else
@@ -78,6 +80,8 @@ static int file_io(const struct walk *w, const struct ob_range *range,
 	if (n == (ssize_t)len)
 		return 0;
 	range->file->lost = w->dev->dma.file_lost = true;
+	if (w->dev->home)
+		w->dev->home->dma.file_lost = true;
 	return -EIO;
 }
 
@@ -181,7 +185,7 @@ int ob_dma_write(struct ob_device *dev, const struct ob_seg *segs,
 
 void ob_dma_cancel_all(struct ob_device *dev)
 {
-	ob_dma_msg_drop(dev, 0, UINT64_MAX, -ECANCELED);
+	ob_dma_msg_drop(dev->home ? dev->home : dev, 0, UINT64_MAX, -ECANCELED);
 }
 
 void *ob_dma_ptr(struct ob_device *dev, uint64_t addr, uint64_t len,
@@ -255,5 +259,7 @@ bool ob_dma_lost(struct ob_device *dev)
 		return false;
 	dev->dma.losses = losses;
 	dev->dma.file_lost = false;
+	if (dev->home)
+		return dev->lane ? true : ob_dma_lost(dev->home);
 	return find_losses(dev);
 }

@@ -62,6 +62,7 @@ struct ob_dma {
 	uint64_t *ends;			/* of the leaves: their last addresses */
 	uint32_t nr_leaves, room;
 	uint32_t nr;			/* of ranges */
+	uint32_t nr_far;		/* of those without host memory */
 	struct ob_range *hit;		/* of the last look-up, or NULL */
 	uint32_t free_hint;		/* no slot below it is free */
 	uint32_t next_file_id;

@@ -229,6 +229,7 @@ struct ob_range *ob_dma_add(struct ob_dma *dma, struct ob_place place,
 	leaf->last[place.at] = range->last;
 	set_end(dma, place.leaf);
 	dma->nr++;
+	dma->nr_far += !range->host;
 	dma->hit = NULL;
 	return &leaf->ranges[place.at];
 }
@@ -253,6 +254,7 @@ void ob_dma_remove(struct ob_dma *dma, struct ob_place place)
 	struct ob_leaf *leaf = dma->leaves[place.leaf];
 	uint32_t behind = leaf->nr - 1 - place.at;
 
+	dma->nr_far -= !leaf->ranges[place.at].host;
 	memmove(&leaf->ranges[place.at], &leaf->ranges[place.at + 1],
 		behind * sizeof(leaf->ranges[0]));
 	memmove(&leaf->last[place.at], &leaf->last[place.at + 1],
@@ -280,6 +282,6 @@ void ob_dma_remove_all(struct ob_dma *dma)
 	dma->leaves = NULL;
 	dma->ends = NULL;
 	dma->spare = NULL;
-	dma->room = dma->nr = 0;
+	dma->room = dma->nr = dma->nr_far = 0;
 	dma->hit = NULL;
 }

@@ -99,6 +99,10 @@ int ob_dma_msg_add(struct ob_device *dev, struct ob_dma_op *op, bool write,
 {
 	struct ob_dma_msg *m;
 
+	if (dev->lane)
+		return -EAGAIN;
+	if (dev->home)
+		dev = dev->home;
 	if (!op || !dev->session || ob_config_hits_bar(dev, addr, len))
 		return -EFAULT;
 	if (dev->mig.stopping)
@@ -118,7 +122,7 @@ int ob_dma_msg_add(struct ob_device *dev, struct ob_dma_op *op, bool write,
 
 void ob_dma_msg_revoke(struct ob_device *dev, struct ob_dma_op *op)
 {
-	struct ob_dma_queue *q = &dev->dma_queue;
+	struct ob_dma_queue *q = &(dev->home ? dev->home : dev)->dma_queue;
 	struct ob_dma_msg *m = q->waiting, *next;
 
 	reset_waiting(q);

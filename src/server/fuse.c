@@ -47,6 +47,28 @@ static bool counts(const struct ob_device *dev,
 	       (old->step_kind == OB_STEP_MESSAGE || was_fault(dev));
 }
 
+/* Lanes do the same in all of their steps. */
+#define PLACE_OF_LANES ~(uint64_t)OB_STEP_POLL
+
+/*
+ * Is there a place to blame?  Of two, since lanes may have been in steps of their own,
+ * theirs, unless the last death was in the other.  Who is blamed in vain does not go on
+ * after the third, and leaves the other alone.
+ */
+static bool find_place(const struct ob_device *dev,
+		       const struct ob_state_header *old, uint64_t *place)
+{
+	bool found = counts(dev, old);
+
+	if (found)
+		*place = place_of(dev, old);
+	if (!dev->lane_was_open || !was_fault(dev) ||
+	    (found && *place == old->died_at))
+		return found;
+	*place = PLACE_OF_LANES;
+	return true;
+}
+
 static void tell(struct ob_device *dev, const struct ob_state_header *old)
 {
 	int signal = dev->past ? dev->past->signal : 0;
@@ -63,21 +85,24 @@ void ob_fuse_judge(struct ob_device *dev)
 {
 	const struct ob_state_header *old = ob_old_state_header(dev->old);
 	struct ob_state_header *hdr = ob_state_header(&dev->mem);
+	bool message;
 
 	tell(dev, old);
-	if (!counts(dev, old))
+	if (!find_place(dev, old, &hdr->died_at))
 		return;
-	hdr->died_at = place_of(dev, old);
+	message = old->step_kind == OB_STEP_MESSAGE &&
+		  hdr->died_at == place_of(dev, old);
 	hdr->deaths = old->died_at == hdr->died_at && old->deaths < UINT32_MAX ?
 		      old->deaths + 1 : 1;
 	if (hdr->deaths < DEATHS)
 		return;
-	if (old->step_kind == OB_STEP_MESSAGE && dev->session) {
+	if (message && dev->session) {
 		dev->fused = true;	/* it is the next one */
 		return;
 	}
 	ob_log(&dev->log, OB_LOG_ERROR, "%u processes in a row died in a %s step",
-	       hdr->deaths, ob_step_kind_name(old->step_kind));
+	       hdr->deaths, ob_step_kind_name(message ? OB_STEP_MESSAGE :
+					      (unsigned)~hdr->died_at));
 	ob_fuse_fail(dev);
 }
 

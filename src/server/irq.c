@@ -32,6 +32,7 @@
 
 #include "base/fd.h"
 #include "server/device_impl.h"
+#include "server/lane.h"
 
 static void trigger_free(struct ob_device *dev, struct ob_signal **place)
 {
@@ -65,6 +66,7 @@ int ob_irq_assign(struct ob_device *dev, unsigned index, unsigned vector,
 		return r;
 	if (fd)
 		ob_fd_take(fd);
+	ob_lanes_untie(dev, index, vector);
 	trigger_free(dev, place);
 	*place = sig;
 	return 0;
@@ -79,7 +81,8 @@ bool ob_irq_has_trigger(const struct ob_device *dev, unsigned index,
 
 bool ob_irq_fire(struct ob_device *dev, unsigned index, unsigned vector)
 {
-	if (!ob_irq_has_trigger(dev, index, vector))
+	if (!ob_irq_has_trigger(dev, index, vector) &&
+	    !ob_lane_tie(dev, index, vector))
 		return false;
 	ob_signal_raise(dev->loop, dev->irqs.triggers[index][vector]);
 	ob_dev_note(dev, OB_EVENT_INTERRUPT, (uint16_t)index, vector, 0);
@@ -132,8 +135,10 @@ static void triggers_free(struct ob_device *dev)
 	unsigned i, v;
 
 	for (i = 0; i < OB_NR_IRQ_INDEXES; i++)
-		for (v = 0; irqs->triggers[i] && v < irqs->count[i]; v++)
+		for (v = 0; irqs->triggers[i] && v < irqs->count[i]; v++) {
+			ob_lanes_untie(dev, i, v);
 			trigger_free(dev, &irqs->triggers[i][v]);
+		}
 	ob_irq_unmask_drop(dev);
 }
 

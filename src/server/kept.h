@@ -52,7 +52,7 @@ void ob_wire_memory(struct ob_device *dev, bool twin,
 		    struct ob_conn_memory *out);
 
 /* step.c */
-/* The open step happens as a whole: core, plain part, session. */
+/* The open step happens as a whole: core, plain part, session; and alone. */
 void ob_step_protect(struct ob_device *dev);
 /* ... or of it only the journals: the rest is to be the same if done twice. */
 void ob_step_protect_journal(struct ob_device *dev);

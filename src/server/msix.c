@@ -6,7 +6,8 @@
  * only the mask bit means something here, since the address and data of a
  * message are the client's business.  A vector is masked by its own bit or by
  * the function's; a message that comes meanwhile, or for which there is no
- * trigger, sets its pending bit.
+ * trigger, sets its pending bit.  Lanes may do so at the same time; the rest is the
+ * device's own thread's.
  */
 #include <string.h>
 
@@ -32,7 +33,7 @@ void ob_msix_raise(struct ob_device *dev, unsigned vector)
 {
 	if (!deliverable(dev, vector) ||
 	    !ob_irq_fire(dev, OB_IRQ_INDEX_MSIX, vector))
-		ob_bit_set(dev->core->msix_pending, vector);
+		ob_bit_set_shared(dev->core->msix_pending, vector);
 }
 
 void ob_msix_owe(struct ob_device *dev, unsigned vector)
@@ -134,15 +135,18 @@ void ob_msix_read(struct ob_device *dev, enum ob_msix_part part,
 		  uint64_t offset, void *buf, size_t len)
 {
 	const struct ob_pci *pci = &dev->pci;
-	const uint8_t *src;
+	uint64_t pending[OB_MSIX_MAX / 64];
 
-	if (part == OB_PART_TABLE)
-		src = (const uint8_t *)dev->core->msix +
-		      (offset - pci->msix_table_offset);
-	else
-		src = (const uint8_t *)dev->core->msix_pending +
-		      (offset - pci->msix_pba_offset);
-	memcpy(buf, src, len);
+	if (part == OB_PART_TABLE) {
+		memcpy(buf, (const uint8_t *)dev->core->msix +
+			    (offset - pci->msix_table_offset), len);
+		return;
+	}
+	for (size_t i = 0; i < pba_size(dev) / 8; i++)
+		pending[i] = __atomic_load_n(&dev->core->msix_pending[i],
+					     __ATOMIC_RELAXED);
+	memcpy(buf, (const uint8_t *)pending + (offset - pci->msix_pba_offset),
+	       len);
 }
 
 void ob_msix_write(struct ob_device *dev, enum ob_msix_part part,

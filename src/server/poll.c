@@ -10,6 +10,7 @@
  * on: what it costs while nothing comes is a look at the ring's flags.
  */
 #include "server/device_impl.h"
+#include "server/lane.h"
 #include "server/session.h"
 
 #define WORK_LASTS 4096u	/* turns in which none was found; about 1 ms */
@@ -80,6 +81,11 @@ void ob_poll_update(struct ob_device *dev)
 	bool want = dev->session &&
 		    (model_polls(dev) || ob_loop_is_busy(dev->loop));
 
+	/* Their pollers poll; the socket is watched. */
+	if (dev->lanes) {
+		ob_lanes_update(dev);
+		return;
+	}
 	dev->poller.poll = dev_poll;
 	dev->poller.sleep = dev_sleep;
 	dev->poller.busy = model_polls(dev) && dev->poll_busy;
@@ -97,6 +103,10 @@ void ob_poll_update(struct ob_device *dev)
 
 void ob_dev_poll(struct ob_device *dev, bool on, bool busy)
 {
+	if (dev->lanes || dev->home) {
+		ob_lanes_poll(dev, on, busy);
+		return;
+	}
 	dev->poll_on = on;
 	dev->poll_busy = busy;
 	ob_poll_update(dev);

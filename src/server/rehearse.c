@@ -7,6 +7,7 @@
  * The copy is made by who serves, between two steps.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -14,9 +15,12 @@
 
 #include "base/fd.h"
 #include "server/device_impl.h"
+#include "server/lane.h"
 #include "server/session.h"
 #include "state/inflight.h"
 #include "state/old.h"
+
+#define COPY_NAME 32u
 
 static int write_all(int fd, const uint8_t *at, size_t len, off_t to)
 {
@@ -60,14 +64,28 @@ static int keep_copy(struct ob_device *dev, int from, const void *base,
 	return r ? r : ob_dev_keep(dev, fd, "%s", name);
 }
 
+/* Of the copy of the n-th recorder: the device's own, then the lanes'. */
+static const char *copy_name(char name[COPY_NAME], unsigned n)
+{
+	if (!n)
+		return "recorder/copy";
+	snprintf(name, COPY_NAME, "recorder/copy/%u", n - 1);
+	return name;
+}
+
 int ob_device_copy(struct ob_device *dev, struct ob_err *err)
 {
+	char name[COPY_NAME];
+	struct ob_recorder_bytes recs[1 + OB_LANES_MAX];
+	unsigned n = ob_lanes_recorders(dev, recs);
+	bool shut = ob_lanes_shut(dev);
 	int r = keep_copy(dev, dev->mem.fd, dev->mem.base, dev->mem.size,
 			  "copy");
 
-	if (r == 0 && dev->rec.memory)
-		r = keep_copy(dev, dev->rec.fd, dev->rec.memory,
-			      sizeof(*dev->rec.memory), "recorder/copy");
+	for (unsigned i = 0; i < n && !r; i++)
+		r = keep_copy(dev, recs[i].fd, recs[i].memory, recs[i].size,
+			      copy_name(name, i));
+	ob_lanes_open(dev, shut);
 	return r ? ob_fail(err, -r, "%s: a copy of the state: %s", dev->id,
 			   strerror(-r)) : 0;
 }
@@ -87,19 +105,38 @@ static void look(const struct ob_inflight_list *list, uint64_t now,
 	}
 }
 
-/* By the recorder of who serves, at the time of the copy. */
-static void look_in_flight(struct ob_device *dev, struct ob_rehearsal *out)
+static bool read_copy(struct ob_device *dev, const char *name,
+		      struct ob_recorder_bytes *out)
 {
-	OB_CLEANUP_FD int fd = ob_dev_kept(dev, "recorder/copy");
+	OB_CLEANUP_FD int fd = ob_dev_kept(dev, "%s", name);
 	size_t size = sizeof(struct ob_recorder_memory);
-	struct ob_inflight_list list = { 0 };
 	void *memory = fd < 0 ? NULL : malloc(size);
 
-	if (memory && pread(fd, memory, size, 0) == (ssize_t)size)
-		ob_inflight_read(memory, size, &list);
+	if (!memory)
+		return false;
+	if (pread(fd, memory, size, 0) != (ssize_t)size) {
+		free(memory);
+		return false;
+	}
+	*out = (struct ob_recorder_bytes){ memory, size, -1 };
+	return true;
+}
+
+/* By the recorders of who serves, at the time of the copy. */
+static void look_in_flight(struct ob_device *dev, struct ob_rehearsal *out)
+{
+	struct ob_recorder_bytes recs[1 + OB_LANES_MAX];
+	struct ob_inflight_list list = { 0 };
+	char name[COPY_NAME];
+	unsigned n = 0;
+
+	while (n <= OB_LANES_MAX && read_copy(dev, copy_name(name, n), &recs[n]))
+		n++;
+	ob_inflight_read(recs, n, &list);
 	look(&list, ob_loop_now(dev->loop), out);
 	free(list.rows);
-	free(memory);
+	while (n--)
+		free((void *)(uintptr_t)recs[n].memory);
 }
 
 int ob_rehearse(struct ob_device *dev, struct ob_err *err)

@@ -10,12 +10,19 @@
 #include <errno.h>
 
 #include "server/device_impl.h"
+#include "server/lane.h"
 
 static bool is_powered(const struct ob_device *dev)
 {
 	uint32_t pm = dev->cfg.pm;
 
 	return !pm || !(ob_config_get(dev, pm + PCI_PM_CSR, 2) & 3);
+}
+
+static void get_warm(struct ob_device *dev)
+{
+	ob_recorder_get_warm(&dev->rec);
+	ob_lanes_get_warm(dev);
 }
 
 void ob_bus_master_update(struct ob_device *dev)
@@ -27,7 +34,7 @@ void ob_bus_master_update(struct ob_device *dev)
 		return;
 	dev->bus_master = on;
 	if (on)
-		ob_recorder_get_warm(&dev->rec);
+		get_warm(dev);
 	else
 		ob_dma_msg_drop(dev, 0, UINT64_MAX, -EACCES);
 	if (dev->cls->bus_master)

@@ -12,7 +12,7 @@
 #include "state/stream.h"
 
 /* Keys that every device has: socket, fd, id, msix, msi, rom, drain, incoming,
- * thread (the daemon's). */
+ * thread (the daemon's), lanes. */
 extern const struct ob_option ob_device_common_options[];
 
 /*
@@ -48,6 +48,14 @@ int ob_device_prepare(const struct ob_device_class *cls,
 		      struct ob_err *err);
 int ob_device_begin(struct ob_device **dev, struct ob_loop *loop,
 		    const struct ob_past *past, struct ob_err *err);
+/*
+ * Between them: the loops of a device with option lanes, the first being its own.
+ * Without this all are in one.
+ */
+void ob_device_set_lanes(struct ob_device *dev, struct ob_loop *const *loops,
+			 unsigned nr);
+/* As many as its options say. */
+unsigned ob_device_lanes(const struct ob_options *opts);
 /* Between them, for who has time: touches memory that will be written. */
 void ob_device_get_warm(struct ob_device *dev);
 int ob_device_create_after(struct ob_loop *loop,
@@ -63,7 +71,7 @@ void ob_device_old_rings_over(struct ob_device *dev);
 
 /*
  * A copy of the state for a rehearsal, between two steps, put as ID/copy and
- * ID/recorder/copy.
+ * ID/recorder/copy, the lanes' recorders as ID/recorder/copy/N.
  */
 int ob_device_copy(struct ob_device *dev, struct ob_err *err);
 
@@ -125,6 +133,9 @@ struct ob_device_status {
 	unsigned waiting;
 	/* How often the guest was seen, at a register or with a command; signals since. */
 	uint64_t visits, unanswered;
+	/* Threads that may have a part of it; do they, now? */
+	unsigned lanes;
+	bool spread;
 };
 void ob_device_status(struct ob_device *dev, struct ob_device_status *out);
 /* Commands in flight, with their age. */

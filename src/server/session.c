@@ -33,6 +33,7 @@
 #include "base/fd.h"
 #include "server/device_impl.h"
 #include "server/kept.h"
+#include "server/lane.h"
 #include "server/operator_impl.h"
 #include "server/session.h"
 
@@ -197,8 +198,11 @@ static void session_free(struct ob_session *s)
 /* There may be a thousand devices to which nobody is connected. */
 static void cool(struct ob_device *dev)
 {
+	bool shut = ob_lanes_shut(dev);
+
 	ob_state_clear(&dev->mem, OB_SECTION_DMA);	/* nothing is mapped */
 	ob_state_cool(&dev->mem);
+	ob_lanes_open(dev, shut);
 	ob_wire_cool(dev);
 }
 

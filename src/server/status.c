@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include "server/device_impl.h"
+#include "server/lane.h"
 #include "server/server.h"
 #include "server/session.h"
 #include "state/inflight.h"
@@ -16,9 +17,12 @@ static void count(void *arg, const struct ob_device_inflight *io)
 
 void ob_device_status(struct ob_device *dev, struct ob_device_status *out)
 {
-	const struct ob_irqs *irqs = &dev->irqs;
+	struct ob_irqs sum = dev->irqs;
+	const struct ob_irqs *irqs = &sum;
+	bool shut = ob_lanes_shut(dev);
 	struct stat st = { 0 };
 
+	ob_lanes_count(dev, &sum);
 	fstat(dev->mem.fd, &st);
 	*out = (struct ob_device_status){
 		.id = dev->id,
@@ -32,9 +36,12 @@ void ob_device_status(struct ob_device *dev, struct ob_device_status *out)
 		.msix = irqs->fired[OB_IRQ_INDEX_MSIX],
 		.waiting = ob_irqs_waiting(dev),
 		.visits = irqs->visits, .unanswered = irqs->unanswered,
+		.lanes = dev->nr_lanes,
+		.spread = dev->lanes && dev->lanes->spread,
 	};
 	if (dev->inited && dev->cls->inflight)
 		dev->cls->inflight(dev, count, &out->in_flight);
+	ob_lanes_open(dev, shut);
 }
 
 /*
@@ -52,10 +59,10 @@ struct aging {
 
 static uint64_t look_up(struct aging *aging, const struct ob_device_inflight *io)
 {
-	const struct ob_recorder *rec = &aging->dev->rec;
+	struct ob_recorder_bytes recs[1 + OB_LANES_MAX];
 
-	if (!aging->is_read && rec->memory)
-		ob_inflight_read(rec->memory, sizeof(*rec->memory),
+	if (!aging->is_read)
+		ob_inflight_read(recs, ob_lanes_recorders(aging->dev, recs),
 				 &aging->list);
 	aging->is_read = true;
 	for (size_t i = 0; i < aging->list.count; i++)
@@ -86,8 +93,10 @@ void ob_device_inflight(struct ob_device *dev,
 		.dev = dev, .each = each, .arg = arg,
 		.now = ob_loop_now(dev->loop),
 	};
+	bool shut = ob_lanes_shut(dev);
 
 	if (dev->inited && dev->cls->inflight)
 		dev->cls->inflight(dev, add_age, &aging);
+	ob_lanes_open(dev, shut);
 	free(aging.list.rows);
 }

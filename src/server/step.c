@@ -5,7 +5,7 @@
  * A client's message changes core, plain part and session together with the
  * position in the connection's journal that says it was done, or nothing.
  * Where the access is hot, only the journal is saved before: a successor runs
- * such a message again, which is as once.
+ * such a message again, which is as once.  It disturbs no other lane either.
  *
  * Of the core only what this device uses is saved: the MSI-X table is last in
  * it.  Until the keeper has the state nothing is: nobody would ever read it.
@@ -14,6 +14,7 @@
 
 #include "server/device_impl.h"
 #include "server/kept.h"
+#include "server/lane.h"
 #include "server/session.h"
 
 #define HOT_BYTES 8u	/* a register; what is longer may cover several */
@@ -39,6 +40,7 @@ static void protect_state(struct ob_device *dev)
 
 void ob_step_protect(struct ob_device *dev)
 {
+	ob_lanes_alone(dev);
 	if (!dev->counts)
 		return;
 	dev->whole = true;
@@ -50,8 +52,11 @@ void ob_dev_protect(struct ob_device *dev, const void *hot, size_t len)
 {
 	struct ob_state_header *hdr = ob_state_header(&dev->mem);
 
-	if (!dev->counts)
+	if (!dev->counts) {
+		if (dev->home && !dev->lane)
+			ob_dev_protect(dev->home, hot, len);
 		return;
+	}
 	if (hdr->step_kind != OB_STEP_MESSAGE)
 		hdr->step_kind = OB_STEP_ADMIN;
 	else if (!dev->whole)
@@ -69,8 +74,11 @@ void ob_dev_commit(struct ob_device *dev)
 {
 	struct ob_state_header *hdr = ob_state_header(&dev->mem);
 
-	if (!dev->kept || dev->whole)
+	if (!dev->kept || dev->whole) {
+		if (dev->home && !dev->lane)
+			ob_dev_commit(dev->home);
 		return;
+	}
 	ob_undo_commit(&dev->mem);
 	if (hdr->step_kind == OB_STEP_MESSAGE)
 		ob_step_protect_journal(dev);

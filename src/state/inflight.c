@@ -133,22 +133,16 @@ size_t ob_inflight_find(const struct ob_event_entry *events, size_t count,
 	return t.used + t.more;
 }
 
-void ob_inflight_read(const void *memory, size_t size,
+void ob_inflight_read(const struct ob_recorder_bytes *recs, unsigned nr,
 		      struct ob_inflight_list *out)
 {
-	struct ob_event_entry *events = calloc(OB_RECORDER_EVENTS,
-					       sizeof(*events));
-	struct ob_inflight *rows = calloc(OB_RECORDER_EVENTS, sizeof(*rows));
-	size_t n;
+	struct ob_event_entry *events;
+	size_t n = ob_recorder_read_all(recs, nr, &events);
 
 	*out = (struct ob_inflight_list){ 0 };
-	if (events && rows) {
-		n = ob_recorder_read(memory, size, events, OB_RECORDER_EVENTS);
-		out->rows = rows;
-		out->count = ob_inflight_find(events, n, rows,
-					      OB_RECORDER_EVENTS);
-		rows = NULL;
-	}
-	free(rows);
+	if (events)
+		out->rows = calloc(n + 1, sizeof(*out->rows));
+	if (out->rows)
+		out->count = ob_inflight_find(events, n, out->rows, n);
 	free(events);
 }

@@ -36,14 +36,14 @@ struct ob_inflight {
 size_t ob_inflight_find(const struct ob_event_entry *events, size_t count,
 			struct ob_inflight *out, size_t room);
 /*
- * The same of a recorder's memory.  rows is the caller's to free; NULL and none
+ * The same of the memory of all recorders of a device.  rows is the caller's to free; NULL and none
  * when memory is short.
  */
 struct ob_inflight_list {
 	struct ob_inflight *rows;
 	size_t count;
 };
-void ob_inflight_read(const void *memory, size_t size,
+void ob_inflight_read(const struct ob_recorder_bytes *recs, unsigned nr,
 		      struct ob_inflight_list *out);
 const char *ob_inflight_phase_name(unsigned phase);
 

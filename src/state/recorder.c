@@ -14,6 +14,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -278,5 +279,58 @@ size_t ob_recorder_read(const void *memory, size_t size,
 		if (take(&view, at, &out[n]))
 			n++;
 	name_generations(&view, out, n);
+	return n;
+}
+
+/* Of one recorder, on the way into the others. */
+struct source {
+	struct ob_event_entry *events;
+	size_t at, count;
+};
+
+static struct source *earliest(struct source *sources, unsigned nr)
+{
+	struct source *first = NULL;
+
+	for (unsigned i = 0; i < nr; i++) {
+		struct source *s = &sources[i];
+
+		if (s->at < s->count &&
+		    (!first || s->events[s->at].time < first->events[first->at].time))
+			first = s;
+	}
+	return first;
+}
+
+static size_t merge(struct source *sources, unsigned nr,
+		    struct ob_event_entry *out)
+{
+	struct source *s;
+	size_t n = 0;
+
+	while ((s = earliest(sources, nr)))
+		out[n++] = s->events[s->at++];
+	return n;
+}
+
+size_t ob_recorder_read_all(const struct ob_recorder_bytes *recs, unsigned nr,
+			    struct ob_event_entry **out)
+{
+	size_t room = (size_t)nr * OB_RECORDER_EVENTS, n = 0;
+	struct ob_event_entry *events = calloc(room + 1, sizeof(*events));
+	struct source *sources = calloc(nr + 1, sizeof(*sources));
+
+	*out = calloc(room + 1, sizeof(**out));
+	if (events && sources && *out) {
+		for (unsigned i = 0; i < nr; i++) {
+			sources[i].events = events + i * OB_RECORDER_EVENTS;
+			sources[i].count = ob_recorder_read(recs[i].memory,
+				recs[i].size, sources[i].events,
+				OB_RECORDER_EVENTS);
+		}
+		n = merge(sources, nr, *out);
+	}
+	free(sources);
+	free(events);
 	return n;
 }

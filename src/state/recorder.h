@@ -58,13 +58,20 @@ struct ob_event_place {
 	uint64_t c;
 };
 
+/* The step that its writer is in: of a lane, the device's own is in its state. */
+struct ob_recorder_step {
+	uint64_t step;		/* odd: inside */
+	uint32_t step_kind, reserved;
+};
+
 struct ob_recorder_memory {
 	uint64_t magic;
 	uint32_t count, entry_size;
 	uint64_t next;		/* number of the next event; a hint, behind
 				 * by no more than BEHIND */
 	uint64_t generation;	/* of the events after the last BORN */
-	uint64_t reserved[4];	/* entries begin on a cache line */
+	struct ob_recorder_step step;
+	uint64_t reserved[2];	/* entries begin on a cache line */
 	struct ob_event_place entries[OB_RECORDER_EVENTS];
 };
 
@@ -132,6 +139,18 @@ void ob_recorder_born(struct ob_recorder *rec, uint64_t time,
  */
 size_t ob_recorder_read(const void *memory, size_t size,
 			struct ob_event_entry *out, size_t room);
+
+/*
+ * The same of all recorders of a device with lanes, by time.  *out is the
+ * caller's to free; NULL and none when memory is short.
+ */
+struct ob_recorder_bytes {
+	const void *memory;
+	size_t size;
+	int fd;			/* of the same, or -1 */
+};
+size_t ob_recorder_read_all(const struct ob_recorder_bytes *recs, unsigned nr,
+			    struct ob_event_entry **out);
 
 /* What an event is called, and what its numbers mean; NULL: nothing. */
 struct ob_event_words {

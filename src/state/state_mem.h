@@ -14,6 +14,7 @@
 #define OB_STATE_STATE_MEM_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 
 #include <outboard/state.h>
 
@@ -90,12 +91,28 @@ struct ob_undo {
 	uint8_t bytes[OB_UNDO_BYTES];
 };
 
+struct ob_state_mem;
+
+/*
+ * Where steps begin and end with more than what is below: a device with lanes
+ * (server/lane.c).  depth counts from STEPS_OWN there, so that the others do not
+ * pay for the question.
+ */
+#define OB_STEPS_OWN (1u << 31)
+struct ob_step_ops {
+	/* depth has been changed; alone: nobody else may be in a step. */
+	void (*begin)(struct ob_state_mem *mem, enum ob_step_kind kind,
+		      bool alone);
+	void (*end)(struct ob_state_mem *mem);
+};
+
 struct ob_state_mem {
 	int fd;
 	uint8_t *base;
 	size_t size;
 	unsigned depth;		/* steps may nest; only the outermost counts */
 	struct ob_undo *undo;
+	const struct ob_step_ops *ops;	/* when depth says so */
 };
 
 /*
@@ -128,18 +145,40 @@ struct ob_state_header *ob_state_header(const struct ob_state_mem *mem);
 /* NULL when the section is absent. */
 void *ob_state_section(const struct ob_state_mem *mem, enum ob_section which);
 
+static inline bool ob_step_is_open(const struct ob_state_mem *mem)
+{
+	return mem->depth && mem->depth != OB_STEPS_OWN;
+}
+
+/* What the outermost one does to the header. */
+static inline void ob_step_open(struct ob_state_mem *mem, enum ob_step_kind kind)
+{
+	struct ob_state_header *hdr = (struct ob_state_header *)mem->base;
+
+	hdr->step_kind = kind;
+	hdr->step++;
+	atomic_signal_fence(memory_order_seq_cst);
+}
+
 /* Brackets every entry into device code; the end commits what was added to
  * the undo. */
 static inline void ob_step_begin(struct ob_state_mem *mem,
 				 enum ob_step_kind kind)
 {
-	struct ob_state_header *hdr = (struct ob_state_header *)mem->base;
+	if (mem->depth++ == 0)
+		ob_step_open(mem, kind);
+	else if (mem->depth & OB_STEPS_OWN)
+		mem->ops->begin(mem, kind, true);
+}
 
-	if (mem->depth++ == 0) {
-		hdr->step_kind = kind;
-		hdr->step++;
-		atomic_signal_fence(memory_order_seq_cst);
-	}
+/* The same of a step that disturbs nobody in another lane. */
+static inline void ob_step_begin_beside(struct ob_state_mem *mem,
+					enum ob_step_kind kind)
+{
+	if (mem->depth++ == 0)
+		ob_step_open(mem, kind);
+	else if (mem->depth & OB_STEPS_OWN)
+		mem->ops->begin(mem, kind, false);
 }
 
 /*
@@ -151,14 +190,20 @@ static inline void ob_step_begin(struct ob_state_mem *mem,
 void ob_undo_add(struct ob_state_mem *mem, const void *at, size_t len);
 void ob_undo_commit(struct ob_state_mem *mem);
 
+static inline void ob_step_close(struct ob_state_mem *mem)
+{
+	if (mem->undo->count)
+		ob_undo_commit(mem);
+	atomic_signal_fence(memory_order_seq_cst);
+	((struct ob_state_header *)mem->base)->step++;
+}
+
 static inline void ob_step_end(struct ob_state_mem *mem)
 {
-	if (--mem->depth == 0) {
-		if (mem->undo->count)
-			ob_undo_commit(mem);
-		atomic_signal_fence(memory_order_seq_cst);
-		((struct ob_state_header *)mem->base)->step++;
-	}
+	if (--mem->depth == 0)
+		ob_step_close(mem);
+	else if (mem->depth & OB_STEPS_OWN)
+		mem->ops->end(mem);
 }
 
 #endif

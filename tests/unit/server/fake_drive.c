@@ -131,6 +131,11 @@ int ob_drive_track(struct ob_drive *drive, bool on)
 	return 0;
 }
 
+bool ob_drive_is_tracked(const struct ob_drive *drive)
+{
+	return drive->tracked;
+}
+
 bool ob_drive_take(struct ob_drive *drive, uint64_t max,
 		   struct ob_drive_run *run)
 {

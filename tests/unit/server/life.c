@@ -344,8 +344,10 @@ static struct ob_device *make_device(struct life *life, struct ob_loop *loop,
 	struct ob_device *dev;
 	struct ob_err err = { "" };
 
-	if (ob_device_create_after(loop, life->cls, life_options(life), past,
-				   &dev, &err) ||
+	if (life->born)
+		life->born();
+	if (ob_device_prepare(life->cls, life_options(life), &dev, &err) ||
+	    rig_begin(&dev, loop, past, &err) ||
 	    ob_device_listen(dev, &err)) {
 		fprintf(stderr, "life %u: %s\n", life->nr, err.msg);
 		_exit(3);

@@ -69,6 +69,7 @@ struct life {
 	const char *options;		/* ",KEY=VALUE,...", or NULL */
 	char dir[64], path[96];
 	bool hold_rings;		/* the old rings are never over */
+	void (*born)(void);		/* in the child, before its device */
 	struct rig rig;			/* to talk with */
 };
 

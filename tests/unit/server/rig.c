@@ -231,6 +231,20 @@ static struct rig *prepare(bool busy, struct rig *host)
 	return rig;
 }
 
+struct ob_loop *rig_lanes[OB_LANES_MAX];
+
+int rig_begin(struct ob_device **dev, struct ob_loop *loop,
+	      const struct ob_past *past, struct ob_err *err)
+{
+	struct ob_loop *loops[1 + OB_LANES_MAX] = { loop };
+	unsigned n = 1;
+
+	for (; n <= OB_LANES_MAX && rig_lanes[n - 1]; n++)
+		loops[n] = rig_lanes[n - 1];
+	ob_device_set_lanes(*dev, loops, n);
+	return ob_device_begin(dev, loop, past, err);
+}
+
 /* The socket's path goes between words and options. */
 static void serve(struct rig *rig, const struct ob_device_class *cls,
 		  const char *words, const char *options)
@@ -245,7 +259,8 @@ static void serve(struct rig *rig, const struct ob_device_class *cls,
 	snprintf(text, sizeof(text), "%s,socket=%s%s", words, rig->path,
 		 options);
 	assert_int_equal(ob_options_parse(text, tables, &opts, &err), 0);
-	if (ob_device_create(rig->loop, cls, opts, &rig->dev, &err) ||
+	if (ob_device_prepare(cls, opts, &rig->dev, &err) ||
+	    rig_begin(&rig->dev, rig->loop, NULL, &err) ||
 	    ob_device_listen(rig->dev, &err))
 		fail_msg("%s", err.msg);
 }

@@ -62,6 +62,12 @@ struct test_hot {
 	uint64_t cursor[3];
 };
 
+/* The loops of the lanes of every device that is begun, behind its own; NULL ends. */
+extern struct ob_loop *rig_lanes[OB_LANES_MAX];
+/* ob_device_begin with them. */
+int rig_begin(struct ob_device **dev, struct ob_loop *loop,
+	      const struct ob_past *past, struct ob_err *err);
+
 /* The drives of every test model that is started; NULL-terminated. */
 extern struct ob_drive *rig_drives[4];
 

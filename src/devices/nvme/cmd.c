@@ -45,34 +45,67 @@ void nvme_cmds_finish(struct nvme *n)
 	nvme_memory_put(n->cmds, NVME_SLOTS * sizeof(*n->cmds));
 }
 
-static void tie_twin(struct nvme *n, unsigned i)
+static void tie_twin(struct nvme_lane *owner, unsigned i)
 {
+	struct nvme *n = owner->n;
 	struct nvme_cmd *c = &n->cmds[i];
 
 	c->n = n;
+	c->owner = owner;
 	c->slot = &n->hot->slots[i];
 	c->req = nvme_io_request(n, i);
 }
 
 /* A twin is set up when its slot is first used, so that idle ones stay
  * untouched memory. */
-static struct nvme_cmd *take_unused(struct nvme *n, struct nvme_slots *slots)
+static struct nvme_cmd *take_unused(struct nvme_lane *lane)
 {
+	struct nvme_slots *slots = &lane->slots;
+
 	if (slots->seen == slots->end)
 		return NULL;
-	tie_twin(n, slots->seen);
-	return &n->cmds[slots->seen++];
+	tie_twin(lane, slots->seen);
+	return &lane->n->cmds[slots->seen++];
+}
+
+static bool has_slots(const struct nvme_slots *slots)
+{
+	return slots->free.first || slots->seen < slots->end;
+}
+
+/* While all I/O queues are lane 0's it has all slots. */
+static struct nvme_lane *owner_for(struct nvme_lane *lane)
+{
+	struct nvme *n = lane->n;
+
+	if (has_slots(&lane->slots))
+		return lane;
+	for (unsigned i = 1; i < n->nr_lanes && lane == n->lanes; i++)
+		if (!n->spread && has_slots(&n->lanes[i].slots))
+			return &n->lanes[i];
+	return NULL;
+}
+
+bool nvme_slots_left(struct nvme_lane *lane)
+{
+	return owner_for(lane);
+}
+
+static struct nvme_cmd *take_slot(struct nvme_lane *lane)
+{
+	struct nvme_lane *owner = owner_for(lane);
+	struct nvme_cmd *c = owner ? nvme_list_pop(&owner->slots.free) : NULL;
+
+	return c || !owner ? c : take_unused(owner);
 }
 
 struct nvme_cmd *nvme_cmd_take(struct nvme *n, uint16_t sqid,
 			       const struct nvme_sqe *sqe)
 {
 	struct nvme_lane *lane = n->sqs[sqid].lane;
-	struct nvme_cmd *c = nvme_list_pop(&lane->slots.free);
+	struct nvme_cmd *c = take_slot(lane);
 	struct nvme_slot *slot;
 
-	if (!c)
-		c = take_unused(n, &lane->slots);
 	if (!c)
 		return NULL;
 	slot = c->slot;
@@ -84,7 +117,7 @@ struct nvme_cmd *nvme_cmd_take(struct nvme *n, uint16_t sqid,
 	slot->status = 0;
 	slot->step = 0;
 	slot->generation = n->st->generation;
-	slot->order = n->order++;
+	slot->order = nvme_next_order(lane);
 	slot->fetch = n->hot->sqs[sqid].fetched;
 	slot->post = 0;
 	__atomic_store_n(&slot->stage, NVME_SLOT_RUNNING, __ATOMIC_RELEASE);
@@ -104,7 +137,7 @@ void nvme_cmd_tell(struct nvme_cmd *c)
 	if (c->told)
 		return;
 	c->told = true;
-	ob_dev_trace(c->n->dev, OB_TRACE_FETCH, c->slot->sqid,
+	ob_dev_trace(c->lane->dev, OB_TRACE_FETCH, c->slot->sqid,
 		     c->slot->sqe.cid, c->slot->sqe.opcode);
 }
 
@@ -113,10 +146,10 @@ void nvme_cmd_tell_end(const struct nvme_cmd *c)
 	const struct nvme_slot *slot = c->slot;
 
 	if (c->told)
-		ob_dev_trace(c->n->dev, OB_TRACE_POST, slot->sqid,
+		ob_dev_trace(c->lane->dev, OB_TRACE_POST, slot->sqid,
 			     slot->sqe.cid, slot->status);
 	else
-		ob_dev_trace(c->n->dev, OB_TRACE_AT_ONCE, slot->sqid,
+		ob_dev_trace(c->lane->dev, OB_TRACE_AT_ONCE, slot->sqid,
 			     slot->sqe.cid,
 			     (uint64_t)slot->status << 8 | slot->sqe.opcode);
 }
@@ -189,6 +222,11 @@ void nvme_cmd_begin(struct nvme_cmd *c)
 	c->buf = (struct nvme_buffer){ 0 };
 	c->op = find_op(c);
 	c->steps = c->op ? c->op->steps : NULL;
+	if (nvme_is_away(c->lane) && c->op && !(c->op->flags & NVME_OP_AWAY)) {
+		nvme_cmd_tell(c);
+		nvme_hand_over(c, c->n->lanes, NVME_BEGINS);
+		return;
+	}
 	status = check_command(c);
 	if (status)
 		nvme_cmd_complete(c, status);
@@ -204,6 +242,8 @@ static void run_steps(struct nvme_cmd *c)
 	while ((step = c->steps[c->slot->step])) {
 		c->slot->step++;
 		rc = step(c);
+		if (rc == NVME_GONE)
+			return;
 		if (rc < 0) {
 			nvme_cmd_tell(c);
 			return;
@@ -303,15 +343,24 @@ static void set_done_logged(struct nvme_cmd *c, uint16_t status)
 void nvme_cmd_complete(struct nvme_cmd *c, uint16_t status)
 {
 	struct nvme *n = c->n;
+	unsigned cqid = n->st->sqs[c->slot->sqid].cqid;
 
 	nvme_buffer_put(c);
 	nvme_owed_settle(c);
+	if (is_logged(status) && nvme_is_away(c->lane)) {
+		c->end_status = status;
+		nvme_hand_over(c, n->lanes, NVME_ENDS);
+		return;
+	}
 	if (is_logged(status))
 		set_done_logged(c, status);
 	else
 		set_done(c, is_final(status) ? status | NVME_STATUS_DNR
 					     : status);
-	nvme_cq_add(n, n->st->sqs[c->slot->sqid].cqid, c);
+	if (n->cqs[cqid].lane == c->lane)
+		nvme_cq_add(n, cqid, c);
+	else
+		nvme_hand_over(c, n->cqs[cqid].lane, NVME_IS_DONE);
 }
 
 void nvme_cmd_release(struct nvme_cmd *c)
@@ -320,13 +369,16 @@ void nvme_cmd_release(struct nvme_cmd *c)
 
 	nvme_buffer_put(c);
 	__atomic_store_n(&c->slot->stage, NVME_SLOT_FREE, __ATOMIC_RELEASE);
-	nvme_list_push_front(&lane->slots.free, c);
 	if (c->disowned_write)
 		nvme_ns_old_write_done(c->ns);
 	c->disowned = c->disowned_write = false;
 	c->put_off = c->ended = false;
 	if (lane->starved)
 		nvme_kick(lane);
+	if (c->owner == lane || !c->n->spread)
+		nvme_list_push_front(&c->owner->slots.free, c);
+	else
+		nvme_hand_over(c, c->owner, NVME_IS_FREE);
 }
 
 static void disown(struct nvme_cmd *c)
@@ -344,7 +396,7 @@ static void disown(struct nvme_cmd *c)
 		c->disowned_write = true;
 		c->ns->old_writes++;
 	}
-	ob_drive_cancel(c->ns->drive, c->req);
+	nvme_io_cancel(c);
 }
 
 static void disown_all(struct nvme *n, const struct nvme_slots *slots)
@@ -394,7 +446,7 @@ bool nvme_cmd_hurry(struct nvme_cmd *c, uint16_t status)
 	}
 	c->hurried = false;
 	if (c->busy && c->is_drive)
-		ob_drive_cancel(c->ns->drive, c->req);
+		nvme_io_cancel(c);
 	return false;
 }
 
@@ -431,12 +483,12 @@ struct nvme_cmd *nvme_cmd_find(struct nvme *n, uint16_t sqid, uint16_t cid)
 }
 
 /* Guest memory that fails is the guest's doing, or its owner's (R7). */
-int nvme_dma_status(struct nvme *n, int rc)
+int nvme_dma_status(struct nvme_lane *lane, int rc)
 {
 	if (!rc)
 		return 0;
-	if (rc == -EIO && ob_dma_lost(n->dev))
-		nvme_fatal(n, "guest memory was truncated");
+	if (rc == -EIO && ob_dma_lost(lane->dev))
+		nvme_lane_fatal(lane, "guest memory was truncated");
 	return NVME_DATA_TRANSFER_ERROR;
 }
 
@@ -472,8 +524,10 @@ unsigned nvme_cmds_in_order(struct nvme *n, struct nvme_cmd *list[NVME_SLOTS])
 }
 
 /* The twins of a lane's slots; those behind the last in use stay unseen. */
-static void adopt_slots(struct nvme *n, struct nvme_slots *slots)
+static void adopt_slots(struct nvme_lane *lane)
 {
+	struct nvme *n = lane->n;
+	struct nvme_slots *slots = &lane->slots;
 	unsigned from = slots->first, to = slots->end;
 
 	if (to > n->slots_written)
@@ -482,7 +536,7 @@ static void adopt_slots(struct nvme *n, struct nvme_slots *slots)
 		to--;
 	nvme_list_init(&slots->free);
 	for (unsigned i = from; i < to; i++) {
-		tie_twin(n, i);
+		tie_twin(lane, i);
 		n->cmds[i].ns = NULL;
 		n->cmds[i].since = 0;
 		if (n->hot->slots[i].stage == NVME_SLOT_FREE)
@@ -528,11 +582,13 @@ void nvme_cmds_adopt(struct nvme *n)
 	unsigned count;
 
 	nvme_for_each_lane(n, lane) {
-		adopt_slots(n, &lane->slots);
+		adopt_slots(lane);
 		lane->republish = false;
 	}
 	count = nvme_cmds_in_order(n, list);
-	n->order = count ? list[count - 1]->slot->order + 1 : 0;
+	for (unsigned i = 0; i < n->nr_lanes; i++)
+		n->lanes[i].own_order = i + (count ? list[count - 1]->slot->order + 1
+						   : 0);
 	qsort(list, count, sizeof(*list), by_place);
 	for (unsigned i = 0; i < count; i++)
 		adopt_command(list[i]);

@@ -138,7 +138,7 @@ static void store_entries(struct nvme *n, unsigned qid, void *to,
 
 		store_entry(&entries[i], &e);
 	}
-	ob_dma_wrote(n->dev, addr, count * sizeof(*entries));
+	ob_dma_wrote(n->cqs[qid].lane->dev, addr, count * sizeof(*entries));
 }
 
 static void sent(struct ob_dma_op *op, int rc)
@@ -150,14 +150,16 @@ static void sent(struct ob_dma_op *op, int rc)
 
 	cq->posting = 0;
 	cq->lane->nr_busy_dma--;
+	nvme_settled(n);
 	if (cq->stale) {
 		cq->stale = false;
 	} else if (n->draining && (rc == -ECANCELED || n->halted)) {
 		return;		/* run looks at all queues again */
 	} else if (rc && rc != -ECANCELED) {
-		nvme_dma_status(n, rc);
+		nvme_dma_status(cq->lane, rc);
 		if (nvme_running(n))
-			nvme_fatal(n, "a completion queue cannot be written");
+			nvme_lane_fatal(cq->lane,
+					"a completion queue cannot be written");
 		return;
 	} else if (!rc) {
 		posted(n, cq - n->cqs, count);
@@ -177,7 +179,7 @@ static int send_entries(struct nvme *n, unsigned qid, uint64_t addr,
 		cq->batch[i] = make_entry(n, c, n->hot->cqs[qid].phase);
 	memset(&cq->dma, 0, sizeof(cq->dma));
 	cq->dma.done = sent;
-	rc = ob_dma_write(n->dev, &seg, 1, cq->batch, &cq->dma);
+	rc = ob_dma_write(cq->lane->dev, &seg, 1, cq->batch, &cq->dma);
 	if (rc == -EINPROGRESS) {
 		cq->posting = count;
 		cq->lane->nr_busy_dma++;
@@ -236,7 +238,8 @@ static bool flush_some(struct nvme *n, unsigned qid)
 		return false;
 	nvme_cq_head_behind(n, qid);
 	assign(n, qid, count);
-	to = ob_dma_ptr(n->dev, addr, count * sizeof(struct nvme_cqe), true);
+	to = ob_dma_ptr(cq->lane->dev, addr, count * sizeof(struct nvme_cqe),
+			true);
 	if (to) {
 		store_entries(n, qid, to, addr, count);
 	} else {
@@ -244,8 +247,9 @@ static bool flush_some(struct nvme *n, unsigned qid)
 
 		if (rc == -EINPROGRESS || rc == -ECANCELED)
 			return false;
-		if (nvme_dma_status(n, rc)) {
-			nvme_fatal(n, "a completion queue cannot be written");
+		if (nvme_dma_status(cq->lane, rc)) {
+			nvme_lane_fatal(cq->lane,
+					"a completion queue cannot be written");
 			return false;
 		}
 	}
@@ -288,7 +292,7 @@ void nvme_cqs_revive(struct nvme *n)
 static void record_order(struct nvme *n, const struct nvme_cq *cq)
 {
 	for (struct nvme_cmd *c = cq->done.first; c; c = c->next)
-		c->slot->order = n->order++;
+		c->slot->order = nvme_next_order(n->lanes);
 }
 
 /*
@@ -327,7 +331,7 @@ void nvme_cq_reset(struct nvme *n, unsigned qid)
 	cq->full = false;
 	cq->waiting = cq->assigned = 0;
 	cq->sqs = 0;
-	cq->bad_head = NVME_NO_VALUE;
+	cq->bad_head = cq->rung = cq->refused = NVME_NO_VALUE;
 	cq->stale = cq->posting != 0;
 	cq->n = n;
 	cq->lane = qid ? n->lanes : n->admin;

@@ -55,12 +55,14 @@ static void enable(struct nvme *n, uint32_t cc)
 	n->st->csts |= NVME_CSTS_RDY;
 	ob_dev_log(n->dev, OB_DEBUG, "controller enabled");
 	if (n->doorbells == NVME_DB_MAPPED && !n->halted)
-		ob_dev_poll(n->dev, true, true);
+		nvme_set_polling(n, true, true);
+	nvme_spread_update(n);
 }
 
 /* All or nothing: the state as it was, or as after the reset. */
 void nvme_ctrl_stop(struct nvme *n)
 {
+	nvme_gather(n);
 	nvme_protect_all(n);
 	n->st->generation++;
 	nvme_cqs_forget(n);

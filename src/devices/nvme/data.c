@@ -71,6 +71,7 @@ static bool pool_take(struct nvme_pool *pool, struct nvme_buffer *buf)
 	for (uint32_t i = page; i < page + buf->pages; i++)
 		pool->used[i / 64] |= 1ull << (i % 64);
 	buf->page = page;
+	buf->pool = pool;
 	buf->data = pool->base + (size_t)page * 4096;
 	return true;
 }
@@ -95,15 +96,17 @@ int nvme_buffer_get(struct nvme_cmd *c, uint32_t bytes)
 
 void nvme_buffer_put(struct nvme_cmd *c)
 {
-	struct nvme_pool *pool = pool_of(c);
 	struct nvme_buffer *buf = &c->buf;
+	struct nvme_pool *pool = buf->pool;
 
 	if (!buf->data)
 		return;
 	for (uint32_t i = buf->page; i < buf->page + buf->pages; i++)
 		pool->used[i / 64] &= ~(1ull << (i % 64));
 	*buf = (struct nvme_buffer){ 0 };
-	if (!nvme_list_empty(&pool->waiting))
+	if (pool != pool_of(c))
+		nvme_settled(c->n);
+	else if (!nvme_list_empty(&pool->waiting))
 		nvme_kick(c->lane);
 }
 
@@ -168,6 +171,7 @@ void nvme_data_forget_waiting(struct nvme *n)
 		nvme_list_init(&lane->pool.waiting);
 		nvme_list_init(&lane->parked);
 	}
+	nvme_hand_forget(n);
 	nvme_ns_forget_held(n);
 }
 
@@ -196,8 +200,19 @@ static bool put_off(struct nvme_cmd *c, int rc)
 	return true;
 }
 
+/* What its own thread cannot reach: all of it again, at home. */
+static int go_home(struct nvme_cmd *c)
+{
+	nvme_buffer_put(c);
+	nvme_cmd_tell(c);
+	nvme_hand_over(c, c->n->lanes, NVME_BEGINS);
+	return NVME_GONE;
+}
+
 static int dma_started(struct nvme_cmd *c, int rc)
 {
+	if (rc == -EAGAIN)
+		return go_home(c);
 	if (rc == -EINPROGRESS) {
 		c->busy = true;
 		c->is_drive = false;
@@ -206,7 +221,7 @@ static int dma_started(struct nvme_cmd *c, int rc)
 	}
 	if (rc == -ECANCELED && put_off(c, rc))
 		return -EINPROGRESS;
-	return parked(c, rc) ? -EINPROGRESS : nvme_dma_status(c->n, rc);
+	return parked(c, rc) ? -EINPROGRESS : nvme_dma_status(c->lane, rc);
 }
 
 /* Feeds the walker its lists until it is content, fails or must wait. */
@@ -218,9 +233,10 @@ static void list_read(struct ob_dma_op *op, int rc)
 	int status;
 
 	c->lane->nr_busy_dma--;
+	nvme_settled(c->n);
 	if (put_off(c, rc) || parked(c, rc))
 		return;
-	status = nvme_dma_status(c->n, rc);
+	status = nvme_dma_status(c->lane, rc);
 	if (!status && !c->disowned) {
 		status = walk_on(c, nvme_walk_next(&c->walk));
 		if (status < 0)
@@ -235,7 +251,7 @@ static int walk_on(struct nvme_cmd *c, int rc)
 
 	while (rc == -EAGAIN) {
 		dma_prepare(c, list_read);
-		rc = dma_started(c, ob_dma_read(c->n->dev, &w->need, 1,
+		rc = dma_started(c, ob_dma_read(c->lane->dev, &w->need, 1,
 						w->list, &c->dma));
 		if (rc)
 			return rc;
@@ -291,18 +307,19 @@ static void data_moved(struct ob_dma_op *op, int rc)
 	struct nvme_cmd *c = cmd_of(op);
 
 	c->lane->nr_busy_dma--;
+	nvme_settled(c->n);
 	nvme_io_data_moved(c);
 	if (put_off(c, rc) || parked(c, rc))
 		return;
 	c->moved += part_of(c);
 	if (!rc && c->moved < c->len && !c->disowned)
 		nvme_cmd_again(c);
-	nvme_cmd_resume(c, nvme_dma_status(c->n, rc));
+	nvme_cmd_resume(c, nvme_dma_status(c->lane, rc));
 }
 
 static int move_part(struct nvme_cmd *c, uint8_t *at, bool write)
 {
-	struct ob_device *dev = c->n->dev;
+	struct ob_device *dev = c->lane->dev;
 	struct ob_seg some[NVME_WALK_SEGS];
 	const struct ob_seg *segs = c->walk.segs;
 	unsigned count = c->walk.count;
@@ -325,7 +342,7 @@ static int move(struct nvme_cmd *c, uint8_t *at, bool write)
 {
 	int rc = 0;
 
-	while (c->moved < c->len && !rc) {
+	while (!rc && c->moved < c->len) {
 		if (c->moved && nvme_turn_is_over(c->lane))
 			return park(c);
 		rc = move_part(c, at, write);

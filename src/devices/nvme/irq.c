@@ -14,23 +14,31 @@
 
 #include "devices/nvme/nvme.h"
 
-static bool masked(const struct nvme *n, unsigned vector)
+static bool masked(const struct nvme *n, struct ob_device *dev, unsigned vector)
 {
-	return ob_irq_mode(n->dev) != OB_IRQ_MSIX && vector < 32 &&
+	return ob_irq_mode(dev) != OB_IRQ_MSIX && vector < 32 &&
 	       (n->st->intm >> vector & 1);
 }
 
-static void raise(struct nvme *n, struct nvme_cq *cq)
+/* dev: in whose step. */
+static void raise(struct ob_device *dev, struct nvme_cq *cq)
 {
+	const struct nvme *n = cq->n;
 	unsigned vector = n->st->cqs[cq - n->cqs].vector;
 
 	cq->waiting = 0;
-	if (masked(n, vector))
+	if (masked(n, dev, vector))
 		return;
 	/* Fewer MSI vectors granted than asked: the first serves all. */
-	if (vector >= ob_irq_vectors(n->dev))
+	if (vector >= ob_irq_vectors(dev))
 		vector = 0;
-	ob_irq_raise(n->dev, vector);
+	ob_irq_raise(dev, vector);
+}
+
+void nvme_irq_now(struct nvme_cq *cq)
+{
+	if (cq->waiting)
+		raise(cq->n->dev, cq);
 }
 
 /* Entries that may wait together, and for how long; 1: no coalescing. */
@@ -51,12 +59,12 @@ static void time_is_up(struct ob_timer *timer)
 		((char *)timer - offsetof(struct nvme_lane, coalesce));
 	struct nvme *n = lane->n;
 
-	ob_dev_enter(n->dev);
+	ob_dev_enter(lane->step);
 	lane->coalescing = false;
 	for (unsigned i = 0; i <= n->max_queues; i++)
 		if (n->cqs[i].lane == lane && n->cqs[i].waiting)
-			raise(n, &n->cqs[i]);
-	ob_dev_leave(n->dev);
+			raise(lane->dev, &n->cqs[i]);
+	ob_dev_leave(lane->step);
 }
 
 void nvme_irq_init(struct nvme_lane *lane)
@@ -72,7 +80,7 @@ static void raise_or_wait(struct nvme_cq *cq, unsigned entries)
 
 	cq->waiting += entries;
 	if (cq->waiting >= threshold(n, cq - n->cqs)) {
-		raise(n, cq);
+		raise(lane->dev, cq);
 	} else if (!lane->coalescing) {
 		lane->coalescing = true;
 		ob_timer_arm(lane->loop, &lane->coalesce, unit * 100000);
@@ -85,7 +93,7 @@ void nvme_irq_posted(struct nvme_cq *cq, unsigned entries)
 
 	if (!n->st->cqs[cq - n->cqs].interrupts)
 		return;
-	if (ob_irq_mode(n->dev) == OB_IRQ_INTX)
+	if (ob_irq_mode(cq->lane->dev) == OB_IRQ_INTX)
 		nvme_irq_update(n);
 	else
 		raise_or_wait(cq, entries);
@@ -120,13 +128,16 @@ void nvme_irq_unmasked(struct nvme *n, uint32_t bits)
 
 		if (cq->interrupts && cq->vector < 32 &&
 		    (bits >> cq->vector & 1) && nvme_cq_unconsumed(n, i))
-			raise(n, &n->cqs[i]);
+			raise(n->dev, &n->cqs[i]);
 	}
 }
 
+/* Of others' threads it fires, and finds nothing. */
 void nvme_irq_finish(struct nvme *n)
 {
 	nvme_for_each_lane(n, lane) {
+		if (nvme_is_away(lane))
+			continue;
 		if (lane->coalescing)
 			ob_timer_cancel(lane->loop, &lane->coalesce);
 		lane->coalescing = false;
@@ -144,7 +155,7 @@ void nvme_irq_resume(struct nvme *n)
 		return;
 	for (unsigned i = 0; i < NVME_QIDS; i++)
 		if (n->st->cqs[i].interrupts && nvme_cq_unconsumed(n, i))
-			raise(n, &n->cqs[i]);
+			raise(n->dev, &n->cqs[i]);
 }
 
 void nvme_irq_reset(struct nvme *n)

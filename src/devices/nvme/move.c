@@ -38,6 +38,7 @@ void nvme_move_stop(struct ob_device *dev)
 	struct nvme *n = ob_dev_runtime(dev);
 
 	n->draining = true;
+	nvme_gather(n);
 	nvme_kick_all(n);	/* their ends look at what is left */
 }
 
@@ -46,7 +47,7 @@ static void halt_command(struct nvme_cmd *c)
 	c->owed = false;
 	if (c->busy && c->is_drive) {
 		c->hurried = true;
-		ob_drive_cancel(c->ns->drive, c->req);
+		nvme_io_cancel(c);
 	} else if (!c->busy && !c->ended) {
 		c->put_off = true;
 		nvme_buffer_put(c);
@@ -71,9 +72,10 @@ void nvme_move_halt(struct ob_device *dev)
 {
 	struct nvme *n = ob_dev_runtime(dev);
 
+	nvme_gather(n);
 	nvme_doorbells_halt(n);
 	n->halted = n->draining = true;
-	ob_dev_poll(dev, false, false);
+	nvme_set_polling(n, false, false);
 	nvme_sqs_halt(n);
 	nvme_cqs_halt(n);
 	halt_commands(n);
@@ -105,6 +107,8 @@ void nvme_owed_end(struct nvme_cmd *c)
 	n->nr_owed--;
 	if (!--c->lane->nr_owed)
 		nvme_kick_all(n);
+	if (!n->nr_owed)
+		nvme_settled(n);
 }
 
 void nvme_owed_forget(struct nvme *n)
@@ -214,6 +218,7 @@ void nvme_move_run(struct ob_device *dev)
 	nvme_irq_resume(n);
 	nvme_cqs_revive(n);
 	nvme_kick_all(n);
+	nvme_spread_update(n);
 }
 
 /* -- loaded ------------------------------------------------------------ */

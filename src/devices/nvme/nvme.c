@@ -43,24 +43,48 @@ void nvme_fatal(struct nvme *n, const char *why)
 		return;
 	ob_dev_log(n->dev, OB_GUEST, "controller failed: %s", why);
 	n->st->csts |= NVME_CSTS_CFS;
-	ob_dev_poll(n->dev, false, false);
+	nvme_set_polling(n, false, false);
 }
 
 /* A mapped page has the admin queue's doorbells, too. */
-static bool nvme_poll(struct ob_device *dev)
+static bool poll_lane(struct ob_device *dev, unsigned number)
 {
 	struct nvme *n = ob_dev_runtime(dev);
-	bool found = n->doorbells == NVME_DB_MAPPED &&
-		     nvme_lane_poll(n->admin);
+	bool found = !number && n->doorbells == NVME_DB_MAPPED &&
+		     nvme_doorbells_poll(n->admin);
 
-	return nvme_lane_poll(n->lanes) || found;
+	if (found)
+		nvme_kick(n->admin);
+	return nvme_lane_poll(&n->lanes[number]) || found;
+}
+
+static bool sleep_lane(struct ob_device *dev, unsigned number)
+{
+	struct nvme *n = ob_dev_runtime(dev);
+
+	return nvme_doorbells_arm(&n->lanes[number]);
+}
+
+static bool nvme_poll(struct ob_device *dev)
+{
+	return poll_lane(dev, 0);
 }
 
 static bool nvme_sleep(struct ob_device *dev)
 {
-	struct nvme *n = ob_dev_runtime(dev);
+	return sleep_lane(dev, 0);
+}
 
-	return nvme_doorbells_arm(n->lanes);
+/* In a control step.  A lane without queues has nothing to look at. */
+void nvme_set_polling(struct nvme *n, bool on, bool busy)
+{
+	n->polls = on;
+	n->polls_busy = busy;
+	for (unsigned i = 0; i < n->nr_lanes; i++) {
+		bool has = on && (!i || n->spread);
+
+		ob_dev_poll(n->lanes[i].step, has, has && busy);
+	}
 }
 
 /* -- life -------------------------------------------------------------- */
@@ -148,6 +172,7 @@ static void nvme_memory_changed(struct ob_device *dev)
 	n->frozen = false;
 	nvme_cqs_revive(n);
 	nvme_kick_all(n);
+	nvme_spread_update(n);
 }
 
 /*
@@ -159,6 +184,7 @@ static void nvme_disconnected(struct ob_device *dev)
 	struct nvme *n = ob_dev_runtime(dev);
 
 	n->frozen = true;
+	nvme_spread_update(n);
 	nvme_ns_flush_all(n);
 }
 
@@ -172,6 +198,7 @@ static void nvme_bus_master(struct ob_device *dev, bool on)
 	struct nvme *n = ob_dev_runtime(dev);
 
 	n->master = on;
+	nvme_spread_update(n);
 	if (!on)
 		return;
 	nvme_memory_changed(dev);	/* it could not be looked at before */
@@ -213,6 +240,9 @@ const struct ob_device_class ob_nvme_class = {
 	.reset = nvme_reset,
 	.poll = nvme_poll,
 	.sleep = nvme_sleep,
+	.lane_poll = poll_lane,
+	.lane_sleep = sleep_lane,
+	.spread_changed = nvme_spread_changed,
 	.memory_changed = nvme_memory_changed,
 	.disconnected = nvme_disconnected,
 	.irq_changed = nvme_irq_changed,

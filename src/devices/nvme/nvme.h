@@ -37,6 +37,7 @@ extern const struct ob_device_class ob_nvme_class;
 
 #define NVME_MAX_QUEUES		64u	/* I/O pairs */
 #define NVME_NO_VALUE		UINT64_MAX
+#define NVME_LINE		64u	/* of a cache */
 #define NVME_QIDS		(NVME_MAX_QUEUES + 1)
 #define NVME_MAX_ENTRIES	4096u	/* of one queue */
 #define NVME_MAX_NS		64u
@@ -133,18 +134,26 @@ struct nvme_plain {
 struct nvme_sq_hot {
 	uint64_t fetched;
 	uint32_t head, tail;
+	uint8_t reserved[48];		/* a line each: they are different threads' */
 };
 
 struct nvme_cq_hot {
 	uint64_t posted;
 	uint32_t head, tail;
 	uint32_t phase;
-	uint8_t reserved[4];
+	uint8_t reserved[44];
+};
+
+/* What lane 1 and those behind it count; lane 0 has that of the plain part. */
+struct nvme_lane_counters {
+	struct nvme_counters counters;
+	uint8_t reserved[16];
 };
 
 struct nvme_hot {
 	struct nvme_sq_hot sqs[NVME_QIDS];
 	struct nvme_cq_hot cqs[NVME_QIDS];
+	struct nvme_lane_counters lanes[OB_LANES_MAX - 1];
 	struct nvme_slot slots[NVME_SLOTS];
 };
 
@@ -165,6 +174,7 @@ struct nvme_cmd;
 /* A run of pages of a pool, or pages = 0. */
 struct nvme_buffer {
 	uint8_t *data;
+	struct nvme_pool *pool;
 	uint32_t page, pages;
 };
 
@@ -204,11 +214,15 @@ struct nvme_ns {
  */
 typedef int (*nvme_step)(struct nvme_cmd *c);
 
+/* Instead: another lane has the command now, it must not be touched any more. */
+#define NVME_GONE (-EXDEV)
+
 enum nvme_op_flags {
 	NVME_OP_NSID	= 1 << 0,	/* names one active namespace */
 	NVME_OP_NSID_ALL = 1 << 1,	/* or all, FFFFFFFFh */
 	NVME_OP_WRITE	= 1 << 2,	/* changes the medium */
 	NVME_OP_DBBUF	= 1 << 3,	/* only with shadow doorbells */
+	NVME_OP_AWAY	= 1 << 4,	/* every lane can do it */
 };
 
 /* A row of a dispatch table; steps end with NULL. */
@@ -228,7 +242,10 @@ const struct nvme_op *nvme_op_find(const struct nvme_op *ops, unsigned count,
 /* A slot's runtime twin. */
 struct nvme_cmd {
 	struct nvme *n;
-	struct nvme_lane *lane;		/* of its queue */
+	struct nvme_lane *lane;		/* that runs it; once it is DONE, posts it */
+	struct nvme_lane *owner;	/* of its slot */
+	struct nvme_lane *via;		/* whose thread has its drive's request */
+	struct ob_drive *drive;		/* ... and that drive, or branch */
 	struct nvme_slot *slot;
 	const struct nvme_op *op;
 	const nvme_step *steps;
@@ -249,18 +266,24 @@ struct nvme_cmd {
 	bool hurried;			/* cancelled by halt: not an end */
 	bool ended;			/* while halted, with end_status */
 	bool told;			/* the recorder has its fetching */
+	bool cancelled;			/* in its via's list for that */
+	uint8_t arrival;		/* enum nvme_arrival, on the way to lane */
 	uint16_t end_status;
+	int drive_rc;
 	struct ob_block_request *req;
 	struct ob_dma_op dma;
 	struct nvme_walk walk;
 };
 
 struct nvme_sq {
+	_Alignas(NVME_LINE)
 	uint16_t pos, count;		/* of batch: not dispatched yet */
 	uint16_t fetching;		/* entries that are on their way */
 	uint32_t in_flight;
 	uint64_t bad_tail;		/* refused last; do not tell again */
 	bool stale;			/* fetch of a former life under way */
+	uint32_t load;			/* since lanes were compared */
+	uint64_t rung, refused;		/* as a completion queue's */
 	struct nvme_cmd *deleter;	/* waits for in_flight to reach 0 */
 	struct nvme *n;
 	struct nvme_lane *lane;		/* that of its completion queue */
@@ -269,6 +292,7 @@ struct nvme_sq {
 };
 
 struct nvme_cq {
+	_Alignas(NVME_LINE)
 	struct nvme_list done;		/* completions without an entry yet */
 	uint16_t posting;		/* entries that are on their way */
 	uint16_t assigned;		/* first of done: their places are on
@@ -279,6 +303,8 @@ struct nvme_cq {
 	bool queued;			/* in its lane's flush */
 	bool full;			/* the last flush left some of done */
 	bool stale;
+	uint64_t rung;			/* its register, for its lane to see */
+	uint64_t refused;		/* such a value, to be told at home */
 	struct nvme_cq *next;
 	struct nvme *n;
 	struct nvme_lane *lane;
@@ -303,13 +329,36 @@ struct nvme_slots {
 	unsigned first, end;
 };
 
+/* Why a command comes to a lane from another one (hand.c). */
+enum nvme_arrival {
+	NVME_BEGINS,		/* to lane 0: the other cannot do it */
+	NVME_ENDS,		/* to lane 0: with an error that is logged */
+	NVME_DRIVE_ENDED,	/* to lane 0: it was the other's when it was asked */
+	NVME_IS_DONE,		/* to its completion queue's lane */
+	NVME_IS_FREE,		/* to its slot's owner */
+};
+
+/* What a lane wants of a control step. */
+enum nvme_want {
+	NVME_WANT_FATAL		= 1 << 0,
+	NVME_WANT_REFUSED	= 1 << 1,	/* doorbells */
+	NVME_WANT_DELETED	= 1 << 2,	/* queues; their last command is told */
+	NVME_WANT_SPREAD	= 1 << 3,	/* what was in the way has gone */
+	NVME_WANT_BALANCE	= 1 << 4,
+};
+
 /*
  * Queues, and what their commands need on the way: whatever changes with a
- * command is here, in its queue, or its own.  The I/O queues have one lane, the
- * admin queue another, since its commands change what all rely on.
+ * command is here, in its queue, or its own.  The I/O queues have one or several,
+ * each on a thread of its own (spread.c); the admin queue has another, whose
+ * steps are control steps, since its commands change what all rely on.
  */
 struct nvme_lane {
+	_Alignas(NVME_LINE)
 	struct nvme *n;
+	unsigned number;		/* not 0: away from the device's thread */
+	struct ob_device *dev;		/* to be called with in a step of the lane */
+	struct ob_device *step;		/* to be entered with */
 	struct ob_loop *loop;
 	struct ob_deferred work;
 	bool working, again;		/* in its work; something came up */
@@ -331,10 +380,19 @@ struct nvme_lane {
 	unsigned nr_owed;		/* these, and those that go on */
 	unsigned nr_busy_drive;		/* drive requests under way */
 	unsigned nr_busy_dma;		/* transfers by message */
+	uint64_t *order, own_order;	/* of the next command */
+	uint32_t load;			/* since it asked for a comparison */
 	struct nvme_slots slots;
 	struct nvme_pool pool;
 	struct nvme_counters *counters;
+	struct ob_drive **drives;	/* one for each namespace */
 	struct ob_timer coalesce;
+	struct nvme_list cancels;	/* requests of drives */
+	/* From other threads: arrive is posted to the loop. */
+	_Alignas(NVME_LINE)
+	struct nvme_cmd *arrivals;
+	struct ob_post arrive;
+	struct ob_post lend;
 };
 
 struct nvme {
@@ -364,6 +422,13 @@ struct nvme {
 	/* The I/O queues' lanes, then that of the admin queue. */
 	struct nvme_lane *lanes, *admin;
 	unsigned nr_lanes;
+	bool branches;			/* each lane has a branch of each drive */
+	bool spread;			/* not all I/O queues are lane 0's */
+	bool blocked;			/* they would be, but for what is under way */
+	bool polls, polls_busy;
+	unsigned wants;			/* enum nvme_want, of all lanes */
+	const char *why_fatal;
+	struct ob_post asked;
 
 	struct nvme_list aers;		/* outstanding event requests */
 	unsigned nr_aers;
@@ -372,7 +437,6 @@ struct nvme {
 	unsigned slots_written;		/* of a loaded state */
 	unsigned nr_busy_flush;
 	unsigned nr_owed;		/* of all lanes */
-	uint64_t order;			/* of the next command */
 	char *requests;
 	size_t request_stride;
 
@@ -403,8 +467,24 @@ static inline bool nvme_turn_is_over(const struct nvme_lane *lane)
 #define nvme_for_each_lane(n, lane) \
 	for (struct nvme_lane *lane = (n)->lanes; lane <= (n)->admin; lane++)
 
+/* Not on the device's thread: what is rare goes there. */
+static inline bool nvme_is_away(const struct nvme_lane *lane)
+{
+	return lane->number;
+}
+
+/* Of all lanes no two are the same, and those of a queue ascend. */
+static inline uint64_t nvme_next_order(struct nvme_lane *lane)
+{
+	uint64_t order = *lane->order;
+
+	*lane->order += lane->n->nr_lanes;
+	return order;
+}
+
 /* nvme.c */
 void nvme_fatal(struct nvme *n, const char *why);
+void nvme_set_polling(struct nvme *n, bool on, bool busy);
 
 /* lane.c */
 int nvme_lanes_init(struct nvme *n, struct ob_err *err);
@@ -419,6 +499,34 @@ bool nvme_lane_poll(struct nvme_lane *lane);
 void nvme_post(struct nvme_lane *lane);
 /* Has nobody asked for a turn, and is no drive's request under way? */
 bool nvme_lanes_idle(const struct nvme *n);
+
+/* hand.c: from lane to lane */
+void nvme_hand_init(struct nvme_lane *lane);
+/* From now on the command is the other lane's. */
+void nvme_hand_over(struct nvme_cmd *c, struct nvme_lane *to,
+		    enum nvme_arrival why);
+/* In a control step.  Those on their way are in no list; to be begun again. */
+void nvme_hand_forget(struct nvme *n);
+void nvme_hand_home(struct nvme_lane *lane);
+/* From any lane: a control step is to come.  With one lane it is here. */
+void nvme_ask(struct nvme *n, enum nvme_want what);
+void nvme_lane_fatal(struct nvme_lane *lane, const char *why);
+/* Something that was under way has ended. */
+static inline void nvme_settled(struct nvme *n)
+{
+	if (n->blocked)
+		nvme_ask(n, NVME_WANT_SPREAD);
+}
+
+/* spread.c: which lane has which queue; control steps */
+void nvme_spread_update(struct nvme *n);
+void nvme_spread_changed(struct ob_device *dev);
+void nvme_gather(struct nvme *n);
+void nvme_balance(struct nvme *n);
+/* For a new completion queue. */
+struct nvme_lane *nvme_place(struct nvme *n);
+void nvme_note_load(struct nvme_lane *lane, struct nvme_sq *sq,
+		    const struct nvme_sqe *sqe);
 
 /* regs.c */
 void nvme_regs_reset(struct nvme *n);
@@ -456,6 +564,7 @@ void nvme_cmd_run(struct nvme_cmd *c);
 void nvme_cmd_resume(struct nvme_cmd *c, int status);
 void nvme_cmd_complete(struct nvme_cmd *c, uint16_t status);
 void nvme_cmd_release(struct nvme_cmd *c);
+bool nvme_slots_left(struct nvme_lane *lane);
 /* Disowns or frees every command in flight; never waits. */
 void nvme_cmds_disown(struct nvme *n);
 /* Asks for an early end, of one or all of a queue; true: it has ended. */
@@ -463,7 +572,7 @@ bool nvme_cmd_hurry(struct nvme_cmd *c, uint16_t status);
 void nvme_cmds_hurry(struct nvme *n, unsigned sqid);
 /* The next call of nvme_cmd_run starts with the step that is running now. */
 void nvme_cmd_again(struct nvme_cmd *c);
-int nvme_dma_status(struct nvme *n, int rc);
+int nvme_dma_status(struct nvme_lane *lane, int rc);
 /* To the recorder: it waits for something; it is posted. */
 void nvme_cmd_tell(struct nvme_cmd *c);
 void nvme_cmd_tell_end(const struct nvme_cmd *c);
@@ -518,6 +627,8 @@ int nvme_check(struct ob_device *dev, const void *plain, const void *hot,
 bool nvme_sq_serve(struct nvme_lane *lane, unsigned qid, unsigned *budget);
 void nvme_sq_reset(struct nvme *n, unsigned qid);
 void nvme_sq_command_done(struct nvme *n, unsigned qid);
+/* In a control step: deletions that waited for the last command. */
+void nvme_sqs_deleted(struct nvme *n);
 void nvme_cq_reset(struct nvme *n, unsigned qid);
 void nvme_cq_add(struct nvme *n, unsigned qid, struct nvme_cmd *c);
 void nvme_cq_queue(struct nvme_cq *cq);
@@ -547,6 +658,10 @@ void nvme_doorbell_fresh(struct nvme *n, unsigned qid, bool cq);
 bool nvme_doorbells_poll(struct nvme_lane *lane);
 bool nvme_doorbells_arm(struct nvme_lane *lane);
 void nvme_doorbells_intx(struct nvme_lane *lane);
+/* Registers that another thread was told of, and values that it is to refuse. */
+void nvme_doorbells_rung(struct nvme_lane *lane);
+void nvme_doorbells_refused(struct nvme *n);
+void nvme_doorbells_forget(struct nvme *n);
 void nvme_doorbells_adopt(struct nvme *n);
 void nvme_doorbells_halt(struct nvme *n);
 void nvme_doorbells_resume(struct nvme *n);
@@ -565,6 +680,8 @@ void nvme_irq_reset(struct nvme *n);
 void nvme_irq_init(struct nvme_lane *lane);
 void nvme_irq_finish(struct nvme *n);
 void nvme_irq_resume(struct nvme *n);
+/* In a control step: what waits for more to come is told. */
+void nvme_irq_now(struct nvme_cq *cq);
 
 /* memory.c: large and zero; a page of it is memory when it is used.  NULL. */
 void *nvme_memory_get(size_t size);
@@ -589,6 +706,9 @@ int nvme_data_write(struct nvme_cmd *c, const void *from);
 
 /* ns.c */
 int nvme_ns_open_all(struct nvme *n, struct ob_err *err);
+/* A lane's drives: lane 0 has those of the namespaces, the others branches. */
+int nvme_ns_branch(struct nvme_lane *lane, struct ob_err *err);
+void nvme_ns_unbranch(struct nvme_lane *lane);
 void nvme_ns_close_all(struct nvme *n);
 void nvme_ns_refresh_all(struct ob_device *dev);
 void nvme_ns_shape(const struct nvme *n, struct nvme_shape *shape);
@@ -638,6 +758,8 @@ struct ob_block_request *nvme_io_request(struct nvme *n, unsigned slot);
 /* These come after the command that begins now: hurries their memory. */
 void nvme_io_ahead(const struct nvme *n, const struct nvme_sqe *next,
 		   unsigned count);
+void nvme_io_cancel(struct nvme_cmd *c);
+void nvme_io_drive_ended(struct nvme_cmd *c, int rc);
 /* Data has come from the guest by message, whatever becomes of its command. */
 void nvme_io_data_moved(struct nvme_cmd *c);
 

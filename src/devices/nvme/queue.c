@@ -138,6 +138,7 @@ int nvme_step_create_cq(struct nvme_cmd *c)
 		return rc;
 	guard_cq(n, qid);
 	nvme_cq_reset(n, qid);
+	n->cqs[qid].lane = nvme_place(n);
 	n->st->cqs[qid] = (struct nvme_cq_state){
 		.base = prp1(sqe),
 		.entries = (sqe->cdw10 >> 16) + 1,

@@ -22,8 +22,7 @@ static uint32_t queued_entries(const struct nvme *n, unsigned qid)
 /* With none left, the next command that ends gives a kick. */
 static bool slots_left(struct nvme_lane *lane)
 {
-	bool any = lane->slots.free.first ||
-		   lane->slots.seen < lane->slots.end;
+	bool any = nvme_slots_left(lane);
 
 	lane->starved |= !any;
 	return any;
@@ -39,10 +38,12 @@ static void fetched(struct ob_dma_op *op, int rc)
 	sq->fetching = 0;
 	sq->lane->nr_busy_dma--;
 	/* What standing still cancelled or overtook is fetched again. */
+	nvme_settled(n);
 	if (!sq->stale && rc != -ECANCELED && !n->halted) {
-		if (nvme_dma_status(n, rc)) {
+		if (nvme_dma_status(sq->lane, rc)) {
 			if (nvme_running(n))
-				nvme_fatal(n, "a submission queue cannot be read");
+				nvme_lane_fatal(sq->lane,
+						"a submission queue cannot be read");
 			return;
 		}
 		sq->pos = 0;
@@ -72,7 +73,7 @@ static int fetch_by_request(struct nvme *n, struct nvme_sq *sq, uint64_t addr,
 	memset(&sq->dma, 0, sizeof(sq->dma));
 	sq->dma.done = fetched;
 	sq->n = n;
-	rc = ob_dma_read(n->dev, &seg, 1, sq->batch, &sq->dma);
+	rc = ob_dma_read(sq->lane->dev, &seg, 1, sq->batch, &sq->dma);
 	if (rc == -EINPROGRESS) {
 		sq->fetching = count;
 		sq->lane->nr_busy_dma++;
@@ -108,7 +109,7 @@ static bool fetch(struct nvme *n, unsigned qid)
 
 	if (!count)
 		return false;
-	entries = ob_dma_ptr(n->dev, addr, bytes, false);
+	entries = ob_dma_ptr(sq->lane->dev, addr, bytes, false);
 	if (entries) {
 		memcpy(sq->batch, entries, bytes);
 		expect(n, qid, entries, count);
@@ -116,8 +117,9 @@ static bool fetch(struct nvme *n, unsigned qid)
 		rc = fetch_by_request(n, sq, addr, count);
 		if (rc == -EINPROGRESS || rc == -ECANCELED)
 			return false;
-		if (nvme_dma_status(n, rc)) {
-			nvme_fatal(n, "a submission queue cannot be read");
+		if (nvme_dma_status(sq->lane, rc)) {
+			nvme_lane_fatal(sq->lane,
+					"a submission queue cannot be read");
 			return false;
 		}
 	}
@@ -149,6 +151,8 @@ static bool dispatch(struct nvme *n, unsigned qid)
 		return false;
 	sq->pos++;
 	pass_entry(n, qid);
+	if (n->spread && qid)
+		nvme_note_load(sq->lane, sq, &c->slot->sqe);
 	if (qid)
 		nvme_io_ahead(n, &sq->batch[sq->pos], sq->count - sq->pos);
 	nvme_cmd_begin(c);
@@ -194,7 +198,8 @@ void nvme_sq_reset(struct nvme *n, unsigned qid)
 	sq->pos = sq->count = 0;
 	sq->in_flight = 0;
 	sq->deleter = NULL;
-	sq->bad_tail = NVME_NO_VALUE;
+	sq->bad_tail = sq->rung = sq->refused = NVME_NO_VALUE;
+	sq->load = 0;
 	sq->stale = sq->fetching != 0;
 	sq->n = n;
 	sq->lane = qid ? n->lanes : n->admin;
@@ -216,10 +221,19 @@ void nvme_sqs_halt(struct nvme *n)
 void nvme_sq_command_done(struct nvme *n, unsigned qid)
 {
 	struct nvme_sq *sq = &n->sqs[qid];
-	struct nvme_cmd *deleter = sq->deleter;
 
-	if (--sq->in_flight == 0 && deleter) {
-		sq->deleter = NULL;
+	if (--sq->in_flight == 0 && sq->deleter)
+		nvme_ask(n, NVME_WANT_DELETED);
+}
+
+void nvme_sqs_deleted(struct nvme *n)
+{
+	for (unsigned i = 0; i <= n->max_queues; i++) {
+		struct nvme_cmd *deleter = n->sqs[i].deleter;
+
+		if (!deleter || n->sqs[i].in_flight)
+			continue;
+		n->sqs[i].deleter = NULL;
 		nvme_cmd_run(deleter);
 	}
 }

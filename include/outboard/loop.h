@@ -117,8 +117,8 @@ void ob_loop_post(struct ob_loop *loop, struct ob_post *post);
 void ob_post_cancel(struct ob_loop *loop, struct ob_post *post);
 /*
  * From any thread: runs fn there and waits until it has returned; on the loop's
- * own thread at once.  Two threads that call each other wait for ever, and so
- * does whoever calls a loop that does not run.
+ * own thread at once.  A thread that waits serves calls, but no posts, that are made
+ * to its loops meanwhile.  Whoever calls a loop that does not run waits for ever.
  */
 void ob_loop_call(struct ob_loop *loop, void (*fn)(void *arg), void *arg);
 

@@ -21,6 +21,20 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+/* This thread's loops, the newest first, and where it waits for the end of a call. */
+static _Thread_local struct {
+	struct ob_loop *newest;
+	sem_t called;
+	bool has_begun;
+} here;
+
+static void be_here(void)
+{
+	if (!here.has_begun)
+		sem_init(&here.called, 0, 0);
+	here.has_begun = true;
+}
+
 void ob_loop_post(struct ob_loop *loop, struct ob_post *post)
 {
 	struct ob_post *top;
@@ -31,7 +45,7 @@ void ob_loop_post(struct ob_loop *loop, struct ob_post *post)
 	do
 		post->next = top;
 	while (!__atomic_compare_exchange_n(&loop->posted, &top, post, true,
-					    __ATOMIC_RELEASE,
+					    __ATOMIC_SEQ_CST,
 					    __ATOMIC_RELAXED));
 	if (!top)
 		eventfd_write(loop->wake.fd, 1);
@@ -41,7 +55,7 @@ void ob_loop_post(struct ob_loop *loop, struct ob_post *post)
 static void take_all(struct ob_loop *loop)
 {
 	struct ob_post *post = __atomic_exchange_n(&loop->posted, NULL,
-						   __ATOMIC_ACQUIRE);
+						   __ATOMIC_SEQ_CST);
 	struct ob_post **tail = &loop->posts, *oldest = NULL, *next;
 
 	for (; post; post = next) {
@@ -98,33 +112,93 @@ int ob_posts_open(struct ob_loop *loop, struct ob_err *err)
 	if (loop->wake.fd < 0)
 		return ob_fail(err, errno, "eventfd: %s", strerror(errno));
 	r = ob_watch_add(loop, &loop->wake);
-	if (r)
+	if (r) {
 		ob_fd_close(&loop->wake.fd);
-	return r ? ob_fail(err, -r, "eventfd: %s", strerror(-r)) : 0;
+		return ob_fail(err, -r, "eventfd: %s", strerror(-r));
+	}
+	be_here();
+	loop->called = &here.called;
+	loop->older = here.newest;
+	here.newest = loop;
+	return 0;
 }
 
+/* Its thread may have ended, and another one closes it. */
 void ob_posts_close(struct ob_loop *loop)
 {
+	struct ob_loop **at = &here.newest;
+
+	while (*at && *at != loop)
+		at = &(*at)->older;
+	if (*at)
+		*at = loop->older;
 	ob_watch_remove(loop, &loop->wake);
 	ob_fd_close(&loop->wake.fd);
 }
 
 /* Calls */
 
+/*
+ * A thread that waits for the end of its call serves the calls that are made to it
+ * meanwhile: who makes them may be the one it waits for.  They are posts like others,
+ * so they are where the loop would find them.
+ */
 struct call {
 	struct ob_post post;
 	void (*fn)(void *arg);
 	void *arg;
-	sem_t done;
+	sem_t *caller;
+	bool done;
 };
 
 static void run_call(struct ob_post *post)
 {
 	struct call *call = (struct call *)
 		((char *)post - offsetof(struct call, post));
+	sem_t *caller = call->caller;
 
 	call->fn(call->arg);
-	sem_post(&call->done);
+	/* From here on it may be gone. */
+	__atomic_store_n(&call->done, true, __ATOMIC_RELEASE);
+	sem_post(caller);
+}
+
+static bool serve_one(struct ob_loop *loop)
+{
+	struct ob_post **at = &loop->posts, *post;
+
+	take_all(loop);
+	while (*at && (*at)->run != run_call)
+		at = &(*at)->next;
+	post = *at;
+	if (!post)
+		return false;
+	*at = post->next;
+	run_call(post);
+	return true;
+}
+
+/* Set before the look: who calls after it sees that there is somebody to wake. */
+static void serve_all(void)
+{
+	bool any;
+
+	do {
+		any = false;
+		for (struct ob_loop *loop = here.newest; loop; loop = loop->older) {
+			__atomic_store_n(&loop->waits, true, __ATOMIC_SEQ_CST);
+			any |= serve_one(loop);
+		}
+	} while (any);	/* one of them may have waited itself */
+}
+
+static void wait_for(const struct call *call)
+{
+	for (serve_all(); !__atomic_load_n(&call->done, __ATOMIC_ACQUIRE);
+	     serve_all())
+		sem_wait(&here.called);	/* a signal's handler may end it, too */
+	for (struct ob_loop *loop = here.newest; loop; loop = loop->older)
+		__atomic_store_n(&loop->waits, false, __ATOMIC_RELAXED);
 }
 
 bool ob_loop_is_here(const struct ob_loop *loop)
@@ -140,9 +214,10 @@ void ob_loop_call(struct ob_loop *loop, void (*fn)(void *arg), void *arg)
 		fn(arg);
 		return;
 	}
-	sem_init(&call.done, 0, 0);
+	be_here();
+	call.caller = &here.called;
 	ob_loop_post(loop, &call.post);
-	while (sem_wait(&call.done))
-		;	/* a signal's handler ran */
-	sem_destroy(&call.done);
+	if (__atomic_load_n(&loop->waits, __ATOMIC_SEQ_CST))
+		sem_post(loop->called);
+	wait_for(&call);
 }

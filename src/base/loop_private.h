@@ -7,6 +7,7 @@
 #define OB_BASE_LOOP_PRIVATE_H
 
 #include <pthread.h>
+#include <semaphore.h>
 
 #include <outboard/loop.h>
 
@@ -143,6 +144,9 @@ struct ob_loop {
 	struct ob_watch wake;		/* somebody has posted */
 	struct ob_post *posted;		/* by any thread, the newest first */
 	struct ob_post *posts;		/* taken from there, to be run */
+	struct ob_loop *older;		/* of the same thread */
+	sem_t *called;			/* where that waits in a call, */
+	bool waits;			/* ... and does, perhaps */
 
 	struct lending lending;
 	struct ob_signal *raised;	/* to be sent with this turn's end */

@@ -275,6 +275,45 @@ static void test_who_is_called_posts_back(void **state)
 	end_other(&other);
 }
 
+/* A call of a call of a call, to and fro. */
+struct ladder {
+	struct ob_loop *here, *there;
+	struct note *note;
+	int left, order;
+};
+
+static void step_down(void *arg)
+{
+	struct ladder *ladder = arg;
+	struct ob_loop *next = ladder->left % 2 ? ladder->here : ladder->there;
+
+	if (!ladder->left--)
+		return;
+	ob_loop_post(ladder->here, &ladder->note->post);
+	ob_loop_call(next, step_down, ladder);
+	ladder->order++;
+}
+
+static void test_who_waits_is_called_back(void **state)
+{
+	struct board board = { *state, pthread_self(), 0 };
+	struct note note = { .post.run = noted, .board = &board };
+	struct other other;
+
+	start_other(&other, *state);
+	for (int i = 0; i < 200; i++) {
+		struct ladder ladder = {
+			*state, other.loop, &note, 2 + i % 5, 0
+		};
+
+		step_down(&ladder);
+		assert_int_equal(ladder.order, 2 + i % 5);
+		assert_int_equal(board.runs, i);	/* a post is no call */
+		turn_until(board.loop, &board.runs, i + 1);
+	}
+	end_other(&other);
+}
+
 static void test_a_loop_that_ends_forgets_its_posts(void **state)
 {
 	struct ob_loop *loop = loop_like(*state, 4);
@@ -298,6 +337,7 @@ int main(void)
 		ON_BOTH_ENGINES(test_a_call_at_home_runs_at_once),
 		ON_BOTH_ENGINES(test_calls_of_many_threads_take_turns),
 		ON_BOTH_ENGINES(test_who_is_called_posts_back),
+		ON_BOTH_ENGINES(test_who_waits_is_called_back),
 		ON_BOTH_ENGINES(test_a_loop_that_ends_forgets_its_posts),
 	};
 

@@ -88,14 +88,19 @@ static struct nvme_lane *owner_for(struct nvme_lane *lane)
 
 bool nvme_slots_left(struct nvme_lane *lane)
 {
-	return owner_for(lane);
+	return lane->slots.free.first || owner_for(lane);
 }
 
 static struct nvme_cmd *take_slot(struct nvme_lane *lane)
 {
-	struct nvme_lane *owner = owner_for(lane);
-	struct nvme_cmd *c = owner ? nvme_list_pop(&owner->slots.free) : NULL;
+	struct nvme_cmd *c = nvme_list_pop(&lane->slots.free);
+	struct nvme_lane *owner;
 
+	if (c)
+		return c;
+	owner = owner_for(lane);
+	if (owner)
+		c = nvme_list_pop(&owner->slots.free);
 	return c || !owner ? c : take_unused(owner);
 }
 
@@ -242,10 +247,9 @@ static void run_steps(struct nvme_cmd *c)
 	while ((step = c->steps[c->slot->step])) {
 		c->slot->step++;
 		rc = step(c);
-		if (rc == NVME_GONE)
-			return;
 		if (rc < 0) {
-			nvme_cmd_tell(c);
+			if (rc != NVME_GONE)
+				nvme_cmd_tell(c);
 			return;
 		}
 		if (rc > 0) {
@@ -347,16 +351,16 @@ void nvme_cmd_complete(struct nvme_cmd *c, uint16_t status)
 
 	nvme_buffer_put(c);
 	nvme_owed_settle(c);
-	if (is_logged(status) && nvme_is_away(c->lane)) {
+	if (!is_logged(status)) {
+		set_done(c, is_final(status) ? status | NVME_STATUS_DNR
+					     : status);
+	} else if (!nvme_is_away(c->lane)) {
+		set_done_logged(c, status);
+	} else {
 		c->end_status = status;
 		nvme_hand_over(c, n->lanes, NVME_ENDS);
 		return;
 	}
-	if (is_logged(status))
-		set_done_logged(c, status);
-	else
-		set_done(c, is_final(status) ? status | NVME_STATUS_DNR
-					     : status);
 	if (n->cqs[cqid].lane == c->lane)
 		nvme_cq_add(n, cqid, c);
 	else

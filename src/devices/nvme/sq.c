@@ -22,10 +22,10 @@ static uint32_t queued_entries(const struct nvme *n, unsigned qid)
 /* With none left, the next command that ends gives a kick. */
 static bool slots_left(struct nvme_lane *lane)
 {
-	bool any = nvme_slots_left(lane);
-
-	lane->starved |= !any;
-	return any;
+	if (nvme_slots_left(lane))
+		return true;
+	lane->starved = true;
+	return false;
 }
 
 static void fetched(struct ob_dma_op *op, int rc)

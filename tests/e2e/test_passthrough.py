@@ -116,13 +116,14 @@ def written(image):
 
 
 def test_nothing_is_lost_under_deaths(machine):
-    """Small commands only (MDTS), in a ring; the block device has the same bytes."""
+    """And upgrades.  Small commands only (MDTS), in a ring, on the second thread; the
+    block device has the same bytes."""
     status, said = machine.outboard(
         f"torture --drive {machine.char('small')} --io-engine uring --threads 2 "
-        "--kills 2 --every 300ms --for 60s --queues 2 --depth 16 --json")
+        "--upgrade --kills 4 --every 300ms --for 60s --seed 4 --queues 2 --depth 16 --json")
     assert status == 0, said
     told = json.loads(said[said.index("{"):])
-    assert told["kills"] == 2
+    assert told["kills"] and told["upgrades"], told
     assert told["reads"] > 0 and told["writes"] > 0
     assert told["errors"] == told["lost"] == told["stale"] == told["damaged"] == 0
     data = machine.images["small"].read_bytes()

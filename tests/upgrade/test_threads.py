@@ -60,6 +60,17 @@ def test_devices_go_where_they_are_told_and_where_the_fewest_are(serve, this):
     assert "thread=2: --threads 2 are 0 to 1" in told.stderr
 
 
+@pytest.mark.parametrize("device, why", [
+    ("null,lanes=3", "lanes=3: there are --threads 2"),
+    ("null,lanes=2", "lanes=2: this model has one"),
+])
+def test_lanes_that_cannot_be_are_refused(this, tmp_path, device, why):
+    told = subprocess.run([this, "serve", "--no-keeper", "--threads", "2", "--device",
+                           f"{device},socket={tmp_path}/s"],
+                          capture_output=True, text=True, check=False)
+    assert told.returncode and why in told.stderr
+
+
 @pytest.mark.parametrize("more", [(), ("--no-keeper",), ("--io-engine", "threads")])
 def test_the_control_socket_asks_all_threads_under_load(serve, this, more):
     server = spread(serve, *more)

@@ -4,6 +4,7 @@
     pytest tests/conform                        build/outboard, every model
     pytest tests/conform --outboard PATH        another build of it
     pytest tests/conform --threads 2            devices that are not on the first thread
+    pytest tests/conform --threads 2 --models nvme-lanes    ... or on both
     pytest tests/conform --server-cmd 'PROGRAM ... {socket} ...'
     pytest tests/conform --socket PATH          a server that runs already
 
@@ -34,6 +35,8 @@ MODELS = {
     "nvme": "nvme,socket={socket},drive=mem:64M",
     "nvme-mapped": "nvme,socket={socket},drive=mem:64M,doorbells=mapped",
 }
+# Whoever asks for it, with --threads 2.
+SPREAD = {"nvme-lanes": "nvme,socket={socket},drive=mem:64M,lanes=2"}
 
 
 def pytest_addoption(parser):
@@ -41,7 +44,7 @@ def pytest_addoption(parser):
     group.addoption("--outboard", default=os.path.join(TOP, "build/outboard"),
                     help="the outboard command")
     group.addoption("--models", default=",".join(MODELS),
-                    help="which of its models: " + ", ".join(MODELS))
+                    help="which of its models: " + ", ".join(MODELS | SPREAD))
     group.addoption("--threads", type=int, default=1,
                     help="of its server; devices are on the last one")
     group.addoption("--server-cmd", help="command line, with {socket}")
@@ -134,7 +137,7 @@ def make_server(kind, folder, config):
     if config.getoption("--server-cmd"):
         line = config.getoption("--server-cmd").format(socket=path)
         return Server(shlex.split(line), path, log)
-    device = MODELS[kind].format(socket=path)
+    device = (MODELS | SPREAD)[kind].format(socket=path)
     return Server(model_argv(config, device), path, log)
 
 

@@ -117,7 +117,7 @@ static void turn(struct rig *rig)
 	if (n->st->dbbuf)
 		ob_nvme_class.poll(rig->dev);
 	REQUIRE(ob_loop_turn(rig->loop, false) == 0);
-	REQUIRE(n->nr_busy_drive <= NVME_IO_SLOTS);
+	REQUIRE(n->lanes->nr_busy_drive <= NVME_IO_SLOTS);
 }
 
 static unsigned slots_taken(const struct nvme *n)
@@ -146,10 +146,9 @@ static void drain(struct rig *rig)
 
 	for (unsigned i = 0; i < MAX_TURNS; i++) {
 		turn(rig);
-		if (failed(rig) && !n->nr_busy_drive)
+		if (failed(rig) && !n->lanes->nr_busy_drive)
 			return;
-		if (slots_taken(n) == n->nr_aers && !n->nr_busy_drive &&
-		    !n->work.queued)
+		if (slots_taken(n) == n->nr_aers && nvme_lanes_idle(n))
 			return;
 	}
 	abort();	/* something never ends */
@@ -246,7 +245,7 @@ static void run_input(const uint8_t *data, size_t size, unsigned qid,
 	drain(rig);
 	/* A reset leaves nothing behind. */
 	ob_device_reset(rig->dev, OB_RESET_DEVICE);
-	for (unsigned i = 0; rig->n->nr_busy_drive; i++) {
+	for (unsigned i = 0; rig->n->lanes->nr_busy_drive; i++) {
 		REQUIRE(i < MAX_TURNS);
 		REQUIRE(ob_loop_turn(rig->loop, false) == 0);
 	}

@@ -24,40 +24,20 @@ unsigned nvme_slot_index(const struct nvme_cmd *c)
 	return c - c->n->cmds;
 }
 
-static struct nvme_list *free_list(struct nvme_cmd *c)
-{
-	return nvme_slot_index(c) < NVME_ADMIN_SLOTS ? &c->n->free_admin
-						     : &c->n->free_io;
-}
-
 int nvme_cmds_init(struct nvme *n, struct ob_err *err)
 {
 	n->cmds = nvme_memory_get(NVME_SLOTS * sizeof(*n->cmds));
 	n->batches = nvme_memory_get(sizeof(*n->batches));
 	n->sqs = calloc(n->max_queues + 1, sizeof(*n->sqs));
 	n->cqs = calloc(n->max_queues + 1, sizeof(*n->cqs));
-	if (!n->cmds || !n->batches || !n->sqs || !n->cqs ||
-	    nvme_pool_init(&n->io_pool, NVME_IO_POOL_PAGES) ||
-	    nvme_pool_init(&n->admin_pool, NVME_ADMIN_POOL_PAGES))
+	if (!n->cmds || !n->batches || !n->sqs || !n->cqs)
 		return ob_fail(err, ENOMEM, "no memory for commands");
-	/* What drives transfer to and from; a want of memory costs speed. */
-	(void)ob_loop_lend(n->loop, n->io_pool.base,
-			   (size_t)n->io_pool.pages * 4096);
-	nvme_list_init(&n->free_admin);
-	nvme_list_init(&n->free_io);
 	nvme_list_init(&n->aers);
-	nvme_list_init(&n->parked);
-	nvme_list_init(&n->owed);
-	n->io_slots_seen = NVME_ADMIN_SLOTS;
 	return nvme_io_init(n, err);
 }
 
 void nvme_cmds_finish(struct nvme *n)
 {
-	if (n->io_pool.base)
-		ob_loop_reclaim(n->loop, n->io_pool.base);
-	nvme_pool_finish(&n->io_pool);
-	nvme_pool_finish(&n->admin_pool);
 	nvme_memory_put(n->requests, NVME_IO_SLOTS * n->request_stride);
 	free(n->sqs);
 	free(n->cqs);
@@ -65,37 +45,72 @@ void nvme_cmds_finish(struct nvme *n)
 	nvme_memory_put(n->cmds, NVME_SLOTS * sizeof(*n->cmds));
 }
 
-static void tie_twin(struct nvme *n, unsigned i)
+static void tie_twin(struct nvme_lane *owner, unsigned i)
 {
+	struct nvme *n = owner->n;
 	struct nvme_cmd *c = &n->cmds[i];
 
 	c->n = n;
+	c->owner = owner;
 	c->slot = &n->hot->slots[i];
 	c->req = nvme_io_request(n, i);
 }
 
 /* A twin is set up when its slot is first used, so that idle ones stay
  * untouched memory. */
-static struct nvme_cmd *take_unused(struct nvme *n, bool admin)
+static struct nvme_cmd *take_unused(struct nvme_lane *lane)
 {
-	unsigned *seen = admin ? &n->admin_slots_seen : &n->io_slots_seen;
-	unsigned limit = admin ? NVME_ADMIN_SLOTS : NVME_SLOTS;
+	struct nvme_slots *slots = &lane->slots;
 
-	if (*seen == limit)
+	if (slots->seen == slots->end)
 		return NULL;
-	tie_twin(n, *seen);
-	return &n->cmds[(*seen)++];
+	tie_twin(lane, slots->seen);
+	return &lane->n->cmds[slots->seen++];
+}
+
+static bool has_slots(const struct nvme_slots *slots)
+{
+	return slots->free.first || slots->seen < slots->end;
+}
+
+/* While all I/O queues are lane 0's it has all slots. */
+static struct nvme_lane *owner_for(struct nvme_lane *lane)
+{
+	struct nvme *n = lane->n;
+
+	if (has_slots(&lane->slots))
+		return lane;
+	for (unsigned i = 1; i < n->nr_lanes && lane == n->lanes; i++)
+		if (!n->spread && has_slots(&n->lanes[i].slots))
+			return &n->lanes[i];
+	return NULL;
+}
+
+bool nvme_slots_left(struct nvme_lane *lane)
+{
+	return lane->slots.free.first || owner_for(lane);
+}
+
+static struct nvme_cmd *take_slot(struct nvme_lane *lane)
+{
+	struct nvme_cmd *c = nvme_list_pop(&lane->slots.free);
+	struct nvme_lane *owner;
+
+	if (c)
+		return c;
+	owner = owner_for(lane);
+	if (owner)
+		c = nvme_list_pop(&owner->slots.free);
+	return c || !owner ? c : take_unused(owner);
 }
 
 struct nvme_cmd *nvme_cmd_take(struct nvme *n, uint16_t sqid,
 			       const struct nvme_sqe *sqe)
 {
-	struct nvme_list *list = sqid ? &n->free_io : &n->free_admin;
-	struct nvme_cmd *c = nvme_list_pop(list);
+	struct nvme_lane *lane = n->sqs[sqid].lane;
+	struct nvme_cmd *c = take_slot(lane);
 	struct nvme_slot *slot;
 
-	if (!c)
-		c = take_unused(n, !sqid);
 	if (!c)
 		return NULL;
 	slot = c->slot;
@@ -107,12 +122,13 @@ struct nvme_cmd *nvme_cmd_take(struct nvme *n, uint16_t sqid,
 	slot->status = 0;
 	slot->step = 0;
 	slot->generation = n->st->generation;
-	slot->order = n->order++;
+	slot->order = nvme_next_order(lane);
 	slot->fetch = n->hot->sqs[sqid].fetched;
 	slot->post = 0;
 	__atomic_store_n(&slot->stage, NVME_SLOT_RUNNING, __ATOMIC_RELEASE);
 	n->sqs[sqid].in_flight++;
-	c->since = ob_loop_turn_time(n->loop);
+	c->lane = lane;
+	c->since = ob_loop_turn_time(lane->loop);
 	c->told = false;
 	return c;
 }
@@ -126,7 +142,7 @@ void nvme_cmd_tell(struct nvme_cmd *c)
 	if (c->told)
 		return;
 	c->told = true;
-	ob_dev_trace(c->n->dev, OB_TRACE_FETCH, c->slot->sqid,
+	ob_dev_trace(c->lane->dev, OB_TRACE_FETCH, c->slot->sqid,
 		     c->slot->sqe.cid, c->slot->sqe.opcode);
 }
 
@@ -135,10 +151,10 @@ void nvme_cmd_tell_end(const struct nvme_cmd *c)
 	const struct nvme_slot *slot = c->slot;
 
 	if (c->told)
-		ob_dev_trace(c->n->dev, OB_TRACE_POST, slot->sqid,
+		ob_dev_trace(c->lane->dev, OB_TRACE_POST, slot->sqid,
 			     slot->sqe.cid, slot->status);
 	else
-		ob_dev_trace(c->n->dev, OB_TRACE_AT_ONCE, slot->sqid,
+		ob_dev_trace(c->lane->dev, OB_TRACE_AT_ONCE, slot->sqid,
 			     slot->sqe.cid,
 			     (uint64_t)slot->status << 8 | slot->sqe.opcode);
 }
@@ -211,6 +227,11 @@ void nvme_cmd_begin(struct nvme_cmd *c)
 	c->buf = (struct nvme_buffer){ 0 };
 	c->op = find_op(c);
 	c->steps = c->op ? c->op->steps : NULL;
+	if (nvme_is_away(c->lane) && c->op && !(c->op->flags & NVME_OP_AWAY)) {
+		nvme_cmd_tell(c);
+		nvme_hand_over(c, c->n->lanes, NVME_BEGINS);
+		return;
+	}
 	status = check_command(c);
 	if (status)
 		nvme_cmd_complete(c, status);
@@ -227,7 +248,8 @@ static void run_steps(struct nvme_cmd *c)
 		c->slot->step++;
 		rc = step(c);
 		if (rc < 0) {
-			nvme_cmd_tell(c);
+			if (rc != NVME_GONE)
+				nvme_cmd_tell(c);
 			return;
 		}
 		if (rc > 0) {
@@ -325,30 +347,42 @@ static void set_done_logged(struct nvme_cmd *c, uint16_t status)
 void nvme_cmd_complete(struct nvme_cmd *c, uint16_t status)
 {
 	struct nvme *n = c->n;
+	unsigned cqid = n->st->sqs[c->slot->sqid].cqid;
 
 	nvme_buffer_put(c);
 	nvme_owed_settle(c);
-	if (is_logged(status))
-		set_done_logged(c, status);
-	else
+	if (!is_logged(status)) {
 		set_done(c, is_final(status) ? status | NVME_STATUS_DNR
 					     : status);
-	nvme_cq_add(n, n->st->sqs[c->slot->sqid].cqid, c);
+	} else if (!nvme_is_away(c->lane)) {
+		set_done_logged(c, status);
+	} else {
+		c->end_status = status;
+		nvme_hand_over(c, n->lanes, NVME_ENDS);
+		return;
+	}
+	if (n->cqs[cqid].lane == c->lane)
+		nvme_cq_add(n, cqid, c);
+	else
+		nvme_hand_over(c, n->cqs[cqid].lane, NVME_IS_DONE);
 }
 
 void nvme_cmd_release(struct nvme_cmd *c)
 {
-	struct nvme *n = c->n;
+	struct nvme_lane *lane = c->lane;
 
 	nvme_buffer_put(c);
 	__atomic_store_n(&c->slot->stage, NVME_SLOT_FREE, __ATOMIC_RELEASE);
-	nvme_list_push_front(free_list(c), c);
 	if (c->disowned_write)
 		nvme_ns_old_write_done(c->ns);
 	c->disowned = c->disowned_write = false;
 	c->put_off = c->ended = false;
-	if (n->starved)
-		nvme_kick(n);
+	if (lane->starved)
+		nvme_kick(lane);
+	if (c->owner == lane || !c->n->spread)
+		nvme_list_push_front(&c->owner->slots.free, c);
+	else
+		nvme_hand_over(c, c->owner, NVME_IS_FREE);
 }
 
 static void disown(struct nvme_cmd *c)
@@ -366,12 +400,12 @@ static void disown(struct nvme_cmd *c)
 		c->disowned_write = true;
 		c->ns->old_writes++;
 	}
-	ob_drive_cancel(c->ns->drive, c->req);
+	nvme_io_cancel(c);
 }
 
-static void disown_range(struct nvme *n, unsigned from, unsigned to)
+static void disown_all(struct nvme *n, const struct nvme_slots *slots)
 {
-	for (unsigned i = from; i < to; i++) {
+	for (unsigned i = slots->first; i < slots->seen; i++) {
 		struct nvme_cmd *c = &n->cmds[i];
 
 		if (c->slot->stage != NVME_SLOT_FREE && !c->disowned)
@@ -381,13 +415,14 @@ static void disown_range(struct nvme *n, unsigned from, unsigned to)
 
 void nvme_cmds_disown(struct nvme *n)
 {
-	disown_range(n, 0, n->admin_slots_seen);
-	disown_range(n, NVME_ADMIN_SLOTS, n->io_slots_seen);
+	nvme_for_each_lane(n, lane)
+		disown_all(n, &lane->slots);
 }
 
 /* Takes a command out of wherever it waits with us. */
 static bool unwait(struct nvme_cmd *c)
 {
+	struct nvme_lane *lane = c->lane;
 	struct nvme *n = c->n;
 
 	if (c->busy)
@@ -396,14 +431,13 @@ static bool unwait(struct nvme_cmd *c)
 		n->nr_aers--;
 		return true;
 	}
-	if (nvme_list_remove(&n->io_pool.waiting, c) ||
-	    nvme_list_remove(&n->admin_pool.waiting, c)) {
+	if (nvme_list_remove(&lane->pool.waiting, c)) {
 		/* The next one may need less, and find room (R18). */
-		nvme_kick(n);
+		nvme_kick(lane);
 		return true;
 	}
-	return nvme_list_remove(&n->parked, c) ||
-	       nvme_list_remove(&n->owed, c) ||
+	return nvme_list_remove(&lane->parked, c) ||
+	       nvme_list_remove(&lane->owed, c) ||
 	       (c->ns && nvme_list_remove(&c->ns->held, c));
 }
 
@@ -416,44 +450,49 @@ bool nvme_cmd_hurry(struct nvme_cmd *c, uint16_t status)
 	}
 	c->hurried = false;
 	if (c->busy && c->is_drive)
-		ob_drive_cancel(c->ns->drive, c->req);
+		nvme_io_cancel(c);
 	return false;
+}
+
+/* Is it one of this queue that has not ended yet? */
+static bool runs_for(const struct nvme_cmd *c, uint16_t sqid)
+{
+	return c->slot->stage == NVME_SLOT_RUNNING && !c->disowned &&
+	       c->slot->sqid == sqid;
+}
+
+static void hurry_all(struct nvme *n, const struct nvme_slots *slots,
+		      unsigned sqid)
+{
+	for (unsigned i = slots->first; i < slots->seen; i++)
+		if (runs_for(&n->cmds[i], sqid))
+			nvme_cmd_hurry(&n->cmds[i], NVME_ABORT_SQ_DELETED);
 }
 
 void nvme_cmds_hurry(struct nvme *n, unsigned sqid)
 {
-	for (unsigned i = NVME_ADMIN_SLOTS; i < n->io_slots_seen; i++) {
-		struct nvme_cmd *c = &n->cmds[i];
-
-		if (c->slot->stage == NVME_SLOT_RUNNING && !c->disowned &&
-		    c->slot->sqid == sqid)
-			nvme_cmd_hurry(c, NVME_ABORT_SQ_DELETED);
-	}
+	nvme_for_each_lane(n, lane)
+		hurry_all(n, &lane->slots, sqid);
 }
 
 /* The command of this name that has not ended yet, or NULL. */
 struct nvme_cmd *nvme_cmd_find(struct nvme *n, uint16_t sqid, uint16_t cid)
 {
-	unsigned from = sqid ? NVME_ADMIN_SLOTS : 0;
-	unsigned to = sqid ? n->io_slots_seen : n->admin_slots_seen;
-
-	for (unsigned i = from; i < to; i++) {
-		struct nvme_cmd *c = &n->cmds[i];
-
-		if (c->slot->stage == NVME_SLOT_RUNNING && !c->disowned &&
-		    c->slot->sqid == sqid && c->slot->sqe.cid == cid)
-			return c;
-	}
+	nvme_for_each_lane(n, lane)
+		for (unsigned i = lane->slots.first; i < lane->slots.seen; i++)
+			if (runs_for(&n->cmds[i], sqid) &&
+			    n->cmds[i].slot->sqe.cid == cid)
+				return &n->cmds[i];
 	return NULL;
 }
 
 /* Guest memory that fails is the guest's doing, or its owner's (R7). */
-int nvme_dma_status(struct nvme *n, int rc)
+int nvme_dma_status(struct nvme_lane *lane, int rc)
 {
 	if (!rc)
 		return 0;
-	if (rc == -EIO && ob_dma_lost(n->dev))
-		nvme_fatal(n, "guest memory was truncated");
+	if (rc == -EIO && ob_dma_lost(lane->dev))
+		nvme_lane_fatal(lane, "guest memory was truncated");
 	return NVME_DATA_TRANSFER_ERROR;
 }
 
@@ -467,12 +506,12 @@ static int by_order(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-static unsigned in_use(struct nvme *n, unsigned from, unsigned to,
+static unsigned in_use(struct nvme *n, const struct nvme_slots *slots,
 		       struct nvme_cmd **list)
 {
 	unsigned count = 0;
 
-	for (unsigned i = from; i < to; i++)
+	for (unsigned i = slots->first; i < slots->seen; i++)
 		if (n->cmds[i].slot->stage != NVME_SLOT_FREE)
 			list[count++] = &n->cmds[i];
 	return count;
@@ -480,30 +519,34 @@ static unsigned in_use(struct nvme *n, unsigned from, unsigned to,
 
 unsigned nvme_cmds_in_order(struct nvme *n, struct nvme_cmd *list[NVME_SLOTS])
 {
-	unsigned count = in_use(n, 0, n->admin_slots_seen, list);
+	unsigned count = 0;
 
-	count += in_use(n, NVME_ADMIN_SLOTS, n->io_slots_seen, list + count);
+	nvme_for_each_lane(n, lane)
+		count += in_use(n, &lane->slots, list + count);
 	qsort(list, count, sizeof(*list), by_order);
 	return count;
 }
 
-/* The twins of one region; those behind the last slot in use stay unseen. */
-static unsigned adopt_region(struct nvme *n, unsigned from, unsigned to,
-			     struct nvme_list *free)
+/* The twins of a lane's slots; those behind the last in use stay unseen. */
+static void adopt_slots(struct nvme_lane *lane)
 {
+	struct nvme *n = lane->n;
+	struct nvme_slots *slots = &lane->slots;
+	unsigned from = slots->first, to = slots->end;
+
 	if (to > n->slots_written)
 		to = n->slots_written > from ? n->slots_written : from;
 	while (to > from && n->hot->slots[to - 1].stage == NVME_SLOT_FREE)
 		to--;
-	nvme_list_init(free);
+	nvme_list_init(&slots->free);
 	for (unsigned i = from; i < to; i++) {
-		tie_twin(n, i);
+		tie_twin(lane, i);
 		n->cmds[i].ns = NULL;
 		n->cmds[i].since = 0;
 		if (n->hot->slots[i].stage == NVME_SLOT_FREE)
-			nvme_list_push(free, &n->cmds[i]);
+			nvme_list_push(&slots->free, &n->cmds[i]);
 	}
-	return to;
+	slots->seen = to;
 }
 
 /* Those that have a place already are first, by place. */
@@ -525,6 +568,7 @@ static void adopt_command(struct nvme_cmd *c)
 	struct nvme_cq *cq = &n->cqs[n->st->sqs[sqid].cqid];
 
 	n->sqs[sqid].in_flight++;
+	c->lane = cq->lane;
 	c->told = true;
 	c->put_off = c->slot->stage == NVME_SLOT_RUNNING;
 	if (c->put_off)
@@ -532,7 +576,7 @@ static void adopt_command(struct nvme_cmd *c)
 	nvme_list_push(&cq->done, c);
 	if (c->slot->post) {
 		cq->assigned++;
-		n->republish = true;
+		c->lane->republish = true;
 	}
 }
 
@@ -541,13 +585,14 @@ void nvme_cmds_adopt(struct nvme *n)
 	struct nvme_cmd *list[NVME_SLOTS];
 	unsigned count;
 
-	n->admin_slots_seen = adopt_region(n, 0, NVME_ADMIN_SLOTS,
-					   &n->free_admin);
-	n->io_slots_seen = adopt_region(n, NVME_ADMIN_SLOTS, NVME_SLOTS,
-					&n->free_io);
-	n->republish = false;
+	nvme_for_each_lane(n, lane) {
+		adopt_slots(lane);
+		lane->republish = false;
+	}
 	count = nvme_cmds_in_order(n, list);
-	n->order = count ? list[count - 1]->slot->order + 1 : 0;
+	for (unsigned i = 0; i < n->nr_lanes; i++)
+		n->lanes[i].own_order = i + (count ? list[count - 1]->slot->order + 1
+						   : 0);
 	qsort(list, count, sizeof(*list), by_place);
 	for (unsigned i = 0; i < count; i++)
 		adopt_command(list[i]);

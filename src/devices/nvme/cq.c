@@ -36,16 +36,18 @@ bool nvme_cq_unconsumed(const struct nvme *n, unsigned qid)
 	       n->hot->cqs[qid].head != n->hot->cqs[qid].tail;
 }
 
-void nvme_cq_queue(struct nvme *n, struct nvme_cq *cq)
+void nvme_cq_queue(struct nvme_cq *cq)
 {
+	struct nvme_lane *lane = cq->lane;
+
 	if (!cq->queued) {
 		cq->queued = true;
-		cq->next = n->flush;
-		n->flush = cq;
+		cq->next = lane->flush;
+		lane->flush = cq;
 	}
-	/* work() ends with a flush. */
-	if (!n->working)
-		nvme_kick(n);
+	/* A turn of work ends with a flush. */
+	if (!lane->working)
+		nvme_kick(lane);
 }
 
 void nvme_cq_add(struct nvme *n, unsigned qid, struct nvme_cmd *c)
@@ -53,7 +55,7 @@ void nvme_cq_add(struct nvme *n, unsigned qid, struct nvme_cmd *c)
 	struct nvme_cq *cq = &n->cqs[qid];
 
 	nvme_list_push(&cq->done, c);
-	nvme_cq_queue(n, cq);
+	nvme_cq_queue(cq);
 }
 
 static struct nvme_cqe make_entry(const struct nvme *n,
@@ -113,7 +115,7 @@ static void advance(struct nvme *n, unsigned qid, uint32_t count)
 static void posted(struct nvme *n, unsigned qid, uint32_t count)
 {
 	advance(n, qid, count);
-	nvme_irq_posted(n, qid, count);
+	nvme_irq_posted(&n->cqs[qid], count);
 }
 
 static void store_entry(struct nvme_cqe *to, const struct nvme_cqe *from)
@@ -136,7 +138,7 @@ static void store_entries(struct nvme *n, unsigned qid, void *to,
 
 		store_entry(&entries[i], &e);
 	}
-	ob_dma_wrote(n->dev, addr, count * sizeof(*entries));
+	ob_dma_wrote(n->cqs[qid].lane->dev, addr, count * sizeof(*entries));
 }
 
 static void sent(struct ob_dma_op *op, int rc)
@@ -147,20 +149,22 @@ static void sent(struct ob_dma_op *op, int rc)
 	uint32_t count = cq->posting;
 
 	cq->posting = 0;
-	n->nr_busy_dma--;
+	cq->lane->nr_busy_dma--;
+	nvme_settled(n);
 	if (cq->stale) {
 		cq->stale = false;
 	} else if (n->draining && (rc == -ECANCELED || n->halted)) {
 		return;		/* run looks at all queues again */
 	} else if (rc && rc != -ECANCELED) {
-		nvme_dma_status(n, rc);
+		nvme_dma_status(cq->lane, rc);
 		if (nvme_running(n))
-			nvme_fatal(n, "a completion queue cannot be written");
+			nvme_lane_fatal(cq->lane,
+					"a completion queue cannot be written");
 		return;
 	} else if (!rc) {
 		posted(n, cq - n->cqs, count);
 	}
-	nvme_cq_queue(n, cq);
+	nvme_cq_queue(cq);
 }
 
 static int send_entries(struct nvme *n, unsigned qid, uint64_t addr,
@@ -175,10 +179,10 @@ static int send_entries(struct nvme *n, unsigned qid, uint64_t addr,
 		cq->batch[i] = make_entry(n, c, n->hot->cqs[qid].phase);
 	memset(&cq->dma, 0, sizeof(cq->dma));
 	cq->dma.done = sent;
-	rc = ob_dma_write(n->dev, &seg, 1, cq->batch, &cq->dma);
+	rc = ob_dma_write(cq->lane->dev, &seg, 1, cq->batch, &cq->dma);
 	if (rc == -EINPROGRESS) {
 		cq->posting = count;
-		n->nr_busy_dma++;
+		cq->lane->nr_busy_dma++;
 	}
 	return rc;
 }
@@ -206,11 +210,11 @@ static uint32_t batch_size(const struct nvme *n, unsigned qid)
 }
 
 /* What is left has ended, and waits for the guest. */
-static void note_full(struct nvme *n, struct nvme_cq *cq)
+static void note_full(struct nvme_cq *cq)
 {
 	bool full = !nvme_list_empty(&cq->done);
 
-	n->nr_full += full - cq->full;
+	cq->lane->nr_full += full - cq->full;
 	cq->full = full;
 	for (struct nvme_cmd *c = cq->done.first; c; c = c->next)
 		nvme_cmd_tell(c);
@@ -234,7 +238,8 @@ static bool flush_some(struct nvme *n, unsigned qid)
 		return false;
 	nvme_cq_head_behind(n, qid);
 	assign(n, qid, count);
-	to = ob_dma_ptr(n->dev, addr, count * sizeof(struct nvme_cqe), true);
+	to = ob_dma_ptr(cq->lane->dev, addr, count * sizeof(struct nvme_cqe),
+			true);
 	if (to) {
 		store_entries(n, qid, to, addr, count);
 	} else {
@@ -242,8 +247,9 @@ static bool flush_some(struct nvme *n, unsigned qid)
 
 		if (rc == -EINPROGRESS || rc == -ECANCELED)
 			return false;
-		if (nvme_dma_status(n, rc)) {
-			nvme_fatal(n, "a completion queue cannot be written");
+		if (nvme_dma_status(cq->lane, rc)) {
+			nvme_lane_fatal(cq->lane,
+					"a completion queue cannot be written");
 			return false;
 		}
 	}
@@ -251,24 +257,26 @@ static bool flush_some(struct nvme *n, unsigned qid)
 	return true;
 }
 
-void nvme_cqs_flush(struct nvme *n)
+void nvme_cqs_flush(struct nvme_lane *lane)
 {
+	struct nvme *n = lane->n;
 	struct nvme_cq *cq;
 
-	while ((cq = n->flush)) {
-		n->flush = cq->next;
+	while ((cq = lane->flush)) {
+		lane->flush = cq->next;
 		cq->queued = false;
 		while (flush_some(n, cq - n->cqs))
 			;
-		note_full(n, cq);
+		note_full(cq);
 	}
 }
 
 /* None has anything to post any more. */
 void nvme_cqs_forget(struct nvme *n)
 {
-	for (; n->flush; n->flush = n->flush->next)
-		n->flush->queued = false;
+	nvme_for_each_lane(n, lane)
+		for (; lane->flush; lane->flush = lane->flush->next)
+			lane->flush->queued = false;
 }
 
 /* After a time in which nothing could be posted. */
@@ -277,14 +285,14 @@ void nvme_cqs_revive(struct nvme *n)
 	for (unsigned i = 0; i < NVME_QIDS; i++)
 		if (n->st->cqs[i].created &&
 		    !nvme_list_empty(&n->cqs[i].done))
-			nvme_cq_queue(n, &n->cqs[i]);
+			nvme_cq_queue(&n->cqs[i]);
 }
 
 /* From now on the order of those that have ended is that of their ends. */
 static void record_order(struct nvme *n, const struct nvme_cq *cq)
 {
 	for (struct nvme_cmd *c = cq->done.first; c; c = c->next)
-		c->slot->order = n->order++;
+		c->slot->order = nvme_next_order(n->lanes);
 }
 
 /*
@@ -318,13 +326,15 @@ void nvme_cq_reset(struct nvme *n, unsigned qid)
 	if (qid > n->max_queues)
 		return;
 	nvme_list_init(&cq->done);
-	n->nr_full -= cq->full;
+	if (cq->full)
+		cq->lane->nr_full--;
 	cq->full = false;
 	cq->waiting = cq->assigned = 0;
 	cq->sqs = 0;
-	cq->bad_head = NVME_NO_VALUE;
+	cq->bad_head = cq->rung = cq->refused = NVME_NO_VALUE;
 	cq->stale = cq->posting != 0;
 	cq->n = n;
+	cq->lane = qid ? n->lanes : n->admin;
 	cq->batch = n->batches->cq[qid];
 }
 

@@ -55,25 +55,26 @@ static void enable(struct nvme *n, uint32_t cc)
 	n->st->csts |= NVME_CSTS_RDY;
 	ob_dev_log(n->dev, OB_DEBUG, "controller enabled");
 	if (n->doorbells == NVME_DB_MAPPED && !n->halted)
-		ob_dev_poll(n->dev, true, true);
+		nvme_set_polling(n, true, true);
+	nvme_spread_update(n);
 }
 
 /* All or nothing: the state as it was, or as after the reset. */
 void nvme_ctrl_stop(struct nvme *n)
 {
+	nvme_gather(n);
 	nvme_protect_all(n);
 	n->st->generation++;
 	nvme_cqs_forget(n);
 	nvme_data_forget_waiting(n);
-	nvme_list_init(&n->owed);
-	n->nr_owed = n->nr_owed_admin = 0;
+	nvme_owed_forget(n);
 	nvme_cmds_disown(n);
 	ob_dma_cancel_all(n->dev);
 	for (unsigned i = 0; i < NVME_QIDS; i++) {
 		nvme_sq_reset(n, i);
 		nvme_cq_reset(n, i);
 	}
-	n->last_sq = n->last_cq = n->next_sq = 0;
+	nvme_queues_note(n);
 	nvme_doorbells_reset(n);
 	nvme_irq_reset(n);
 	nvme_aer_reset(n);
@@ -82,7 +83,7 @@ void nvme_ctrl_stop(struct nvme *n)
 	n->st->intm = 0;
 	n->frozen = false;	/* only a client can ask for this */
 	if (n->draining)
-		nvme_kick(n);	/* to stop may wait for nothing now */
+		nvme_kick(n->admin);	/* to stop may wait for nothing now */
 }
 
 /* By one store. */

@@ -71,13 +71,14 @@ static bool pool_take(struct nvme_pool *pool, struct nvme_buffer *buf)
 	for (uint32_t i = page; i < page + buf->pages; i++)
 		pool->used[i / 64] |= 1ull << (i % 64);
 	buf->page = page;
+	buf->pool = pool;
 	buf->data = pool->base + (size_t)page * 4096;
 	return true;
 }
 
 static struct nvme_pool *pool_of(struct nvme_cmd *c)
 {
-	return c->slot->sqid ? &c->n->io_pool : &c->n->admin_pool;
+	return &c->lane->pool;
 }
 
 int nvme_buffer_get(struct nvme_cmd *c, uint32_t bytes)
@@ -95,16 +96,18 @@ int nvme_buffer_get(struct nvme_cmd *c, uint32_t bytes)
 
 void nvme_buffer_put(struct nvme_cmd *c)
 {
-	struct nvme_pool *pool = pool_of(c);
 	struct nvme_buffer *buf = &c->buf;
+	struct nvme_pool *pool = buf->pool;
 
 	if (!buf->data)
 		return;
 	for (uint32_t i = buf->page; i < buf->page + buf->pages; i++)
 		pool->used[i / 64] &= ~(1ull << (i % 64));
 	*buf = (struct nvme_buffer){ 0 };
-	if (!nvme_list_empty(&pool->waiting))
-		nvme_kick(c->n);
+	if (pool != pool_of(c))
+		nvme_settled(c->n);
+	else if (!nvme_list_empty(&pool->waiting))
+		nvme_kick(c->lane);
 }
 
 bool nvme_pool_drain(struct nvme_pool *pool)
@@ -112,7 +115,7 @@ bool nvme_pool_drain(struct nvme_pool *pool)
 	struct nvme_cmd *c;
 	bool did = false;
 
-	while ((c = pool->waiting.first) && !nvme_turn_is_over(c->n) &&
+	while ((c = pool->waiting.first) && !nvme_turn_is_over(c->lane) &&
 	       pool_take(pool, &c->buf)) {
 		nvme_list_pop(&pool->waiting);
 		nvme_cmd_run(c);
@@ -143,8 +146,8 @@ static int park(struct nvme_cmd *c)
 {
 	c->busy = false;
 	nvme_cmd_again(c);
-	nvme_list_push(&c->n->parked, c);
-	nvme_kick(c->n);
+	nvme_list_push(&c->lane->parked, c);
+	nvme_kick(c->lane);
 	return -EINPROGRESS;
 }
 
@@ -164,19 +167,21 @@ static bool parked(struct nvme_cmd *c, int rc)
 /* They are begun again: halt. */
 void nvme_data_forget_waiting(struct nvme *n)
 {
-	nvme_list_init(&n->io_pool.waiting);
-	nvme_list_init(&n->admin_pool.waiting);
-	nvme_list_init(&n->parked);
+	nvme_for_each_lane(n, lane) {
+		nvme_list_init(&lane->pool.waiting);
+		nvme_list_init(&lane->parked);
+	}
+	nvme_hand_forget(n);
 	nvme_ns_forget_held(n);
 }
 
-bool nvme_data_unpark(struct nvme *n)
+bool nvme_data_unpark(struct nvme_lane *lane)
 {
 	struct nvme_cmd *c;
 	bool did = false;
 
-	while (nvme_running(n) && !nvme_turn_is_over(n) &&
-	       (c = nvme_list_pop(&n->parked))) {
+	while (nvme_running(lane->n) && !nvme_turn_is_over(lane) &&
+	       (c = nvme_list_pop(&lane->parked))) {
 		nvme_cmd_run(c);
 		did = true;
 	}
@@ -195,17 +200,28 @@ static bool put_off(struct nvme_cmd *c, int rc)
 	return true;
 }
 
+/* What its own thread cannot reach: all of it again, at home. */
+static int go_home(struct nvme_cmd *c)
+{
+	nvme_buffer_put(c);
+	nvme_cmd_tell(c);
+	nvme_hand_over(c, c->n->lanes, NVME_BEGINS);
+	return NVME_GONE;
+}
+
 static int dma_started(struct nvme_cmd *c, int rc)
 {
+	if (rc == -EAGAIN)
+		return go_home(c);
 	if (rc == -EINPROGRESS) {
 		c->busy = true;
 		c->is_drive = false;
-		c->n->nr_busy_dma++;
+		c->lane->nr_busy_dma++;
 		return rc;
 	}
 	if (rc == -ECANCELED && put_off(c, rc))
 		return -EINPROGRESS;
-	return parked(c, rc) ? -EINPROGRESS : nvme_dma_status(c->n, rc);
+	return parked(c, rc) ? -EINPROGRESS : nvme_dma_status(c->lane, rc);
 }
 
 /* Feeds the walker its lists until it is content, fails or must wait. */
@@ -216,10 +232,11 @@ static void list_read(struct ob_dma_op *op, int rc)
 	struct nvme_cmd *c = cmd_of(op);
 	int status;
 
-	c->n->nr_busy_dma--;
+	c->lane->nr_busy_dma--;
+	nvme_settled(c->n);
 	if (put_off(c, rc) || parked(c, rc))
 		return;
-	status = nvme_dma_status(c->n, rc);
+	status = nvme_dma_status(c->lane, rc);
 	if (!status && !c->disowned) {
 		status = walk_on(c, nvme_walk_next(&c->walk));
 		if (status < 0)
@@ -234,7 +251,7 @@ static int walk_on(struct nvme_cmd *c, int rc)
 
 	while (rc == -EAGAIN) {
 		dma_prepare(c, list_read);
-		rc = dma_started(c, ob_dma_read(c->n->dev, &w->need, 1,
+		rc = dma_started(c, ob_dma_read(c->lane->dev, &w->need, 1,
 						w->list, &c->dma));
 		if (rc)
 			return rc;
@@ -289,19 +306,20 @@ static void data_moved(struct ob_dma_op *op, int rc)
 {
 	struct nvme_cmd *c = cmd_of(op);
 
-	c->n->nr_busy_dma--;
+	c->lane->nr_busy_dma--;
+	nvme_settled(c->n);
 	nvme_io_data_moved(c);
 	if (put_off(c, rc) || parked(c, rc))
 		return;
 	c->moved += part_of(c);
 	if (!rc && c->moved < c->len && !c->disowned)
 		nvme_cmd_again(c);
-	nvme_cmd_resume(c, nvme_dma_status(c->n, rc));
+	nvme_cmd_resume(c, nvme_dma_status(c->lane, rc));
 }
 
 static int move_part(struct nvme_cmd *c, uint8_t *at, bool write)
 {
-	struct ob_device *dev = c->n->dev;
+	struct ob_device *dev = c->lane->dev;
 	struct ob_seg some[NVME_WALK_SEGS];
 	const struct ob_seg *segs = c->walk.segs;
 	unsigned count = c->walk.count;
@@ -313,7 +331,7 @@ static int move_part(struct nvme_cmd *c, uint8_t *at, bool write)
 		at += c->moved;
 	}
 	dma_prepare(c, data_moved);
-	c->n->moved += part;
+	c->lane->moved += part;
 	return dma_started(c, write ?
 			   ob_dma_write(dev, segs, count, at, &c->dma) :
 			   ob_dma_read(dev, segs, count, at, &c->dma));
@@ -324,8 +342,8 @@ static int move(struct nvme_cmd *c, uint8_t *at, bool write)
 {
 	int rc = 0;
 
-	while (c->moved < c->len && !rc) {
-		if (c->moved && nvme_turn_is_over(c->n))
+	while (!rc && c->moved < c->len) {
+		if (c->moved && nvme_turn_is_over(c->lane))
 			return park(c);
 		rc = move_part(c, at, write);
 		if (!rc)
@@ -352,7 +370,7 @@ int nvme_step_data_in(struct nvme_cmd *c)
 /* A drive may finish many large reads at once; they take their turns. */
 int nvme_step_data_out(struct nvme_cmd *c)
 {
-	if (nvme_turn_is_over(c->n))
+	if (nvme_turn_is_over(c->lane))
 		return park(c);
 	return c->len ? nvme_data_write(c, c->buf.data) : 0;
 }

@@ -44,14 +44,17 @@ static uint32_t *register_page(struct nvme *n)
 	return n->db_page;
 }
 
-/* Where the doorbells can be read, or NULL: only by messages. */
-static const uint32_t *doorbell_page(struct nvme *n)
+/* Where the doorbells can be read, or NULL: only by messages.  In a step of that
+ * lane; the admin queue's is for control steps. */
+static const uint32_t *doorbell_page(const struct nvme_lane *lane)
 {
+	struct nvme *n = lane->n;
+
 	if (n->doorbells == NVME_DB_MAPPED)
 		return register_page(n);
 	if (!n->st->dbbuf)
 		return NULL;
-	return ob_dma_ptr(n->dev, n->st->dbs_addr, SHADOW_BYTES, false);
+	return ob_dma_ptr(lane->dev, n->st->dbs_addr, SHADOW_BYTES, false);
 }
 
 static bool is_led_by_page(const struct nvme *n, unsigned qid)
@@ -77,6 +80,37 @@ static void refuse(struct nvme *n, unsigned qid, bool cq, uint32_t value,
 	nvme_unguard(n);
 }
 
+static struct nvme_lane *lane_of(const struct nvme *n, unsigned qid, bool cq)
+{
+	return cq ? n->cqs[qid].lane : n->sqs[qid].lane;
+}
+
+/* By whose lane is away it is left to a control step. */
+static void refuse_value(struct nvme *n, unsigned qid, bool cq, uint32_t value)
+{
+	if (!nvme_is_away(lane_of(n, qid, cq))) {
+		refuse(n, qid, cq, value, NVME_EVENT_BAD_DB_VALUE);
+		return;
+	}
+	*(cq ? &n->cqs[qid].refused : &n->sqs[qid].refused) = value;
+	nvme_ask(n, NVME_WANT_REFUSED);
+}
+
+static void refuse_left(struct nvme *n, unsigned qid, bool cq, uint64_t *value)
+{
+	if (*value != NVME_NO_VALUE)
+		refuse(n, qid, cq, *value, NVME_EVENT_BAD_DB_VALUE);
+	*value = NVME_NO_VALUE;
+}
+
+void nvme_doorbells_refused(struct nvme *n)
+{
+	for (unsigned i = 0; i <= n->max_queues; i++) {
+		refuse_left(n, i, false, &n->sqs[i].refused);
+		refuse_left(n, i, true, &n->cqs[i].refused);
+	}
+}
+
 /* True if the tail moved.  A page keeps a bad value: tell it once. */
 static bool set_tail(struct nvme *n, unsigned qid, uint32_t tail)
 {
@@ -84,11 +118,11 @@ static bool set_tail(struct nvme *n, unsigned qid, uint32_t tail)
 		return false;
 	if (tail >= n->st->sqs[qid].entries) {
 		if (n->sqs[qid].bad_tail != tail)
-			refuse(n, qid, false, tail, NVME_EVENT_BAD_DB_VALUE);
+			refuse_value(n, qid, false, tail);
 		n->sqs[qid].bad_tail = tail;
 		return false;
 	}
-	n->hot->sqs[qid].tail = n->tails[qid] = tail;
+	n->hot->sqs[qid].tail = n->sqs[qid].lane->tails[qid] = tail;
 	n->sqs[qid].bad_tail = NVME_NO_VALUE;
 	return true;
 }
@@ -117,25 +151,33 @@ static bool set_head(struct nvme *n, unsigned qid, uint32_t head)
 		return false;
 	if (!head_ok(n, qid, head)) {
 		if (cq->bad_head != head)
-			refuse(n, qid, true, head, NVME_EVENT_BAD_DB_VALUE);
+			refuse_value(n, qid, true, head);
 		cq->bad_head = head;
 		return false;
 	}
 	n->hot->cqs[qid].head = head;
 	cq->bad_head = NVME_NO_VALUE;
 	if (!nvme_list_empty(&cq->done))
-		nvme_cq_queue(n, cq);
+		nvme_cq_queue(cq);
 	return true;
+}
+
+/* Where the pin matters, all queues are at home. */
+static void heads_moved(struct nvme_lane *lane)
+{
+	if (!nvme_is_away(lane))
+		nvme_irq_update(lane->n);
 }
 
 /* Looks at a completion queue's head where that costs no exit. */
 void nvme_cq_head_refresh(struct nvme *n, unsigned qid)
 {
-	const uint32_t *page = doorbell_page(n);
+	struct nvme_lane *lane = n->cqs[qid].lane;
+	const uint32_t *page = doorbell_page(lane);
 
 	if (page && is_led_by_page(n, qid) &&
 	    set_head(n, qid, nvme_shared_load(&page[2 * qid + 1])))
-		nvme_irq_update(n);
+		heads_moved(lane);
 }
 
 static void apply(struct nvme *n, unsigned qid, bool cq, uint32_t value)
@@ -143,9 +185,44 @@ static void apply(struct nvme *n, unsigned qid, bool cq, uint32_t value)
 	/* A register takes a new value each time, also the same bad one. */
 	n->sqs[qid].bad_tail = n->cqs[qid].bad_head = NVME_NO_VALUE;
 	if (!cq && set_tail(n, qid, value))
-		nvme_kick(n);
+		nvme_kick(n->sqs[qid].lane);
 	else if (cq && set_head(n, qid, value))
-		nvme_irq_update(n);
+		heads_moved(n->cqs[qid].lane);
+}
+
+/* A queue that is led by a page has the word in it; else it is the message's. */
+static void take_ring(struct nvme_lane *lane, unsigned qid, bool cq,
+		      uint32_t value)
+{
+	const uint32_t *page = doorbell_page(lane);
+
+	if (page && is_led_by_page(lane->n, qid))
+		value = nvme_shared_load(&page[2 * qid + cq]);
+	apply(lane->n, qid, cq, value);
+}
+
+static uint64_t *rung(struct nvme *n, unsigned qid, bool cq)
+{
+	return cq ? &n->cqs[qid].rung : &n->sqs[qid].rung;
+}
+
+static void take_rung(struct nvme_lane *lane, unsigned qid, bool cq)
+{
+	uint64_t *at = rung(lane->n, qid, cq), value;
+
+	if (lane_of(lane->n, qid, cq) != lane)
+		return;
+	value = __atomic_exchange_n(at, NVME_NO_VALUE, __ATOMIC_ACQUIRE);
+	if (value != NVME_NO_VALUE)
+		take_ring(lane, qid, cq, value);
+}
+
+void nvme_doorbells_rung(struct nvme_lane *lane)
+{
+	for (unsigned i = 1; i <= lane->n->max_queues; i++) {
+		take_rung(lane, i, false);
+		take_rung(lane, i, true);
+	}
 }
 
 void nvme_doorbell_write(struct nvme *n, uint64_t offset, uint32_t value)
@@ -153,7 +230,7 @@ void nvme_doorbell_write(struct nvme *n, uint64_t offset, uint32_t value)
 	unsigned index = (offset - NVME_REG_DBS) / sizeof(uint32_t);
 	unsigned qid = index / 2;
 	bool cq = index & 1;
-	const uint32_t *page;
+	struct nvme_lane *lane;
 
 	if ((n->st->csts & (NVME_CSTS_RDY | NVME_CSTS_CFS)) != NVME_CSTS_RDY) {
 		ob_dev_log(n->dev, OB_GUEST,
@@ -170,29 +247,37 @@ void nvme_doorbell_write(struct nvme *n, uint64_t offset, uint32_t value)
 	/* Guest memory is out of reach; run looks at it (R29). */
 	if (n->halted && n->st->dbbuf && qid)
 		return;
-	page = doorbell_page(n);
-	if (page && is_led_by_page(n, qid))
-		value = nvme_shared_load(&page[index]);
-	apply(n, qid, cq, value);
+	lane = lane_of(n, qid, cq);
+	if (nvme_is_away(lane)) {
+		__atomic_store_n(rung(n, qid, cq), value, __ATOMIC_RELEASE);
+		ob_loop_post(lane->loop, &lane->arrive);
+		return;
+	}
+	take_ring(lane, qid, cq, value);
 	if (!qid)
 		nvme_admin_index(n);
 }
 
 /* EventIdx page, or NULL; it must be written to be of use. */
-static uint32_t *index_page(struct nvme *n)
+static uint32_t *index_page(const struct nvme_lane *lane)
 {
+	struct nvme *n = lane->n;
+
 	if (!n->st->dbbuf)
 		return NULL;
-	return ob_dma_ptr(n->dev, n->st->eis_addr, SHADOW_BYTES, true);
+	return ob_dma_ptr(lane->dev, n->st->eis_addr, SHADOW_BYTES, true);
 }
 
-static void set_index(struct nvme *n, uint32_t *page, unsigned i, uint32_t v)
+static void set_index(const struct nvme_lane *lane, uint32_t *page, unsigned i,
+		      uint32_t v)
 {
+	struct nvme *n = lane->n;
+
 	n->indexes[i] = v;
 	if (nvme_shared_load(&page[i]) == v)
 		return;
 	nvme_shared_store(&page[i], v);
-	ob_dma_wrote(n->dev, n->st->eis_addr + i * sizeof(v), sizeof(v));
+	ob_dma_wrote(lane->dev, n->st->eis_addr + i * sizeof(v), sizeof(v));
 }
 
 /*
@@ -201,7 +286,7 @@ static void set_index(struct nvme *n, uint32_t *page, unsigned i, uint32_t v)
  */
 static bool uses_pin(const struct nvme *n, unsigned cqid)
 {
-	return ob_irq_mode(n->dev) == OB_IRQ_INTX &&
+	return ob_irq_mode(n->cqs[cqid].lane->dev) == OB_IRQ_INTX &&
 	       n->st->cqs[cqid].interrupts;
 }
 
@@ -221,13 +306,13 @@ static bool comes_up(const struct nvme *n, unsigned i, uint32_t at,
  * round to it: seldom, since the guest reads it each time, and a store takes
  * the line away from it.  Before a sleep it is put in front (arm).
  */
-static void put_behind(struct nvme *n, unsigned i, uint32_t at,
+static void put_behind(const struct nvme_lane *lane, unsigned i, uint32_t at,
 		       uint32_t entries)
 {
-	uint32_t *page = index_page(n);
+	uint32_t *page = index_page(lane);
 
 	if (page)
-		set_index(n, page, i, (at ? at : entries) - 1);
+		set_index(lane, page, i, (at ? at : entries) - 1);
 }
 
 static void tail_behind(struct nvme *n, unsigned qid)
@@ -237,7 +322,7 @@ static void tail_behind(struct nvme *n, unsigned qid)
 
 	if (qid && n->st->dbbuf && comes_up(n, 2 * qid, tail, entries) &&
 	    !uses_pin(n, n->st->sqs[qid].cqid))
-		put_behind(n, 2 * qid, tail, entries);
+		put_behind(n->sqs[qid].lane, 2 * qid, tail, entries);
 }
 
 /* Before posting: the guest's head may be wherever our tail was. */
@@ -250,60 +335,65 @@ void nvme_cq_head_behind(struct nvme *n, unsigned qid)
 	    !comes_up(n, 2 * qid + 1, hot->tail, entries))
 		return;
 	nvme_cq_head_refresh(n, qid);
-	put_behind(n, 2 * qid + 1, hot->head, entries);
+	put_behind(n->cqs[qid].lane, 2 * qid + 1, hot->head, entries);
 }
 
 void nvme_admin_index(struct nvme *n)
 {
-	uint32_t *page = index_page(n);
+	uint32_t *page = index_page(n->admin);
 
 	if (!page)
 		return;
-	set_index(n, page, 0, n->hot->sqs[0].tail);
-	set_index(n, page, 1, n->hot->cqs[0].head);
+	set_index(n->admin, page, 0, n->hot->sqs[0].tail);
+	set_index(n->admin, page, 1, n->hot->cqs[0].head);
 }
 
 /* Ends: a head moves forward only, and not beyond what was posted. */
 void nvme_cq_head_arm(struct nvme *n, unsigned qid)
 {
-	const uint32_t *page = doorbell_page(n);
-	uint32_t *index = index_page(n);
+	const struct nvme_lane *lane = n->cqs[qid].lane;
+	const uint32_t *page = doorbell_page(lane);
+	uint32_t *index = index_page(lane);
 
 	if (!qid || !page || !index)
 		return;
 	do {
-		set_index(n, index, 2 * qid + 1, n->hot->cqs[qid].head);
+		set_index(lane, index, 2 * qid + 1, n->hot->cqs[qid].head);
 		nvme_shared_fence();
 	} while (set_head(n, qid, nvme_shared_load(&page[2 * qid + 1])));
 }
 
-static bool tail_moved(struct nvme *n, unsigned qid, uint32_t tail)
+static bool tail_moved(struct nvme_lane *lane, unsigned qid, uint32_t tail)
 {
-	n->tails[qid] = tail;
+	struct nvme *n = lane->n;
+
+	lane->tails[qid] = tail;
 	if (!n->st->sqs[qid].created || !set_tail(n, qid, tail))
 		return false;
 	tail_behind(n, qid);
 	return true;
 }
 
-/* Once in a turn, for every queue that there is: words side by side, no more. */
-static bool look_at_tails(struct nvme *n, const uint32_t *page)
+/* Once in a turn, for every queue of the lane: words side by side, no more. */
+static bool look_at_tails(struct nvme_lane *lane, const uint32_t *page)
 {
 	bool found = false;
 
-	for (unsigned i = !is_led_by_page(n, 0); i <= n->last_sq; i++) {
-		uint32_t tail = nvme_shared_load(&page[2 * i]);
+	for (unsigned i = 0; i < lane->nr_sqs; i++) {
+		unsigned qid = lane->qids[i];
+		uint32_t tail = nvme_shared_load(&page[2 * qid]);
 
-		if (tail != n->tails[i])
-			found |= tail_moved(n, i, tail);
+		if (tail != lane->tails[qid])
+			found |= tail_moved(lane, qid, tail);
 	}
 	return found;
 }
 
 /* What was seen of doorbells does not count any more: look at all anew. */
-static void forget_tails(struct nvme *n)
+void nvme_doorbells_forget(struct nvme *n)
 {
-	memset(n->tails, 0xff, sizeof(n->tails));
+	nvme_for_each_lane(n, lane)
+		memset(lane->tails, 0xff, sizeof(lane->tails));
 }
 
 /* Heads matter only to a queue that is full, and to the level of INTx. */
@@ -315,88 +405,97 @@ static bool head_matters(const struct nvme *n, unsigned qid)
 	       (uses_pin(n, qid) && nvme_cq_unconsumed(n, qid));
 }
 
-static bool look_at_heads(struct nvme *n, const uint32_t *page)
+static bool look_at_heads(struct nvme_lane *lane, const uint32_t *page)
 {
+	struct nvme *n = lane->n;
 	bool found = false;
 
-	if (!n->nr_full && ob_irq_mode(n->dev) != OB_IRQ_INTX)
+	if (!lane->nr_full && ob_irq_mode(lane->dev) != OB_IRQ_INTX)
 		return false;
-	for (unsigned i = !is_led_by_page(n, 0); i <= n->last_cq; i++)
-		if (head_matters(n, i) &&
+	for (unsigned i = 0; i <= n->last_cq; i++)
+		if (n->cqs[i].lane == lane && head_matters(n, i) &&
 		    set_head(n, i, nvme_shared_load(&page[2 * i + 1])))
 			found = true;
 	if (found)
-		nvme_irq_update(n);
+		heads_moved(lane);
 	return found;
 }
 
 /* True if there was something new. */
-bool nvme_doorbells_poll(struct nvme *n)
+bool nvme_doorbells_poll(struct nvme_lane *lane)
 {
-	const uint32_t *page = nvme_running(n) ? doorbell_page(n) : NULL;
+	struct nvme *n = lane->n;
+	const uint32_t *page = nvme_running(n) ? doorbell_page(lane) : NULL;
 	bool tails, heads;
 
 	if (!page)
 		return false;
-	tails = look_at_tails(n, page);
-	heads = look_at_heads(n, page);
+	tails = look_at_tails(lane, page);
+	heads = look_at_heads(lane, page);
 	return tails || heads;
 }
 
-static void arm_tail(struct nvme *n, uint32_t *page, unsigned qid)
+static void arm_tail(const struct nvme_lane *lane, uint32_t *page, unsigned qid)
 {
+	const struct nvme *n = lane->n;
+
 	if (n->st->sqs[qid].created)
-		set_index(n, page, 2 * qid, n->hot->sqs[qid].tail);
+		set_index(lane, page, 2 * qid, n->hot->sqs[qid].tail);
 }
 
 /* Also while it polls: each entry is to make an exit. */
-void nvme_doorbells_intx(struct nvme *n)
+void nvme_doorbells_intx(struct nvme_lane *lane)
 {
+	struct nvme *n = lane->n;
 	uint32_t *page;
 
-	if (ob_irq_mode(n->dev) != OB_IRQ_INTX || !(page = index_page(n)))
+	if (ob_irq_mode(lane->dev) != OB_IRQ_INTX || !(page = index_page(lane)))
 		return;
-	for (unsigned i = 1; i <= n->last_sq; i++)
-		if (n->st->cqs[n->st->sqs[i].cqid].interrupts)
-			arm_tail(n, page, i);
+	for (unsigned i = 0; i < lane->nr_sqs; i++) {
+		unsigned qid = lane->qids[i];
+
+		if (n->st->cqs[n->st->sqs[qid].cqid].interrupts)
+			arm_tail(lane, page, qid);
+	}
 }
 
 /*
  * Asks to be woken; false when there is work after all, or when nobody would
  * wake us.
  */
-bool nvme_doorbells_arm(struct nvme *n)
+bool nvme_doorbells_arm(struct nvme_lane *lane)
 {
+	struct nvme *n = lane->n;
 	uint32_t *page;
 
 	if (!nvme_running(n))
 		return true;
 	if (n->doorbells == NVME_DB_MAPPED)
 		return false;
-	page = index_page(n);
+	page = index_page(lane);
 	if (!page)
 		return true;
-	for (unsigned i = 1; i <= n->last_sq; i++)
-		arm_tail(n, page, i);
+	for (unsigned i = 0; i < lane->nr_sqs; i++)
+		arm_tail(lane, page, lane->qids[i]);
 	for (unsigned i = 1; i <= n->last_cq; i++)
-		if (head_matters(n, i))
-			set_index(n, page, 2 * i + 1, n->hot->cqs[i].head);
+		if (n->cqs[i].lane == lane && head_matters(n, i))
+			set_index(lane, page, 2 * i + 1, n->hot->cqs[i].head);
 	nvme_shared_fence();
-	if (!nvme_doorbells_poll(n))
+	if (!nvme_doorbells_poll(lane))
 		return true;
 	/* The next poll finds these doorbells old: serve them now. */
-	nvme_kick(n);
+	nvme_kick(lane);
 	return false;
 }
 
 /* Corrects what the shadow page says, if it can be written. */
 static void set_shadow(struct nvme *n, unsigned i, uint32_t value)
 {
-	uint32_t *index = index_page(n), *page;
+	uint32_t *index = index_page(n->admin), *page;
 
 	if (!index)
 		return;
-	set_index(n, index, i, value);
+	set_index(n->admin, index, i, value);
 	page = ob_dma_ptr(n->dev, n->st->dbs_addr, SHADOW_BYTES, true);
 	if (!page || nvme_shared_load(&page[i]) == value)
 		return;
@@ -414,13 +513,13 @@ void nvme_doorbell_fresh(struct nvme *n, unsigned qid, bool cq)
 	if (register_page(n))
 		nvme_shared_store(&n->db_page[2 * qid + cq], 0);
 	set_shadow(n, 2 * qid + cq, 0);
-	n->tails[qid] = UINT32_MAX;
+	n->sqs[qid].lane->tails[qid] = UINT32_MAX;
 }
 
 /* A zeroed page is not the truth about queues that are in use already. */
 static void adopt_queues(struct nvme *n)
 {
-	const uint32_t *page = doorbell_page(n);
+	const uint32_t *page = doorbell_page(n->admin);
 
 	for (unsigned i = 1; page && i <= n->max_queues; i++) {
 		if (n->st->sqs[i].created && !nvme_shared_load(&page[2 * i]))
@@ -458,7 +557,7 @@ static void look_at_all(struct nvme *n)
 	const uint32_t *page = NULL;
 
 	if (nvme_running(n) || n->doorbells == NVME_DB_MAPPED)
-		page = doorbell_page(n);
+		page = doorbell_page(n->admin);
 	for (unsigned i = 0; page && i < NVME_QIDS; i++) {
 		if (!is_led_by_page(n, i))
 			continue;
@@ -479,14 +578,14 @@ void nvme_doorbells_halt(struct nvme *n)
 /* After standing still: what was rung meanwhile (R29). */
 void nvme_doorbells_resume(struct nvme *n)
 {
-	forget_tails(n);
+	nvme_doorbells_forget(n);
 	look_at_all(n);
 	if (n->st->csts & NVME_CSTS_CFS)
 		return;
 	if (n->doorbells == NVME_DB_MAPPED)
-		ob_dev_poll(n->dev, true, true);
+		nvme_set_polling(n, true, true);
 	else if (n->st->dbbuf)
-		ob_dev_poll(n->dev, true, false);
+		nvme_set_polling(n, true, false);
 }
 
 /*
@@ -507,13 +606,13 @@ void nvme_doorbells_reset(struct nvme *n)
 {
 	n->st->dbbuf = 0;
 	n->st->dbs_addr = n->st->eis_addr = 0;
-	forget_tails(n);
+	nvme_doorbells_forget(n);
 	n->old_page = true;
 	if (n->halted)
 		nvme_doorbells_clear(n);
 	else
-		nvme_kick(n);
-	ob_dev_poll(n->dev, false, false);
+		nvme_kick(n->admin);
+	nvme_set_polling(n, false, false);
 }
 
 /* Doorbell Buffer Config (5.7).  Only memory that can be polled will do. */
@@ -532,9 +631,9 @@ int nvme_step_dbbuf(struct nvme_cmd *c)
 	n->st->dbs_addr = addr[0];
 	n->st->eis_addr = addr[1];
 	n->st->dbbuf = 1;
-	forget_tails(n);
+	nvme_doorbells_forget(n);
 	adopt_queues(n);
 	nvme_admin_index(n);
-	ob_dev_poll(n->dev, true, false);
+	nvme_set_polling(n, true, false);
 	return 0;
 }

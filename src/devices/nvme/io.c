@@ -101,20 +101,21 @@ static const char *const op_names[] = {
 	[OB_BLOCK_WRITE_ZEROES] = "write zeroes",
 };
 
-static void drive_done(struct ob_block_request *req, int rc)
+/* In a step of the command's lane. */
+void nvme_io_drive_ended(struct nvme_cmd *c, int rc)
 {
-	struct nvme_cmd *c = cmd_of(req);
+	struct ob_block_request *req = c->req;
+	struct nvme_lane *lane = c->lane;
 	struct nvme *n = c->n;
-	struct ob_device *dev = n->dev;
 	int status = drive_status(req, rc);
 
-	ob_dev_enter(dev);
-	n->nr_busy_drive--;
-	ob_dev_trace(dev, OB_TRACE_DRIVE_DONE, nvme_slot_index(c), -rc,
+	c->via->nr_busy_drive--;
+	ob_dev_trace(lane->dev, OB_TRACE_DRIVE_DONE, nvme_slot_index(c), -rc,
 		     0);
 	if (rc && rc != -ECANCELED)
-		ob_dev_log(dev, OB_GUEST, "%s: %s of %llu bytes at %llu: %s",
-			   ob_drive_name(c->ns->drive), op_names[req->op],
+		ob_dev_log(lane->dev, OB_GUEST,
+			   "%s: %s of %llu bytes at %llu: %s",
+			   ob_drive_name(c->drive), op_names[req->op],
 			   (unsigned long long)req->length,
 			   (unsigned long long)req->offset, strerror(-rc));
 	if (rc == -ECANCELED && c->hurried && !c->disowned)
@@ -122,11 +123,40 @@ static void drive_done(struct ob_block_request *req, int rc)
 	else
 		nvme_cmd_resume(c, status);
 	/* Drives finish in bursts: the guest goes on while we copy the next. */
-	if (!n->working && !n->halted)
-		nvme_cqs_flush(n);
+	if (!lane->working && !n->halted)
+		nvme_cqs_flush(lane);
 	if (n->draining)
 		nvme_drained(n);
-	ob_dev_leave(dev);
+}
+
+/* On the thread that asked for it; meanwhile it may have become lane 0's. */
+static void drive_done(struct ob_block_request *req, int rc)
+{
+	struct nvme_cmd *c = cmd_of(req);
+	struct ob_device *step = c->via->step;
+
+	ob_dev_enter(step);
+	if (c->cancelled)
+		nvme_list_remove(&c->via->cancels, c);
+	c->cancelled = false;
+	c->drive_rc = rc;
+	if (c->lane == c->via)
+		nvme_io_drive_ended(c, rc);
+	else
+		nvme_hand_over(c, c->lane, NVME_DRIVE_ENDED);
+	ob_dev_leave(step);
+}
+
+/* In a control step: asks for an early end, on the thread that asked for it. */
+void nvme_io_cancel(struct nvme_cmd *c)
+{
+	if (!nvme_is_away(c->via)) {
+		ob_drive_cancel(c->drive, c->req);
+	} else if (!c->cancelled) {
+		c->cancelled = true;
+		nvme_list_push(&c->via->cancels, c);
+		ob_loop_post(c->via->loop, &c->via->arrive);
+	}
 }
 
 static int submit(struct nvme_cmd *c, enum ob_block_op op, uint32_t flags,
@@ -141,11 +171,13 @@ static int submit(struct nvme_cmd *c, enum ob_block_op op, uint32_t flags,
 	req->buf = buf;
 	req->done = drive_done;
 	c->busy = c->is_drive = true;
-	c->n->nr_busy_drive++;
+	c->via = c->lane;
+	c->drive = c->lane->drives[c->ns->nsid - 1];
+	c->lane->nr_busy_drive++;
 	nvme_cmd_tell(c);
-	ob_dev_trace(c->n->dev, OB_TRACE_DRIVE, nvme_slot_index(c),
+	ob_dev_trace(c->lane->dev, OB_TRACE_DRIVE, nvme_slot_index(c),
 		     (uint32_t)c->slot->sqid << 16 | c->slot->sqe.cid, offset);
-	ob_drive_submit(c->ns->drive, req);
+	ob_drive_submit(c->drive, req);
 	return -EINPROGRESS;
 }
 
@@ -192,15 +224,15 @@ static void go(struct nvme_cmd *c, const nvme_step *steps)
 /* SMART counts what Compare and Verify read, too (5.14.1.2). */
 static int step_count_read(struct nvme_cmd *c)
 {
-	c->n->st->counters.reads++;
-	c->n->st->counters.blocks_read += c->span >> 9;
+	c->lane->counters->reads++;
+	c->lane->counters->blocks_read += c->span >> 9;
 	return 0;
 }
 
 static int step_count_write(struct nvme_cmd *c)
 {
-	c->n->st->counters.writes++;
-	c->n->st->counters.blocks_written += c->span >> 9;
+	c->lane->counters->writes++;
+	c->lane->counters->blocks_written += c->span >> 9;
 	return 0;
 }
 
@@ -225,7 +257,7 @@ static int step_memory_in(struct nvme_cmd *c)
 {
 	int rc = nvme_data_read(c, memory_of(c));
 
-	if (rc)
+	if (rc && rc != NVME_GONE)
 		step_memory_wrote(c);
 	return rc;
 }
@@ -506,9 +538,9 @@ static const nvme_step verify_steps[] = {
 };
 
 const struct nvme_op nvme_io_ops[] = {
-	{ NVME_IO_READ, NVME_OP_NSID, 0, "Read", read_steps },
-	{ NVME_IO_WRITE, NVME_OP_NSID | NVME_OP_WRITE, NVME_EFFECT_CONTENT,
-	  "Write", write_steps },
+	{ NVME_IO_READ, NVME_OP_NSID | NVME_OP_AWAY, 0, "Read", read_steps },
+	{ NVME_IO_WRITE, NVME_OP_NSID | NVME_OP_WRITE | NVME_OP_AWAY,
+	  NVME_EFFECT_CONTENT, "Write", write_steps },
 	{ NVME_IO_FLUSH, NVME_OP_NSID_ALL, 0, "Flush", flush_steps },
 	{ NVME_IO_DSM, NVME_OP_NSID | NVME_OP_WRITE, NVME_EFFECT_CONTENT,
 	  "Dataset Management", dsm_steps },

@@ -14,23 +14,31 @@
 
 #include "devices/nvme/nvme.h"
 
-static bool masked(const struct nvme *n, unsigned vector)
+static bool masked(const struct nvme *n, struct ob_device *dev, unsigned vector)
 {
-	return ob_irq_mode(n->dev) != OB_IRQ_MSIX && vector < 32 &&
+	return ob_irq_mode(dev) != OB_IRQ_MSIX && vector < 32 &&
 	       (n->st->intm >> vector & 1);
 }
 
-static void raise(struct nvme *n, struct nvme_cq *cq)
+/* dev: in whose step. */
+static void raise(struct ob_device *dev, struct nvme_cq *cq)
 {
+	const struct nvme *n = cq->n;
 	unsigned vector = n->st->cqs[cq - n->cqs].vector;
 
 	cq->waiting = 0;
-	if (masked(n, vector))
+	if (masked(n, dev, vector))
 		return;
 	/* Fewer MSI vectors granted than asked: the first serves all. */
-	if (vector >= ob_irq_vectors(n->dev))
+	if (vector >= ob_irq_vectors(dev))
 		vector = 0;
-	ob_irq_raise(n->dev, vector);
+	ob_irq_raise(dev, vector);
+}
+
+void nvme_irq_now(struct nvme_cq *cq)
+{
+	if (cq->waiting)
+		raise(cq->n->dev, cq);
 }
 
 /* Entries that may wait together, and for how long; 1: no coalescing. */
@@ -47,44 +55,48 @@ static unsigned threshold(const struct nvme *n, unsigned cqid)
 
 static void time_is_up(struct ob_timer *timer)
 {
-	struct nvme *n = (struct nvme *)
-		((char *)timer - offsetof(struct nvme, coalesce));
+	struct nvme_lane *lane = (struct nvme_lane *)
+		((char *)timer - offsetof(struct nvme_lane, coalesce));
+	struct nvme *n = lane->n;
 
-	ob_dev_enter(n->dev);
-	n->coalescing = false;
+	ob_dev_enter(lane->step);
+	lane->coalescing = false;
 	for (unsigned i = 0; i <= n->max_queues; i++)
-		if (n->cqs[i].waiting)
-			raise(n, &n->cqs[i]);
-	ob_dev_leave(n->dev);
+		if (n->cqs[i].lane == lane && n->cqs[i].waiting)
+			raise(lane->dev, &n->cqs[i]);
+	ob_dev_leave(lane->step);
 }
 
-void nvme_irq_init(struct nvme *n)
+void nvme_irq_init(struct nvme_lane *lane)
 {
-	n->coalesce.fire = time_is_up;
+	lane->coalesce.fire = time_is_up;
 }
 
-static void raise_or_wait(struct nvme *n, unsigned cqid, unsigned entries)
+static void raise_or_wait(struct nvme_cq *cq, unsigned entries)
 {
-	struct nvme_cq *cq = &n->cqs[cqid];
+	struct nvme *n = cq->n;
+	struct nvme_lane *lane = cq->lane;
 	uint64_t unit = n->st->features.coalescing >> 8 & 0xff;
 
 	cq->waiting += entries;
-	if (cq->waiting >= threshold(n, cqid)) {
-		raise(n, cq);
-	} else if (!n->coalescing) {
-		n->coalescing = true;
-		ob_timer_arm(n->loop, &n->coalesce, unit * 100000);
+	if (cq->waiting >= threshold(n, cq - n->cqs)) {
+		raise(lane->dev, cq);
+	} else if (!lane->coalescing) {
+		lane->coalescing = true;
+		ob_timer_arm(lane->loop, &lane->coalesce, unit * 100000);
 	}
 }
 
-void nvme_irq_posted(struct nvme *n, unsigned cqid, unsigned entries)
+void nvme_irq_posted(struct nvme_cq *cq, unsigned entries)
 {
-	if (!n->st->cqs[cqid].interrupts)
+	struct nvme *n = cq->n;
+
+	if (!n->st->cqs[cq - n->cqs].interrupts)
 		return;
-	if (ob_irq_mode(n->dev) == OB_IRQ_INTX)
+	if (ob_irq_mode(cq->lane->dev) == OB_IRQ_INTX)
 		nvme_irq_update(n);
 	else
-		raise_or_wait(n, cqid, entries);
+		raise_or_wait(cq, entries);
 }
 
 void nvme_irq_update(struct nvme *n)
@@ -116,15 +128,20 @@ void nvme_irq_unmasked(struct nvme *n, uint32_t bits)
 
 		if (cq->interrupts && cq->vector < 32 &&
 		    (bits >> cq->vector & 1) && nvme_cq_unconsumed(n, i))
-			raise(n, &n->cqs[i]);
+			raise(n->dev, &n->cqs[i]);
 	}
 }
 
+/* Of others' threads it fires, and finds nothing. */
 void nvme_irq_finish(struct nvme *n)
 {
-	if (n->coalescing)
-		ob_timer_cancel(n->loop, &n->coalesce);
-	n->coalescing = false;
+	nvme_for_each_lane(n, lane) {
+		if (nvme_is_away(lane))
+			continue;
+		if (lane->coalescing)
+			ob_timer_cancel(lane->loop, &lane->coalesce);
+		lane->coalescing = false;
+	}
 }
 
 /*
@@ -138,7 +155,7 @@ void nvme_irq_resume(struct nvme *n)
 		return;
 	for (unsigned i = 0; i < NVME_QIDS; i++)
 		if (n->st->cqs[i].interrupts && nvme_cq_unconsumed(n, i))
-			raise(n, &n->cqs[i]);
+			raise(n->dev, &n->cqs[i]);
 }
 
 void nvme_irq_reset(struct nvme *n)

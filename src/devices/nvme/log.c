@@ -55,9 +55,25 @@ static uint64_t data_units(uint64_t blocks)
 	return blocks / 1000 + (blocks % 1000 != 0);
 }
 
+/* Errors are counted at home. */
+static struct nvme_counters sum_of_lanes(const struct nvme *n)
+{
+	struct nvme_counters sum = n->st->counters;
+
+	for (unsigned i = 1; i < n->nr_lanes; i++) {
+		const struct nvme_counters *more = n->lanes[i].counters;
+
+		sum.blocks_read += more->blocks_read;
+		sum.blocks_written += more->blocks_written;
+		sum.reads += more->reads;
+		sum.writes += more->writes;
+	}
+	return sum;
+}
+
 static size_t build_smart(struct nvme *n, uint8_t *page)
 {
-	const struct nvme_counters *counters = &n->st->counters;
+	const struct nvme_counters sum = sum_of_lanes(n), *counters = &sum;
 	struct nvme_smart smart = {
 		.critical_warning = nvme_critical_warning(n),
 		.temperature = NVME_TEMPERATURE,

@@ -29,8 +29,7 @@
  */
 void nvme_drained(struct nvme *n)
 {
-	if (!n->halted && !n->working && !n->work.queued &&
-	    !n->nr_busy_drive && !n->nr_busy_flush)
+	if (!n->halted && !n->nr_busy_flush && nvme_lanes_idle(n))
 		ob_dev_stopped(n->dev);
 }
 
@@ -39,7 +38,8 @@ void nvme_move_stop(struct ob_device *dev)
 	struct nvme *n = ob_dev_runtime(dev);
 
 	n->draining = true;
-	nvme_kick(n);		/* its end looks at what is left */
+	nvme_gather(n);
+	nvme_kick_all(n);	/* their ends look at what is left */
 }
 
 static void halt_command(struct nvme_cmd *c)
@@ -47,7 +47,7 @@ static void halt_command(struct nvme_cmd *c)
 	c->owed = false;
 	if (c->busy && c->is_drive) {
 		c->hurried = true;
-		ob_drive_cancel(c->ns->drive, c->req);
+		nvme_io_cancel(c);
 	} else if (!c->busy && !c->ended) {
 		c->put_off = true;
 		nvme_buffer_put(c);
@@ -62,8 +62,7 @@ static void halt_commands(struct nvme *n)
 	nvme_data_forget_waiting(n);
 	nvme_list_init(&n->aers);
 	n->nr_aers = 0;
-	nvme_list_init(&n->owed);
-	n->nr_owed = n->nr_owed_admin = 0;
+	nvme_owed_forget(n);
 	for (unsigned i = 0; i < count; i++)
 		if (list[i]->slot->stage == NVME_SLOT_RUNNING)
 			halt_command(list[i]);
@@ -73,9 +72,10 @@ void nvme_move_halt(struct ob_device *dev)
 {
 	struct nvme *n = ob_dev_runtime(dev);
 
+	nvme_gather(n);
 	nvme_doorbells_halt(n);
 	n->halted = n->draining = true;
-	ob_dev_poll(dev, false, false);
+	nvme_set_polling(n, false, false);
 	nvme_sqs_halt(n);
 	nvme_cqs_halt(n);
 	halt_commands(n);
@@ -89,14 +89,14 @@ static void owe(struct nvme_cmd *c)
 {
 	c->owed = true;
 	c->n->nr_owed++;
-	c->n->nr_owed_admin += !c->slot->sqid;
+	c->lane->nr_owed++;
 }
 
 void nvme_owed_add(struct nvme_cmd *c)
 {
 	owe(c);
-	nvme_list_push(&c->n->owed, c);
-	nvme_kick(c->n);
+	nvme_list_push(&c->lane->owed, c);
+	nvme_kick(c->lane);
 }
 
 void nvme_owed_end(struct nvme_cmd *c)
@@ -105,9 +105,19 @@ void nvme_owed_end(struct nvme_cmd *c)
 
 	c->owed = false;
 	n->nr_owed--;
-	n->nr_owed_admin -= !c->slot->sqid;
-	if (!n->nr_owed || !n->nr_owed_admin)
-		nvme_kick(n);
+	if (!--c->lane->nr_owed)
+		nvme_kick_all(n);
+	if (!n->nr_owed)
+		nvme_settled(n);
+}
+
+void nvme_owed_forget(struct nvme *n)
+{
+	n->nr_owed = 0;
+	nvme_for_each_lane(n, lane) {
+		nvme_list_init(&lane->owed);
+		lane->nr_owed = 0;
+	}
 }
 
 /*
@@ -115,9 +125,16 @@ void nvme_owed_end(struct nvme_cmd *c)
  * What it brings meets no others than it could have met anyway, and the way
  * out of a drive that hangs must stay open (R21).
  */
-bool nvme_owed_is_before(const struct nvme *n, unsigned qid)
+bool nvme_owed_is_before(const struct nvme_lane *lane)
 {
-	return qid ? n->nr_owed : n->nr_owed_admin || n->owed.first;
+	const struct nvme *n = lane->n;
+
+	if (lane != n->admin)
+		return n->nr_owed;
+	nvme_for_each_lane(n, other)
+		if (!nvme_list_empty(&other->owed))
+			return true;
+	return lane->nr_owed;
 }
 
 static void begin_again(struct nvme_cmd *c)
@@ -135,21 +152,24 @@ static void begin_again(struct nvme_cmd *c)
 }
 
 /* A turn's share of what is owed, in order. */
-bool nvme_owed_serve(struct nvme *n)
+bool nvme_owed_serve(struct nvme_lane *lane)
 {
+	struct nvme *n = lane->n;
 	unsigned budget = NVME_TURN_COMMANDS;
 	bool did = false;
 
 	if (!nvme_running(n) || n->draining)
 		return false;
-	while (!nvme_list_empty(&n->owed)) {
-		if (!budget-- || nvme_turn_is_over(n)) {
-			n->again = true;
+	while (!nvme_list_empty(&lane->owed)) {
+		if (!budget-- || nvme_turn_is_over(lane)) {
+			lane->again = true;
 			break;
 		}
-		begin_again(nvme_list_pop(&n->owed));
+		begin_again(nvme_list_pop(&lane->owed));
 		did = true;
 	}
+	if (did && nvme_list_empty(&lane->owed))
+		nvme_kick(n->admin);	/* its queue may wait for that */
 	return did;
 }
 
@@ -197,7 +217,8 @@ void nvme_move_run(struct ob_device *dev)
 	nvme_doorbells_resume(n);
 	nvme_irq_resume(n);
 	nvme_cqs_revive(n);
-	nvme_kick(n);
+	nvme_kick_all(n);
+	nvme_spread_update(n);
 }
 
 /* -- loaded ------------------------------------------------------------ */

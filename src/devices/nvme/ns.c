@@ -165,6 +165,41 @@ void nvme_ns_close_all(struct nvme *n)
 	n->nr_ns = 0;
 }
 
+/* -- lanes -------------------------------------------------------------- */
+
+/* One that has none is a reason to stay together, and no failure. */
+int nvme_ns_branch(struct nvme_lane *lane, struct ob_err *err)
+{
+	struct nvme *n = lane->n;
+
+	lane->drives = calloc(n->nr_ns, sizeof(struct ob_drive *));
+	if (!lane->drives)
+		return ob_fail(err, ENOMEM, "no memory for a lane");
+	for (unsigned i = 0; i < n->nr_ns && n->branches; i++) {
+		struct ob_err why = { 0 };
+
+		if (!nvme_is_away(lane))
+			lane->drives[i] = n->ns[i].drive;
+		else if (ob_drive_branch(n->ns[i].drive, lane->loop,
+					 1u << n->lba_shift, &lane->drives[i],
+					 &why))
+			n->branches = false;
+		if (!n->branches)
+			ob_dev_log(n->dev, OB_INFO, "one lane will do: %s: %s",
+				   ob_drive_name(n->ns[i].drive), why.msg);
+	}
+	return 0;
+}
+
+void nvme_ns_unbranch(struct nvme_lane *lane)
+{
+	for (unsigned i = 0; i < lane->n->nr_ns && lane->drives; i++)
+		if (nvme_is_away(lane) && lane->drives[i])
+			ob_drive_close(lane->drives[i]);
+	free(lane->drives);
+	lane->drives = NULL;
+}
+
 /* -- writes of a former life ------------------------------------------- */
 
 /*
@@ -182,29 +217,21 @@ int nvme_step_settled(struct nvme_cmd *c)
 
 void nvme_ns_old_write_done(struct nvme_ns *ns)
 {
-	if (--ns->old_writes == 0)
-		nvme_kick(ns->n);
+	struct nvme_cmd *c;
+
+	if (--ns->old_writes)
+		return;
+	nvme_settled(ns->n);
+	while ((c = nvme_list_pop(&ns->held))) {
+		nvme_list_push(&c->lane->parked, c);
+		nvme_kick(c->lane);
+	}
 }
 
 void nvme_ns_forget_held(struct nvme *n)
 {
 	for (unsigned i = 0; i < n->nr_ns; i++)
 		nvme_list_init(&n->ns[i].held);
-}
-
-bool nvme_ns_drain_held(struct nvme *n)
-{
-	struct nvme_cmd *c;
-	bool did = false;
-
-	for (unsigned i = 0; i < n->nr_ns; i++) {
-		while (!n->ns[i].old_writes &&
-		       (c = nvme_list_pop(&n->ns[i].held))) {
-			nvme_cmd_run(c);
-			did = true;
-		}
-	}
-	return did;
 }
 
 /* -- flush at shutdown ------------------------------------------------- */

@@ -1,12 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-/*
- * The model: identity, options, and the loop in which everything happens.
- *
- * Register writes only note what they ask for; work() does it in a later turn
- * of the event loop, a bounded amount at a time, so that a register access is
- * answered soon whatever the load (and no request to the client is ever
- * nested in a reply, R9).
- */
+/* The model: identity, options and life. */
 #include <string.h>
 
 #include "devices/nvme/nvme.h"
@@ -44,136 +37,54 @@ static const struct ob_pci nvme_pci = {
 	.msix_pba_bar = OB_BAR0, .msix_pba_offset = NVME_PBA_OFFSET,
 };
 
-/* -- the loop ---------------------------------------------------------- */
-
 void nvme_fatal(struct nvme *n, const char *why)
 {
 	if (n->st->csts & NVME_CSTS_CFS)
 		return;
 	ob_dev_log(n->dev, OB_GUEST, "controller failed: %s", why);
 	n->st->csts |= NVME_CSTS_CFS;
-	ob_dev_poll(n->dev, false, false);
+	nvme_set_polling(n, false, false);
 }
 
-/* There may be something to do: look in the next turn. */
-void nvme_kick(struct nvme *n)
+/* A mapped page has the admin queue's doorbells, too. */
+static bool poll_lane(struct ob_device *dev, unsigned number)
 {
-	if (!n->working)
-		ob_defer(n->loop, &n->work);
-	else
-		n->again = true;
+	struct nvme *n = ob_dev_runtime(dev);
+	bool found = !number && n->doorbells == NVME_DB_MAPPED &&
+		     nvme_doorbells_poll(n->admin);
+
+	if (found)
+		nvme_kick(n->admin);
+	return nvme_lane_poll(&n->lanes[number]) || found;
 }
 
-/* What was fetched and has no slot yet is still the queue's. */
-static bool has_entries(const struct nvme *n, unsigned qid)
-{
-	return n->hot->sqs[qid].head != n->hot->sqs[qid].tail;
-}
-
-/* Each queue in turn, beginning behind the one that was last; false when the
- * turn's share was used up. */
-static bool serve_queues(struct nvme *n, bool *did)
-{
-	unsigned budget = NVME_TURN_COMMANDS, count = n->last_sq + 1;
-	unsigned qid = n->next_sq;
-
-	/* By data that waited: then it is nobody's turn, and all keep their place. */
-	if (nvme_turn_is_over(n))
-		return false;
-	for (unsigned i = 0; i < count; i++) {
-		unsigned now = qid < count ? qid : 0;
-
-		qid = now + 1;
-		if (!has_entries(n, now))
-			continue;
-		if (nvme_sq_serve(n, now, &budget))
-			*did = true;
-		if (!budget || nvme_turn_is_over(n)) {
-			n->next_sq = qid;
-			return false;
-		}
-	}
-	return true;
-}
-
-static void check_memory(struct nvme *n)
-{
-	if (ob_dma_lost(n->dev))
-		nvme_fatal(n, "guest memory was truncated");
-}
-
-/* Tells of what has ended, if the memory that it read is what it was. */
-void nvme_post(struct nvme *n)
-{
-	check_memory(n);
-	nvme_cqs_flush(n);
-}
-
-/* One turn's share of work; true if something was done. */
-bool nvme_work(struct nvme *n)
-{
-	bool did, all;
-
-	if (n->halted)
-		return false;
-	n->working = true;
-	n->again = n->starved = false;
-	n->moved = 0;
-	if (!(n->st->csts & NVME_CSTS_RDY))
-		nvme_doorbells_clear(n);
-	if (n->republish && nvme_running(n)) {
-		n->republish = false;
-		nvme_cqs_flush(n);
-	}
-	did = nvme_owed_serve(n);
-	did |= nvme_pool_drain(&n->admin_pool);
-	did |= nvme_pool_drain(&n->io_pool);
-	did |= nvme_ns_drain_held(n);
-	did |= nvme_data_unpark(n);
-	all = serve_queues(n, &did);
-	nvme_post(n);
-	check_memory(n);
-	nvme_doorbells_intx(n);
-	n->working = false;
-	if (!all || n->again)
-		ob_defer(n->loop, &n->work);
-	if (n->draining)
-		nvme_drained(n);
-	return did;
-}
-
-static void run_work(struct ob_deferred *deferred)
-{
-	struct nvme *n = (struct nvme *)
-		((char *)deferred - offsetof(struct nvme, work));
-
-	ob_dev_enter(n->dev);
-	nvme_work(n);
-	ob_dev_leave(n->dev);
-}
-
-/*
- * One share a turn: with more to do than that, the next turn's has been asked
- * for.  Then there is no hurry to hear of more, and a doorbell is a line that the
- * guest's core has; now and then, for the queues that have not been seen.
- */
-static bool nvme_poll(struct ob_device *dev)
+static bool sleep_lane(struct ob_device *dev, unsigned number)
 {
 	struct nvme *n = ob_dev_runtime(dev);
 
-	if (n->work.queued && ++n->looks % NVME_LOOK_EVERY)
-		return false;
-	__builtin_prefetch(n->expected);
-	if (!nvme_doorbells_poll(n))
-		return false;
-	if (!n->work.queued)
-		nvme_work(n);
-	return true;
+	return nvme_doorbells_arm(&n->lanes[number]);
+}
+
+static bool nvme_poll(struct ob_device *dev)
+{
+	return poll_lane(dev, 0);
 }
 
 static bool nvme_sleep(struct ob_device *dev)
 {
-	return nvme_doorbells_arm(ob_dev_runtime(dev));
+	return sleep_lane(dev, 0);
+}
+
+/* In a control step.  A lane without queues has nothing to look at. */
+void nvme_set_polling(struct nvme *n, bool on, bool busy)
+{
+	n->polls = on;
+	n->polls_busy = busy;
+	for (unsigned i = 0; i < n->nr_lanes; i++) {
+		bool has = on && (!i || n->spread);
+
+		ob_dev_poll(n->lanes[i].step, has, has && busy);
+	}
 }
 
 /* -- life -------------------------------------------------------------- */
@@ -219,11 +130,11 @@ static int nvme_init(struct ob_device *dev, struct ob_pci *pci,
 	n->loop = ob_dev_loop(dev);
 	n->st = ob_dev_state(dev);
 	n->hot = ob_dev_hot(dev);
-	n->work.run = run_work;
-	nvme_irq_init(n);
 	read_options(n);
 	adjust_pci(n, pci);
 	rc = nvme_ns_open_all(n, err);
+	if (!rc)
+		rc = nvme_lanes_init(n, err);
 	return rc ? rc : nvme_cmds_init(n, err);
 }
 
@@ -233,8 +144,7 @@ static void nvme_finish(struct ob_device *dev)
 
 	if (!n->dev)
 		return;
-	ob_defer_cancel(n->loop, &n->work);
-	nvme_irq_finish(n);
+	nvme_lanes_finish(n);
 	nvme_cmds_finish(n);
 	nvme_ns_close_all(n);
 }
@@ -261,7 +171,8 @@ static void nvme_memory_changed(struct ob_device *dev)
 		return;
 	n->frozen = false;
 	nvme_cqs_revive(n);
-	nvme_kick(n);
+	nvme_kick_all(n);
+	nvme_spread_update(n);
 }
 
 /*
@@ -273,6 +184,7 @@ static void nvme_disconnected(struct ob_device *dev)
 	struct nvme *n = ob_dev_runtime(dev);
 
 	n->frozen = true;
+	nvme_spread_update(n);
 	nvme_ns_flush_all(n);
 }
 
@@ -286,11 +198,12 @@ static void nvme_bus_master(struct ob_device *dev, bool on)
 	struct nvme *n = ob_dev_runtime(dev);
 
 	n->master = on;
+	nvme_spread_update(n);
 	if (!on)
 		return;
 	nvme_memory_changed(dev);	/* it could not be looked at before */
 	nvme_cqs_revive(n);
-	nvme_kick(n);
+	nvme_kick_all(n);
 }
 
 /* What was in flight is not begun again; a reset is the way out. */
@@ -302,8 +215,11 @@ static void nvme_fail(struct ob_device *dev)
 static unsigned nvme_in_flight(struct ob_device *dev)
 {
 	struct nvme *n = ob_dev_runtime(dev);
+	unsigned count = n->nr_busy_flush;
 
-	return n->nr_busy_drive + n->nr_busy_flush + n->nr_busy_dma;
+	nvme_for_each_lane(n, lane)
+		count += lane->nr_busy_drive + lane->nr_busy_dma;
+	return count;
 }
 
 const struct ob_device_class ob_nvme_class = {
@@ -324,6 +240,9 @@ const struct ob_device_class ob_nvme_class = {
 	.reset = nvme_reset,
 	.poll = nvme_poll,
 	.sleep = nvme_sleep,
+	.lane_poll = poll_lane,
+	.lane_sleep = sleep_lane,
+	.spread_changed = nvme_spread_changed,
 	.memory_changed = nvme_memory_changed,
 	.disconnected = nvme_disconnected,
 	.irq_changed = nvme_irq_changed,

@@ -3,10 +3,10 @@
  * The NVMe controller's own structures; docs/nvme.md is the tour.
  *
  * A command's way: a doorbell moves a submission queue's tail (doorbell.c);
- * work() fetches entries in batches (sq.c); each gets a slot and is run
- * through the steps that its opcode's row names (cmd.c, admin.c, io.c); its
- * completion waits at its completion queue until some have come together
- * (cq.c) and is told by one interrupt (irq.c).
+ * its lane's turn of work (lane.c) fetches entries in batches (sq.c); each
+ * gets a slot and is run through the steps that its opcode's row names (cmd.c,
+ * admin.c, io.c); its completion waits at its completion queue until some have
+ * come together (cq.c) and is told by one interrupt (irq.c).
  */
 #ifndef OB_NVME_NVME_H
 #define OB_NVME_NVME_H
@@ -37,6 +37,7 @@ extern const struct ob_device_class ob_nvme_class;
 
 #define NVME_MAX_QUEUES		64u	/* I/O pairs */
 #define NVME_NO_VALUE		UINT64_MAX
+#define NVME_LINE		64u	/* of a cache */
 #define NVME_QIDS		(NVME_MAX_QUEUES + 1)
 #define NVME_MAX_ENTRIES	4096u	/* of one queue */
 #define NVME_MAX_NS		64u
@@ -133,18 +134,26 @@ struct nvme_plain {
 struct nvme_sq_hot {
 	uint64_t fetched;
 	uint32_t head, tail;
+	uint8_t reserved[48];		/* a line each: they are different threads' */
 };
 
 struct nvme_cq_hot {
 	uint64_t posted;
 	uint32_t head, tail;
 	uint32_t phase;
-	uint8_t reserved[4];
+	uint8_t reserved[44];
+};
+
+/* What lane 1 and those behind it count; lane 0 has that of the plain part. */
+struct nvme_lane_counters {
+	struct nvme_counters counters;
+	uint8_t reserved[16];
 };
 
 struct nvme_hot {
 	struct nvme_sq_hot sqs[NVME_QIDS];
 	struct nvme_cq_hot cqs[NVME_QIDS];
+	struct nvme_lane_counters lanes[OB_LANES_MAX - 1];
 	struct nvme_slot slots[NVME_SLOTS];
 };
 
@@ -159,11 +168,13 @@ void nvme_inflight(struct ob_device *dev,
 /* -- runtime ----------------------------------------------------------- */
 
 struct nvme;
+struct nvme_lane;
 struct nvme_cmd;
 
 /* A run of pages of a pool, or pages = 0. */
 struct nvme_buffer {
 	uint8_t *data;
+	struct nvme_pool *pool;
 	uint32_t page, pages;
 };
 
@@ -203,11 +214,15 @@ struct nvme_ns {
  */
 typedef int (*nvme_step)(struct nvme_cmd *c);
 
+/* Instead: another lane has the command now, it must not be touched any more. */
+#define NVME_GONE (-EXDEV)
+
 enum nvme_op_flags {
 	NVME_OP_NSID	= 1 << 0,	/* names one active namespace */
 	NVME_OP_NSID_ALL = 1 << 1,	/* or all, FFFFFFFFh */
 	NVME_OP_WRITE	= 1 << 2,	/* changes the medium */
 	NVME_OP_DBBUF	= 1 << 3,	/* only with shadow doorbells */
+	NVME_OP_AWAY	= 1 << 4,	/* every lane can do it */
 };
 
 /* A row of a dispatch table; steps end with NULL. */
@@ -227,6 +242,10 @@ const struct nvme_op *nvme_op_find(const struct nvme_op *ops, unsigned count,
 /* A slot's runtime twin. */
 struct nvme_cmd {
 	struct nvme *n;
+	struct nvme_lane *lane;		/* that runs it; once it is DONE, posts it */
+	struct nvme_lane *owner;	/* of its slot */
+	struct nvme_lane *via;		/* whose thread has its drive's request */
+	struct ob_drive *drive;		/* ... and that drive, or branch */
 	struct nvme_slot *slot;
 	const struct nvme_op *op;
 	const nvme_step *steps;
@@ -247,25 +266,33 @@ struct nvme_cmd {
 	bool hurried;			/* cancelled by halt: not an end */
 	bool ended;			/* while halted, with end_status */
 	bool told;			/* the recorder has its fetching */
+	bool cancelled;			/* in its via's list for that */
+	uint8_t arrival;		/* enum nvme_arrival, on the way to lane */
 	uint16_t end_status;
+	int drive_rc;
 	struct ob_block_request *req;
 	struct ob_dma_op dma;
 	struct nvme_walk walk;
 };
 
 struct nvme_sq {
+	_Alignas(NVME_LINE)
 	uint16_t pos, count;		/* of batch: not dispatched yet */
 	uint16_t fetching;		/* entries that are on their way */
 	uint32_t in_flight;
 	uint64_t bad_tail;		/* refused last; do not tell again */
 	bool stale;			/* fetch of a former life under way */
+	uint32_t load;			/* since lanes were compared */
+	uint64_t rung, refused;		/* as a completion queue's */
 	struct nvme_cmd *deleter;	/* waits for in_flight to reach 0 */
 	struct nvme *n;
+	struct nvme_lane *lane;		/* that of its completion queue */
 	struct ob_dma_op dma;
 	struct nvme_sqe *batch;		/* NVME_FETCH */
 };
 
 struct nvme_cq {
+	_Alignas(NVME_LINE)
 	struct nvme_list done;		/* completions without an entry yet */
 	uint16_t posting;		/* entries that are on their way */
 	uint16_t assigned;		/* first of done: their places are on
@@ -273,11 +300,14 @@ struct nvme_cq {
 	uint16_t waiting;		/* entries not told by an interrupt */
 	uint64_t bad_head;
 	uint32_t sqs;			/* submission queues that use it */
-	bool queued;			/* in n->flush */
+	bool queued;			/* in its lane's flush */
 	bool full;			/* the last flush left some of done */
 	bool stale;
+	uint64_t rung;			/* its register, for its lane to see */
+	uint64_t refused;		/* such a value, to be told at home */
 	struct nvme_cq *next;
 	struct nvme *n;
+	struct nvme_lane *lane;
 	struct ob_dma_op dma;
 	struct nvme_cqe *batch;		/* NVME_POST */
 };
@@ -290,6 +320,79 @@ struct nvme_batches {
 
 enum nvme_doorbells {
 	NVME_DB_ADAPTIVE, NVME_DB_TRAPPED, NVME_DB_MAPPED
+};
+
+/* Slots of the hot state, [first, end), with their twins. */
+struct nvme_slots {
+	struct nvme_list free;
+	unsigned seen;			/* from here on they were never used */
+	unsigned first, end;
+};
+
+/* Why a command comes to a lane from another one (hand.c). */
+enum nvme_arrival {
+	NVME_BEGINS,		/* to lane 0: the other cannot do it */
+	NVME_ENDS,		/* to lane 0: with an error that is logged */
+	NVME_DRIVE_ENDED,	/* to lane 0: it was the other's when it was asked */
+	NVME_IS_DONE,		/* to its completion queue's lane */
+	NVME_IS_FREE,		/* to its slot's owner */
+};
+
+/* What a lane wants of a control step. */
+enum nvme_want {
+	NVME_WANT_FATAL		= 1 << 0,
+	NVME_WANT_REFUSED	= 1 << 1,	/* doorbells */
+	NVME_WANT_DELETED	= 1 << 2,	/* queues; their last command is told */
+	NVME_WANT_SPREAD	= 1 << 3,	/* what was in the way has gone */
+	NVME_WANT_BALANCE	= 1 << 4,
+};
+
+/*
+ * Queues, and what their commands need on the way: whatever changes with a
+ * command is here, in its queue, or its own.  The I/O queues have one or several,
+ * each on a thread of its own (spread.c); the admin queue has another, whose
+ * steps are control steps, since its commands change what all rely on.
+ */
+struct nvme_lane {
+	_Alignas(NVME_LINE)
+	struct nvme *n;
+	unsigned number;		/* not 0: away from the device's thread */
+	struct ob_device *dev;		/* to be called with in a step of the lane */
+	struct ob_device *step;		/* to be entered with */
+	struct ob_loop *loop;
+	struct ob_deferred work;
+	bool working, again;		/* in its work; something came up */
+	bool starved;			/* no slot was left */
+	bool republish;			/* some are assigned since loaded */
+	bool coalescing;		/* the timer is armed */
+	uint8_t qids[NVME_QIDS];	/* of its submission queues */
+	unsigned nr_sqs, next_sq;	/* round robin */
+	unsigned looks;			/* at doorbells, that were put off */
+	/* What a look at a doorbell need not judge again: the tail that we have, or
+	 * one that was refused.  All ones: whatever is there. */
+	uint32_t tails[NVME_QIDS];
+	unsigned nr_full;		/* completion queues that are `full` */
+	uint32_t moved;			/* bytes copied in this turn */
+	const void *expected;		/* the next entry, perhaps: a hint */
+	struct nvme_cq *flush;		/* queues with something to post */
+	struct nvme_list parked;	/* data waits for a turn or a client */
+	struct nvme_list owed;		/* to be begun again, in order */
+	unsigned nr_owed;		/* these, and those that go on */
+	unsigned nr_busy_drive;		/* drive requests under way */
+	unsigned nr_busy_dma;		/* transfers by message */
+	uint64_t *order, own_order;	/* of the next command */
+	uint32_t load;			/* since it asked for a comparison */
+	struct nvme_slots slots;
+	struct nvme_pool pool;
+	struct nvme_counters *counters;
+	struct ob_drive **drives;	/* one for each namespace */
+	struct ob_timer coalesce;
+	struct nvme_list cancels;	/* requests of drives */
+	/* From other threads: arrive is posted to the loop. */
+	_Alignas(NVME_LINE)
+	struct nvme_cmd *arrivals;
+	struct ob_post arrive;
+	struct ob_post lend;
 };
 
 struct nvme {
@@ -307,49 +410,35 @@ struct nvme {
 	bool master;			/* bus master enable */
 	bool draining;			/* from stop to run: nothing is fetched */
 	bool halted;			/* from halt to run */
-	bool working, again;		/* in work(); something came up */
-	bool starved;			/* no slot was left */
-	bool republish;			/* some are assigned since loaded */
 	unsigned guards;		/* depth of nvme_guard */
-	unsigned next_sq;		/* round robin */
-	unsigned looks;			/* at doorbells, that were put off */
-	unsigned last_sq, last_cq;	/* highest created */
+	unsigned last_cq;		/* highest created */
 	uint32_t indexes[2 * NVME_QIDS];	/* as we set EventIdx last */
-	/* What a look at a doorbell need not judge again: the tail that we have, or
-	 * one that was refused.  All ones: whatever is there. */
-	uint32_t tails[NVME_QIDS];
-	unsigned nr_full;		/* completion queues that are `full` */
-	uint32_t moved;			/* bytes copied in this turn */
-	const void *expected;		/* the next entry, perhaps: a hint */
 	char serial[21], model[41];
 	char uuid[37];
 
 	unsigned nr_ns;
 	struct nvme_ns *ns;
 
-	struct ob_deferred work;
-	struct ob_timer coalesce;
-	bool coalescing;		/* the timer is armed */
-	struct nvme_cq *flush;		/* queues with something to post */
+	/* The I/O queues' lanes, then that of the admin queue. */
+	struct nvme_lane *lanes, *admin;
+	unsigned nr_lanes;
+	bool branches;			/* each lane has a branch of each drive */
+	bool spread;			/* not all I/O queues are lane 0's */
+	bool blocked;			/* they would be, but for what is under way */
+	bool polls, polls_busy;
+	unsigned wants;			/* enum nvme_want, of all lanes */
+	const char *why_fatal;
+	struct ob_post asked;
+
 	struct nvme_list aers;		/* outstanding event requests */
-	struct nvme_list parked;	/* data waits for a turn or a client */
 	unsigned nr_aers;
 
 	struct nvme_cmd *cmds;
-	struct nvme_list free_admin, free_io;
-	/* Slots from here on were never used. */
-	unsigned admin_slots_seen, io_slots_seen;
 	unsigned slots_written;		/* of a loaded state */
-	unsigned nr_busy_drive;		/* drive requests under way */
 	unsigned nr_busy_flush;
-	unsigned nr_busy_dma;		/* transfers by message */
-	uint64_t order;			/* of the next command */
-	struct nvme_list owed;		/* to be begun again, in order */
-	unsigned nr_owed;		/* these, and those that go on */
-	unsigned nr_owed_admin;		/* ... of the admin queue */
+	unsigned nr_owed;		/* of all lanes */
 	char *requests;
 	size_t request_stride;
-	struct nvme_pool io_pool, admin_pool;
 
 	/* max_queues + 1 of each; the guest can have no others. */
 	struct nvme_sq *sqs;
@@ -370,16 +459,74 @@ static inline bool nvme_running(const struct nvme *n)
 }
 
 /* A register access must not wait for more copying (R8). */
-static inline bool nvme_turn_is_over(const struct nvme *n)
+static inline bool nvme_turn_is_over(const struct nvme_lane *lane)
 {
-	return n->moved >= NVME_TURN_BYTES;
+	return lane->moved >= NVME_TURN_BYTES;
+}
+
+#define nvme_for_each_lane(n, lane) \
+	for (struct nvme_lane *lane = (n)->lanes; lane <= (n)->admin; lane++)
+
+/* Not on the device's thread: what is rare goes there. */
+static inline bool nvme_is_away(const struct nvme_lane *lane)
+{
+	return lane->number;
+}
+
+/* Of all lanes no two are the same, and those of a queue ascend. */
+static inline uint64_t nvme_next_order(struct nvme_lane *lane)
+{
+	uint64_t order = *lane->order;
+
+	*lane->order += lane->n->nr_lanes;
+	return order;
 }
 
 /* nvme.c */
 void nvme_fatal(struct nvme *n, const char *why);
-void nvme_kick(struct nvme *n);
-bool nvme_work(struct nvme *n);
-void nvme_post(struct nvme *n);
+void nvme_set_polling(struct nvme *n, bool on, bool busy);
+
+/* lane.c */
+int nvme_lanes_init(struct nvme *n, struct ob_err *err);
+void nvme_lanes_finish(struct nvme *n);
+/* There may be something to do: look in the next turn. */
+void nvme_kick(struct nvme_lane *lane);
+void nvme_kick_all(struct nvme *n);
+/* One turn's share of work; true if something was done. */
+bool nvme_lane_work(struct nvme_lane *lane);
+bool nvme_lane_poll(struct nvme_lane *lane);
+/* Tells of what has ended, if the memory that it read is what it was. */
+void nvme_post(struct nvme_lane *lane);
+/* Has nobody asked for a turn, and is no drive's request under way? */
+bool nvme_lanes_idle(const struct nvme *n);
+
+/* hand.c: from lane to lane */
+void nvme_hand_init(struct nvme_lane *lane);
+/* From now on the command is the other lane's. */
+void nvme_hand_over(struct nvme_cmd *c, struct nvme_lane *to,
+		    enum nvme_arrival why);
+/* In a control step.  Those on their way are in no list; to be begun again. */
+void nvme_hand_forget(struct nvme *n);
+void nvme_hand_home(struct nvme_lane *lane);
+/* From any lane: a control step is to come.  With one lane it is here. */
+void nvme_ask(struct nvme *n, enum nvme_want what);
+void nvme_lane_fatal(struct nvme_lane *lane, const char *why);
+/* Something that was under way has ended. */
+static inline void nvme_settled(struct nvme *n)
+{
+	if (n->blocked)
+		nvme_ask(n, NVME_WANT_SPREAD);
+}
+
+/* spread.c: which lane has which queue; control steps */
+void nvme_spread_update(struct nvme *n);
+void nvme_spread_changed(struct ob_device *dev);
+void nvme_gather(struct nvme *n);
+void nvme_balance(struct nvme *n);
+/* For a new completion queue. */
+struct nvme_lane *nvme_place(struct nvme *n);
+void nvme_note_load(struct nvme_lane *lane, struct nvme_sq *sq,
+		    const struct nvme_sqe *sqe);
 
 /* regs.c */
 void nvme_regs_reset(struct nvme *n);
@@ -417,6 +564,7 @@ void nvme_cmd_run(struct nvme_cmd *c);
 void nvme_cmd_resume(struct nvme_cmd *c, int status);
 void nvme_cmd_complete(struct nvme_cmd *c, uint16_t status);
 void nvme_cmd_release(struct nvme_cmd *c);
+bool nvme_slots_left(struct nvme_lane *lane);
 /* Disowns or frees every command in flight; never waits. */
 void nvme_cmds_disown(struct nvme *n);
 /* Asks for an early end, of one or all of a queue; true: it has ended. */
@@ -424,7 +572,7 @@ bool nvme_cmd_hurry(struct nvme_cmd *c, uint16_t status);
 void nvme_cmds_hurry(struct nvme *n, unsigned sqid);
 /* The next call of nvme_cmd_run starts with the step that is running now. */
 void nvme_cmd_again(struct nvme_cmd *c);
-int nvme_dma_status(struct nvme *n, int rc);
+int nvme_dma_status(struct nvme_lane *lane, int rc);
 /* To the recorder: it waits for something; it is posted. */
 void nvme_cmd_tell(struct nvme_cmd *c);
 void nvme_cmd_tell_end(const struct nvme_cmd *c);
@@ -446,8 +594,9 @@ void nvme_move_run(struct ob_device *dev);
 void nvme_move_loaded(struct ob_device *dev);
 struct ob_drive *nvme_move_drive(struct ob_device *dev, unsigned i);
 void nvme_drained(struct nvme *n);
-bool nvme_owed_serve(struct nvme *n);
-bool nvme_owed_is_before(const struct nvme *n, unsigned qid);
+bool nvme_owed_serve(struct nvme_lane *lane);
+bool nvme_owed_is_before(const struct nvme_lane *lane);
+void nvme_owed_forget(struct nvme *n);
 void nvme_owed_add(struct nvme_cmd *c);
 void nvme_owed_end(struct nvme_cmd *c);
 
@@ -475,13 +624,15 @@ int nvme_check(struct ob_device *dev, const void *plain, const void *hot,
 	       struct ob_err *err);
 
 /* sq.c, cq.c */
-bool nvme_sq_serve(struct nvme *n, unsigned qid, unsigned *budget);
+bool nvme_sq_serve(struct nvme_lane *lane, unsigned qid, unsigned *budget);
 void nvme_sq_reset(struct nvme *n, unsigned qid);
 void nvme_sq_command_done(struct nvme *n, unsigned qid);
+/* In a control step: deletions that waited for the last command. */
+void nvme_sqs_deleted(struct nvme *n);
 void nvme_cq_reset(struct nvme *n, unsigned qid);
 void nvme_cq_add(struct nvme *n, unsigned qid, struct nvme_cmd *c);
-void nvme_cq_queue(struct nvme *n, struct nvme_cq *cq);
-void nvme_cqs_flush(struct nvme *n);
+void nvme_cq_queue(struct nvme_cq *cq);
+void nvme_cqs_flush(struct nvme_lane *lane);
 void nvme_cqs_forget(struct nvme *n);
 void nvme_cqs_revive(struct nvme *n);
 void nvme_cqs_halt(struct nvme *n);
@@ -496,15 +647,21 @@ int nvme_step_create_cq(struct nvme_cmd *c);
 int nvme_step_delete_cq(struct nvme_cmd *c);
 int nvme_queue_admin(struct nvme *n);
 void nvme_queues_adopt(struct nvme *n);
+/* What follows from which queues there are, and whose they are. */
+void nvme_queues_note(struct nvme *n);
 
 /* doorbell.c */
 void nvme_doorbell_write(struct nvme *n, uint64_t offset, uint32_t value);
 void nvme_doorbells_reset(struct nvme *n);
 void nvme_doorbells_clear(struct nvme *n);
 void nvme_doorbell_fresh(struct nvme *n, unsigned qid, bool cq);
-bool nvme_doorbells_poll(struct nvme *n);
-bool nvme_doorbells_arm(struct nvme *n);
-void nvme_doorbells_intx(struct nvme *n);
+bool nvme_doorbells_poll(struct nvme_lane *lane);
+bool nvme_doorbells_arm(struct nvme_lane *lane);
+void nvme_doorbells_intx(struct nvme_lane *lane);
+/* Registers that another thread was told of, and values that it is to refuse. */
+void nvme_doorbells_rung(struct nvme_lane *lane);
+void nvme_doorbells_refused(struct nvme *n);
+void nvme_doorbells_forget(struct nvme *n);
 void nvme_doorbells_adopt(struct nvme *n);
 void nvme_doorbells_halt(struct nvme *n);
 void nvme_doorbells_resume(struct nvme *n);
@@ -516,13 +673,15 @@ void nvme_admin_index(struct nvme *n);
 int nvme_step_dbbuf(struct nvme_cmd *c);
 
 /* irq.c */
-void nvme_irq_posted(struct nvme *n, unsigned cqid, unsigned entries);
+void nvme_irq_posted(struct nvme_cq *cq, unsigned entries);
 void nvme_irq_update(struct nvme *n);
 void nvme_irq_unmasked(struct nvme *n, uint32_t bits);
 void nvme_irq_reset(struct nvme *n);
-void nvme_irq_init(struct nvme *n);
+void nvme_irq_init(struct nvme_lane *lane);
 void nvme_irq_finish(struct nvme *n);
 void nvme_irq_resume(struct nvme *n);
+/* In a control step: what waits for more to come is told. */
+void nvme_irq_now(struct nvme_cq *cq);
 
 /* memory.c: large and zero; a page of it is memory when it is used.  NULL. */
 void *nvme_memory_get(size_t size);
@@ -537,7 +696,7 @@ int nvme_buffer_get(struct nvme_cmd *c, uint32_t bytes);
 bool nvme_pool_drain(struct nvme_pool *pool);
 int nvme_step_walk(struct nvme_cmd *c);
 /* Goes on with those whose data could not be moved at once. */
-bool nvme_data_unpark(struct nvme *n);
+bool nvme_data_unpark(struct nvme_lane *lane);
 void nvme_data_forget_waiting(struct nvme *n);
 int nvme_step_buffer(struct nvme_cmd *c);	/* len bytes */
 int nvme_step_data_in(struct nvme_cmd *c);	/* guest to buffer */
@@ -547,6 +706,9 @@ int nvme_data_write(struct nvme_cmd *c, const void *from);
 
 /* ns.c */
 int nvme_ns_open_all(struct nvme *n, struct ob_err *err);
+/* A lane's drives: lane 0 has those of the namespaces, the others branches. */
+int nvme_ns_branch(struct nvme_lane *lane, struct ob_err *err);
+void nvme_ns_unbranch(struct nvme_lane *lane);
 void nvme_ns_close_all(struct nvme *n);
 void nvme_ns_refresh_all(struct ob_device *dev);
 void nvme_ns_shape(const struct nvme *n, struct nvme_shape *shape);
@@ -555,7 +717,6 @@ bool nvme_ns_active(const struct nvme *n, uint32_t nsid);
 void nvme_ns_changed(struct nvme *n, uint32_t nsid);
 void nvme_ns_old_write_done(struct nvme_ns *ns);
 void nvme_ns_forget_held(struct nvme *n);
-bool nvme_ns_drain_held(struct nvme *n);
 int nvme_step_settled(struct nvme_cmd *c);
 bool nvme_has_write_cache(const struct nvme *n);
 void nvme_ns_flush_all(struct nvme *n);
@@ -597,6 +758,8 @@ struct ob_block_request *nvme_io_request(struct nvme *n, unsigned slot);
 /* These come after the command that begins now: hurries their memory. */
 void nvme_io_ahead(const struct nvme *n, const struct nvme_sqe *next,
 		   unsigned count);
+void nvme_io_cancel(struct nvme_cmd *c);
+void nvme_io_drive_ended(struct nvme_cmd *c, int rc);
 /* Data has come from the guest by message, whatever becomes of its command. */
 void nvme_io_data_moved(struct nvme_cmd *c);
 

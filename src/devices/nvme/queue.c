@@ -21,15 +21,29 @@ static uint64_t prp1(const struct nvme_sqe *sqe)
 	return addr;
 }
 
-static void note_last(struct nvme *n)
+void nvme_queues_note(struct nvme *n)
 {
-	n->last_sq = n->last_cq = 0;
-	for (unsigned i = 1; i < NVME_QIDS; i++) {
-		if (n->st->sqs[i].created)
-			n->last_sq = i;
+	n->last_cq = 0;
+	nvme_for_each_lane(n, lane)
+		lane->nr_sqs = lane->next_sq = 0;
+	for (unsigned i = 0; i <= n->max_queues; i++) {
+		struct nvme_lane *lane = n->sqs[i].lane;
+
 		if (n->st->cqs[i].created)
 			n->last_cq = i;
+		if (!n->st->sqs[i].created)
+			continue;
+		lane->qids[lane->nr_sqs++] = i;
+		nvme_kick(lane);	/* it may be at its list now */
 	}
+}
+
+static void tie_sq(struct nvme *n, unsigned qid)
+{
+	struct nvme_cq *cq = &n->cqs[n->st->sqs[qid].cqid];
+
+	cq->sqs++;
+	n->sqs[qid].lane = cq->lane;
 }
 
 /* What follows from the queues of a state that came from elsewhere. */
@@ -37,8 +51,8 @@ void nvme_queues_adopt(struct nvme *n)
 {
 	for (unsigned i = 0; i < NVME_QIDS; i++)
 		if (n->st->sqs[i].created)
-			n->cqs[n->st->sqs[i].cqid].sqs++;
-	note_last(n);
+			tie_sq(n, i);
+	nvme_queues_note(n);
 }
 
 /* Sizes are told 0's based: 1 is the smallest, two entries (R16). */
@@ -61,7 +75,8 @@ int nvme_queue_admin(struct nvme *n)
 	n->st->sqs[0] = (struct nvme_sq_state){
 		.base = n->st->asq, .entries = sq_size + 1, .created = 1,
 	};
-	n->cqs[0].sqs = 1;
+	tie_sq(n, 0);
+	nvme_queues_note(n);
 	/* A mapped page can be written before. */
 	nvme_doorbell_fresh(n, 0, false);
 	nvme_doorbell_fresh(n, 0, true);
@@ -123,6 +138,7 @@ int nvme_step_create_cq(struct nvme_cmd *c)
 		return rc;
 	guard_cq(n, qid);
 	nvme_cq_reset(n, qid);
+	n->cqs[qid].lane = nvme_place(n);
 	n->st->cqs[qid] = (struct nvme_cq_state){
 		.base = prp1(sqe),
 		.entries = (sqe->cdw10 >> 16) + 1,
@@ -130,7 +146,7 @@ int nvme_step_create_cq(struct nvme_cmd *c)
 		.interrupts = sqe->cdw11 >> 1 & 1,
 		.created = 1,
 	};
-	note_last(n);
+	nvme_queues_note(n);
 	nvme_doorbell_fresh(n, qid, true);
 	return 0;
 }
@@ -173,8 +189,8 @@ int nvme_step_create_sq(struct nvme_cmd *c)
 		.priority = sqe->cdw11 >> 1 & 3,
 		.created = 1,
 	};
-	n->cqs[cqid].sqs++;
-	note_last(n);
+	tie_sq(n, qid);
+	nvme_queues_note(n);
 	nvme_doorbell_fresh(n, qid, false);
 	return 0;
 }
@@ -184,7 +200,7 @@ static void remove_sq(struct nvme *n, unsigned qid)
 	n->cqs[n->st->sqs[qid].cqid].sqs--;
 	guard_sq(n, qid);
 	nvme_sq_reset(n, qid);
-	note_last(n);
+	nvme_queues_note(n);
 }
 
 /*
@@ -222,7 +238,7 @@ int nvme_step_delete_cq(struct nvme_cmd *c)
 		return NVME_INVALID_QUEUE_DELETION;
 	guard_cq(n, qid);
 	nvme_cq_reset(n, qid);
-	note_last(n);
+	nvme_queues_note(n);
 	nvme_irq_update(n);
 	return 0;
 }

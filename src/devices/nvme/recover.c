@@ -31,11 +31,10 @@ void nvme_protect_all(struct nvme *n)
 	struct nvme_hot *hot = n->hot;
 
 	ob_dev_protect(n->dev, hot, offsetof(struct nvme_hot, slots));
-	ob_dev_protect(n->dev, hot->slots,
-		       n->admin_slots_seen * sizeof(hot->slots[0]));
-	ob_dev_protect(n->dev, hot->slots + NVME_ADMIN_SLOTS,
-		       (n->io_slots_seen - NVME_ADMIN_SLOTS) *
-		       sizeof(hot->slots[0]));
+	nvme_for_each_lane(n, lane)
+		ob_dev_protect(n->dev, hot->slots + lane->slots.first,
+			       (lane->slots.seen - lane->slots.first) *
+			       sizeof(hot->slots[0]));
 }
 
 /* -- recovery ---------------------------------------------------------- */
@@ -89,8 +88,25 @@ static bool is_over(const struct nvme *n, const struct nvme_slot *slot)
 	return slot->post && slot->post <= n->hot->cqs[cqid].posted;
 }
 
+/* There may have been more lanes than now. */
+static void recover_counters(struct nvme *n)
+{
+	struct nvme_counters *sum = &n->st->counters;
+
+	for (unsigned i = 0; i < OB_LANES_MAX - 1; i++) {
+		struct nvme_counters *more = &n->hot->lanes[i].counters;
+
+		sum->blocks_read += more->blocks_read;
+		sum->blocks_written += more->blocks_written;
+		sum->reads += more->reads;
+		sum->writes += more->writes;
+		*more = (struct nvme_counters){ 0 };
+	}
+}
+
 void nvme_recover(struct nvme *n)
 {
+	recover_counters(n);
 	for (unsigned i = 0; i < NVME_QIDS; i++) {
 		recover_sq(n, i);
 		recover_cq(n, i);

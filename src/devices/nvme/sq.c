@@ -20,14 +20,12 @@ static uint32_t queued_entries(const struct nvme *n, unsigned qid)
 }
 
 /* With none left, the next command that ends gives a kick. */
-static bool slots_left(struct nvme *n, unsigned qid)
+static bool slots_left(struct nvme_lane *lane)
 {
-	bool any = qid ? n->free_io.first || n->io_slots_seen < NVME_SLOTS
-		       : n->free_admin.first ||
-			 n->admin_slots_seen < NVME_ADMIN_SLOTS;
-
-	n->starved |= !any;
-	return any;
+	if (nvme_slots_left(lane))
+		return true;
+	lane->starved = true;
+	return false;
 }
 
 static void fetched(struct ob_dma_op *op, int rc)
@@ -38,19 +36,21 @@ static void fetched(struct ob_dma_op *op, int rc)
 	uint16_t count = sq->fetching;
 
 	sq->fetching = 0;
-	n->nr_busy_dma--;
+	sq->lane->nr_busy_dma--;
 	/* What standing still cancelled or overtook is fetched again. */
+	nvme_settled(n);
 	if (!sq->stale && rc != -ECANCELED && !n->halted) {
-		if (nvme_dma_status(n, rc)) {
+		if (nvme_dma_status(sq->lane, rc)) {
 			if (nvme_running(n))
-				nvme_fatal(n, "a submission queue cannot be read");
+				nvme_lane_fatal(sq->lane,
+						"a submission queue cannot be read");
 			return;
 		}
 		sq->pos = 0;
 		sq->count = count;
 	}
 	sq->stale = false;
-	nvme_kick(n);
+	nvme_kick(sq->lane);
 }
 
 /* How many entries may be copied at once: up to the end of the ring. */
@@ -73,10 +73,10 @@ static int fetch_by_request(struct nvme *n, struct nvme_sq *sq, uint64_t addr,
 	memset(&sq->dma, 0, sizeof(sq->dma));
 	sq->dma.done = fetched;
 	sq->n = n;
-	rc = ob_dma_read(n->dev, &seg, 1, sq->batch, &sq->dma);
+	rc = ob_dma_read(sq->lane->dev, &seg, 1, sq->batch, &sq->dma);
 	if (rc == -EINPROGRESS) {
 		sq->fetching = count;
-		n->nr_busy_dma++;
+		sq->lane->nr_busy_dma++;
 	}
 	return rc;
 }
@@ -92,8 +92,8 @@ static void expect(struct nvme *n, unsigned qid, const void *entries,
 	uint32_t left = n->st->sqs[qid].entries - n->hot->sqs[qid].head - count;
 	const struct nvme_sqe *first = entries;
 
-	n->expected = left ? first + count
-			   : first - n->hot->sqs[qid].head;
+	n->sqs[qid].lane->expected =
+		left ? first + count : first - n->hot->sqs[qid].head;
 }
 
 /* Fills the batch; false when there is nothing, or not yet. */
@@ -109,7 +109,7 @@ static bool fetch(struct nvme *n, unsigned qid)
 
 	if (!count)
 		return false;
-	entries = ob_dma_ptr(n->dev, addr, bytes, false);
+	entries = ob_dma_ptr(sq->lane->dev, addr, bytes, false);
 	if (entries) {
 		memcpy(sq->batch, entries, bytes);
 		expect(n, qid, entries, count);
@@ -117,8 +117,9 @@ static bool fetch(struct nvme *n, unsigned qid)
 		rc = fetch_by_request(n, sq, addr, count);
 		if (rc == -EINPROGRESS || rc == -ECANCELED)
 			return false;
-		if (nvme_dma_status(n, rc)) {
-			nvme_fatal(n, "a submission queue cannot be read");
+		if (nvme_dma_status(sq->lane, rc)) {
+			nvme_lane_fatal(sq->lane,
+					"a submission queue cannot be read");
 			return false;
 		}
 	}
@@ -150,6 +151,8 @@ static bool dispatch(struct nvme *n, unsigned qid)
 		return false;
 	sq->pos++;
 	pass_entry(n, qid);
+	if (n->spread && qid)
+		nvme_note_load(sq->lane, sq, &c->slot->sqe);
 	if (qid)
 		nvme_io_ahead(n, &sq->batch[sq->pos], sq->count - sq->pos);
 	nvme_cmd_begin(c);
@@ -158,18 +161,19 @@ static bool dispatch(struct nvme *n, unsigned qid)
 
 /* Dispatches up to *budget commands, and not beyond the bytes of a turn; true
  * if there were any. */
-bool nvme_sq_serve(struct nvme *n, unsigned qid, unsigned *budget)
+bool nvme_sq_serve(struct nvme_lane *lane, unsigned qid, unsigned *budget)
 {
+	struct nvme *n = lane->n;
 	struct nvme_sq *sq = &n->sqs[qid];
 	bool did = false;
 
-	while (*budget && !nvme_turn_is_over(n) && n->st->sqs[qid].created &&
+	while (*budget && !nvme_turn_is_over(lane) && n->st->sqs[qid].created &&
 	       !sq->deleter && !sq->fetching && nvme_running(n) &&
 	       !n->draining &&
-	       !(n->nr_owed && nvme_owed_is_before(n, qid))) {
+	       !(n->nr_owed && nvme_owed_is_before(lane))) {
 		if (sq->pos == sq->count && !queued_entries(n, qid))
 			break;
-		if (!slots_left(n, qid))
+		if (!slots_left(lane))
 			break;
 		if (sq->pos == sq->count && !fetch(n, qid))
 			break;
@@ -178,7 +182,7 @@ bool nvme_sq_serve(struct nvme *n, unsigned qid, unsigned *budget)
 		did = true;
 		/* The guest goes on with these while we do the next. */
 		if (--*budget % NVME_POST_EVERY == 0)
-			nvme_post(n);
+			nvme_post(lane);
 	}
 	return did;
 }
@@ -194,9 +198,11 @@ void nvme_sq_reset(struct nvme *n, unsigned qid)
 	sq->pos = sq->count = 0;
 	sq->in_flight = 0;
 	sq->deleter = NULL;
-	sq->bad_tail = NVME_NO_VALUE;
+	sq->bad_tail = sq->rung = sq->refused = NVME_NO_VALUE;
+	sq->load = 0;
 	sq->stale = sq->fetching != 0;
 	sq->n = n;
+	sq->lane = qid ? n->lanes : n->admin;
 	sq->batch = n->batches->sq[qid];
 }
 
@@ -215,10 +221,19 @@ void nvme_sqs_halt(struct nvme *n)
 void nvme_sq_command_done(struct nvme *n, unsigned qid)
 {
 	struct nvme_sq *sq = &n->sqs[qid];
-	struct nvme_cmd *deleter = sq->deleter;
 
-	if (--sq->in_flight == 0 && deleter) {
-		sq->deleter = NULL;
+	if (--sq->in_flight == 0 && sq->deleter)
+		nvme_ask(n, NVME_WANT_DELETED);
+}
+
+void nvme_sqs_deleted(struct nvme *n)
+{
+	for (unsigned i = 0; i <= n->max_queues; i++) {
+		struct nvme_cmd *deleter = n->sqs[i].deleter;
+
+		if (!deleter || n->sqs[i].in_flight)
+			continue;
+		n->sqs[i].deleter = NULL;
 		nvme_cmd_run(deleter);
 	}
 }

@@ -127,6 +127,7 @@ static const struct ob_field sq_hot_fields[] = {
 	       .max = NVME_MAX_ENTRIES - 1),
 	OB_U32(2, struct nvme_sq_hot, tail, "0.1",
 	       .max = NVME_MAX_ENTRIES - 1),
+	OB_RESERVED(struct nvme_sq_hot, reserved),
 	OB_END
 };
 
@@ -150,11 +151,25 @@ static const struct ob_table cq_hot_table = {
 	"nvme-cq-cursor", sizeof(struct nvme_cq_hot), cq_hot_fields
 };
 
+static const struct ob_field lane_counter_fields[] = {
+	OB_STRUCTS(1, struct nvme_lane_counters, counters,
+		   struct nvme_counters, &counter_table, "0.3"),
+	OB_RESERVED(struct nvme_lane_counters, reserved),
+	OB_END
+};
+
+static const struct ob_table lane_counter_table = {
+	"nvme-lane-counters", sizeof(struct nvme_lane_counters),
+	lane_counter_fields
+};
+
 static const struct ob_field hot_fields[] = {
 	OB_STRUCTS(1, struct nvme_hot, sqs, struct nvme_sq_hot,
 		   &sq_hot_table, "0.1"),
 	OB_STRUCTS(2, struct nvme_hot, cqs, struct nvme_cq_hot,
 		   &cq_hot_table, "0.1"),
+	OB_STRUCTS(4, struct nvme_hot, lanes, struct nvme_lane_counters,
+		   &lane_counter_table, "0.3", .optional = true),
 	OB_STRUCTS(3, struct nvme_hot, slots, struct nvme_slot,
 		   &nvme_slot_table, "0.1"),
 	OB_END

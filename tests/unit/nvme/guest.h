@@ -56,6 +56,9 @@ struct guest {
 	unsigned messages;		/* doorbell writes sent */
 };
 
+/* Not NULL: runs on another thread, and guests started have it for lane 1. */
+extern struct ob_loop *guest_lane;
+
 struct guest *guest_start(const char *options);
 struct guest *guest_start_as(const char *options, enum guest_memory memory);
 void guest_end(struct guest *g);

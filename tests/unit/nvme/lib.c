@@ -50,6 +50,30 @@ struct ob_loop *ob_dev_loop(struct ob_device *dev)
 	return dev->loop;
 }
 
+unsigned ob_dev_lanes(const struct ob_device *dev)
+{
+	(void)dev;
+	return 1;
+}
+
+struct ob_device *ob_dev_lane(struct ob_device *dev, unsigned number)
+{
+	assert_int_equal(number, 0);
+	return dev;
+}
+
+bool ob_dev_may_spread(struct ob_device *dev)
+{
+	(void)dev;
+	return false;
+}
+
+void ob_dev_spread(struct ob_device *dev, bool on)
+{
+	(void)dev;
+	(void)on;
+}
+
 const struct ob_options *ob_dev_options(const struct ob_device *dev)
 {
 	return dev->opts;

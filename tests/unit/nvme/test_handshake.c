@@ -221,6 +221,7 @@ static bool fence(struct world *w, unsigned processor)
 static struct nvme_plain plain;
 static struct nvme_hot hot;
 static struct nvme n;
+static struct nvme_lane lanes[2];		/* and the admin queue's */
 static struct nvme_sq sqs[NVME_QIDS];
 static struct nvme_cq cqs[NVME_QIDS];
 static uint32_t shadows[2 * NVME_QIDS], indexes[2 * NVME_QIDS];
@@ -341,11 +342,25 @@ enum ob_irq_mode ob_irq_mode(const struct ob_device *dev)
 	return OB_IRQ_MSIX;
 }
 
-void ob_dev_poll(struct ob_device *dev, bool on, bool busy)
+void nvme_set_polling(struct nvme *nvme, bool on, bool busy)
 {
-	(void)dev;
+	(void)nvme;
 	(void)on;
 	(void)busy;
+}
+
+/* One lane, at home: nothing is left to others. */
+void nvme_ask(struct nvme *nvme, enum nvme_want what)
+{
+	(void)nvme;
+	fail_msg("want %u", what);
+}
+
+void ob_loop_post(struct ob_loop *loop, struct ob_post *post)
+{
+	(void)loop;
+	(void)post;
+	fail();
 }
 
 static uint8_t all_queues(void)
@@ -353,15 +368,15 @@ static uint8_t all_queues(void)
 	return (1 << setup.queues) - 1;
 }
 
-void nvme_kick(struct nvme *nvme)
+void nvme_kick(struct nvme_lane *lane)
 {
-	(void)nvme;
+	(void)lane;
 	run.w->device.kicked = all_queues();
 }
 
-void nvme_cq_queue(struct nvme *nvme, struct nvme_cq *cq)
+void nvme_cq_queue(struct nvme_cq *cq)
 {
-	run.w->device.kicked |= 1 << (cq - nvme->cqs - 1);
+	run.w->device.kicked |= 1 << (cq - cqs - 1);
 }
 
 bool nvme_list_empty(const struct nvme_list *list)
@@ -446,10 +461,10 @@ static void serve(struct device *d, unsigned q)
 
 static void set_up(const struct device *d)
 {
-	n.nr_full = 0;
+	lanes->nr_full = 0;
 	for (unsigned q = 0; q < setup.queues; q++) {
-		n.nr_full += d->waiting[q] > 0;
-		n.tails[q + 1] = d->seen[q] == UINT8_MAX ? UINT32_MAX : d->seen[q];
+		lanes->nr_full += d->waiting[q] > 0;
+		lanes->tails[q + 1] = d->seen[q] == UINT8_MAX ? UINT32_MAX : d->seen[q];
 		hot.sqs[q + 1].tail = d->tail[q];
 		hot.cqs[q + 1].head = d->head[q];
 		hot.cqs[q + 1].tail = d->posted[q];
@@ -462,7 +477,7 @@ static void set_up(const struct device *d)
 static void take_over(struct device *d)
 {
 	for (unsigned q = 0; q < setup.queues; q++) {
-		d->seen[q] = (uint8_t)n.tails[q + 1];
+		d->seen[q] = (uint8_t)lanes->tails[q + 1];
 		d->tail[q] = hot.sqs[q + 1].tail;
 		d->head[q] = hot.cqs[q + 1].head;
 		d->posted[q] = hot.cqs[q + 1].tail;
@@ -477,11 +492,11 @@ static void call(struct device *d)
 
 	switch ((enum call)d->call) {
 	case POLL:
-		if (nvme_doorbells_poll(&n))
-			nvme_kick(&n);
+		if (nvme_doorbells_poll(lanes))
+			nvme_kick(lanes);
 		break;
 	case ARM:
-		may_sleep = nvme_doorbells_arm(&n);
+		may_sleep = nvme_doorbells_arm(lanes);
 		break;
 	case WRITE:
 		nvme_doorbell_write(&n, NVME_REG_DBS + 4 * d->argument, 0);
@@ -491,7 +506,7 @@ static void call(struct device *d)
 		break;
 	case RESUME:
 		nvme_doorbells_resume(&n);
-		nvme_kick(&n);
+		nvme_kick(lanes);
 		break;
 	case IDLE:
 		break;
@@ -809,9 +824,12 @@ static void prepare(struct world *w)
 	n = (struct nvme){
 		.st = &plain, .hot = &hot, .sqs = sqs, .cqs = cqs,
 		.master = true,
-		.last_sq = setup.queues, .last_cq = setup.queues,
-		.max_queues = setup.queues,
+		.lanes = lanes, .admin = &lanes[1], .nr_lanes = 1,
+		.last_cq = setup.queues, .max_queues = setup.queues,
 	};
+	lanes[0] = lanes[1] = (struct nvme_lane){ .n = &n };
+	for (unsigned q = 1; q <= setup.queues; q++)
+		lanes->qids[lanes->nr_sqs++] = q;
 	plain.csts = NVME_CSTS_RDY;
 	plain.dbbuf = 1;
 	plain.dbs_addr = SHADOWS;
@@ -826,6 +844,7 @@ static void prepare(struct world *w)
 			.entries = setup.cq, .interrupts = 1,
 		};
 		n.sqs[q].bad_tail = n.cqs[q].bad_head = NVME_NO_VALUE;
+		n.sqs[q].lane = n.cqs[q].lane = q ? lanes : n.admin;
 	}
 }
 

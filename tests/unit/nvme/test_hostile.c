@@ -130,8 +130,8 @@ static void test_R8_turn_is_bounded_in_bytes(void **state)
 	n->hot->sqs[1].tail = g->io[1].tail;
 	/* Each is four parts. */
 	for (unsigned i = 0; i < 9; i++) {
-		nvme_work(n);
-		assert_int_equal(n->moved, NVME_PART_BYTES);
+		nvme_lane_work(n->lanes);
+		assert_int_equal(n->lanes->moved, NVME_PART_BYTES);
 	}
 	assert_in_range(n->st->counters.reads - before, 0, 2);
 	for (unsigned i = 0; i < 32; i++)
@@ -161,7 +161,7 @@ static void move_large(struct guest *g, struct nvme_sqe sqe, unsigned turns,
 	guest_put(g, &g->io[1], &sqe);
 	n->hot->sqs[1].tail = g->io[1].tail;
 	for (unsigned turn = 0; turn < turns; turn++)
-		nvme_work(n);
+		nvme_lane_work(n->lanes);
 	between(g);
 	assert_int_equal(guest_wait(g, &g->io[1]).status >> 1, 0);
 }
@@ -214,7 +214,7 @@ static void test_R10_unmap_within_a_read(void **state)
 	memset(data, 0x5a, len);
 	guest_put(g, &g->io[1], &sqe);
 	n->hot->sqs[1].tail = g->io[1].tail;
-	nvme_work(n);
+	nvme_lane_work(n->lanes);
 	guest_unmap_all(g);
 	memcpy(then, data, len);
 	guest_settle(g);

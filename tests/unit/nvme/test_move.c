@@ -128,7 +128,7 @@ static void test_r26_order_of_fetching(void **state)
 					  filled(g, 1)));
 	guest_ring(g, &g->io[1]);
 	guest_settle(g);
-	assert_int_equal(model(g)->nr_busy_drive, 20);
+	assert_int_equal(model(g)->lanes->nr_busy_drive, 20);
 	stop_at_once(g);
 	move(g, "drive=delay:500:mem:1M");
 	for (unsigned i = 0; i < 20; i++)
@@ -152,7 +152,7 @@ static void check_slots_and_buffers(const char *options, bool move_it)
 		put(g, sqe);
 	guest_ring(g, &g->io[1]);
 	guest_nap(g, 5000);
-	assert_false(nvme_list_empty(&model(g)->io_pool.waiting));
+	assert_false(nvme_list_empty(&model(g)->lanes->pool.waiting));
 	stop_at_once(g);
 	if (move_it)
 		move(g, "drive=delay:10:mem:4M");
@@ -277,7 +277,7 @@ static void test_r27_log_that_was_not_delivered(void **state)
 	guest_put(g, &g->admin, &sqe);
 	guest_ring(g, &g->admin);
 	/* Its data waits to be sent. */
-	for (unsigned i = 0; !model(g)->admin_pool.used[0]; i++) {
+	for (unsigned i = 0; !model(g)->admin->pool.used[0]; i++) {
 		guest_turn(g);
 		assert_true(i < 100);
 	}

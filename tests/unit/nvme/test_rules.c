@@ -141,7 +141,7 @@ static uint32_t *doorbells_of(struct guest *g, enum ring how)
 
 static void expect_bounds(const struct nvme *n)
 {
-	assert_true(n->nr_busy_drive <= NVME_IO_SLOTS);
+	assert_true(n->lanes->nr_busy_drive <= NVME_IO_SLOTS);
 	assert_true(n->sqs[1].in_flight <= NVME_IO_SLOTS);
 	assert_true(n->sqs[1].pos <= n->sqs[1].count);
 	assert_true(n->hot->sqs[1].head < 64 && n->hot->sqs[1].tail < 64);
@@ -293,7 +293,7 @@ static void test_R19_in_flight_is_bounded(void **state)
 		guest_ring(g, &g->io[i]);
 	}
 	guest_nap(g, 20000);
-	assert_int_equal(n->nr_busy_drive, NVME_IO_SLOTS);
+	assert_int_equal(n->lanes->nr_busy_drive, NVME_IO_SLOTS);
 	/* The admin queue has slots and memory of its own (R21). */
 	assert_int_equal(guest_identify(g, NVME_CNS_CTRL, 0, &id), 0);
 	guest_disable(g);

@@ -259,6 +259,20 @@ void guest_hang_up(struct guest *g)
 	guest_settle(g);
 }
 
+struct ob_loop *guest_lane;
+
+/* What ob_device_create does, with a second lane's loop. */
+static int begin(struct guest *g, struct ob_options *opts, struct ob_err *err)
+{
+	struct ob_loop *loops[] = { g->loop, guest_lane };
+	int rc = ob_device_prepare(&ob_nvme_class, opts, &g->dev, err);
+
+	if (rc)
+		return rc;
+	ob_device_set_lanes(g->dev, loops, guest_lane ? 2 : 1);
+	return ob_device_begin(&g->dev, g->loop, NULL, err);
+}
+
 static void serve(struct guest *g, const char *options)
 {
 	const struct ob_option *const tables[] = {
@@ -274,7 +288,7 @@ static void serve(struct guest *g, const char *options)
 	snprintf(text, sizeof(text), "nvme,socket=%s,%s", g->path, options);
 	if (ob_loop_create(NULL, &g->loop, &err) ||
 	    ob_options_parse(text, tables, &opts, &err) ||
-	    ob_device_create(g->loop, &ob_nvme_class, opts, &g->dev, &err) ||
+	    begin(g, opts, &err) ||
 	    ob_device_listen(g->dev, &err))
 		fail_msg("%s", err.msg);
 }

@@ -18,11 +18,11 @@ KILLS = 8
 class Load:
     """outboard bench, which verifies all that it has written."""
 
-    def __init__(self, binary, server, number, ios):
+    def __init__(self, binary, server, number, ios, *more):
         self.process = subprocess.Popen(
             [binary, "bench", server.socket(number), "--rw", "randrw", "--bs", "4K/90:64K",
              "--ios", str(ios), "--queues", "2", "--qd", "8", "--rate", "20k", "--verify",
-             "--json"],
+             "--json", *more],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
     def is_running(self):
@@ -107,6 +107,24 @@ def test_all_threads_are_upgraded_under_load(serve, this, following):
     assert "outboard/1" in thread_names(server.status()["pid"])
     for load in loads:
         load.ends_well()
+
+
+@pytest.mark.parametrize("more", [("--standby",), ("--io-engine", "threads")])
+def test_a_disk_on_two_threads_outlives_all_of_this(serve, this, following, more):
+    """Its first queue is on the second thread, its second on the first."""
+    server = serve(DISK + ",lanes=2,thread=1", options=["--threads", "2", *more])
+    load = Load(this, server, 0, 40000, "--interrupts")
+    seen = set()
+    for turn in range(8):
+        time.sleep(0.1)
+        device, = server.status()["devices"]
+        seen.add((device["lanes"], device["spread"]))
+        if turn % 4 == 3:
+            server.replace(following if turn == 3 else this)
+        else:
+            os.kill(server.status()["pid"], signal.SIGKILL)
+    load.ends_well()
+    assert (2, True) in seen
 
 
 def test_who_hangs_up_cancels_what_a_thread_does(serve, this):

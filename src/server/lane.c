@@ -237,10 +237,13 @@ static int built(struct ob_lane *lane)
 
 int ob_lanes_built(struct ob_device *dev, struct ob_err *err)
 {
-	for (unsigned i = 0; i < ob_lanes_nr(dev); i++)
-		if (built(dev->lanes->of[i]))
-			return ob_fail(err, ENOMEM, "out of memory");
-	return 0;
+	bool shut = ob_lanes_shut(dev);
+	int r = 0;
+
+	for (unsigned i = 0; i < ob_lanes_nr(dev) && !r; i++)
+		r = built(dev->lanes->of[i]);
+	ob_lanes_open(dev, shut);
+	return r ? ob_fail(err, -r, "out of memory") : 0;
 }
 
 /* A thread that waits for us meanwhile serves this call (ob_loop_call). */
@@ -286,6 +289,8 @@ unsigned ob_dev_lanes(const struct ob_device *dev)
 
 struct ob_device *ob_dev_lane(struct ob_device *dev, unsigned lane)
 {
+	if (dev->home)
+		dev = dev->home;
 	if (!dev->lanes)
 		return dev;
 	assert(lane < dev->nr_lanes);

@@ -272,12 +272,15 @@ static void note_step(struct ob_device *dev, int fd)
 		dev->lane_was_open = true;
 }
 
+/* The model may have posted to its lanes already, so they are kept out. */
 int ob_lanes_record(struct ob_device *dev, struct ob_err *err)
 {
+	bool shut = ob_lanes_shut(dev);
 	int r = 0;
 
 	for (unsigned i = 0; i < ob_lanes_nr(dev) && !r; i++)
 		r = open_recorder(dev->lanes->of[i], -1, err);
+	ob_lanes_open(dev, shut);
 	return r;
 }
 
@@ -305,9 +308,11 @@ int ob_lanes_adopt(struct ob_device *dev, struct ob_err *err)
 void ob_lanes_adopted(struct ob_device *dev)
 {
 	unsigned mine = ob_lanes_nr(dev);
+	bool shut = ob_lanes_shut(dev);
 
 	for (unsigned i = 0; i < mine; i++)
 		dev->lanes->of[i]->at->step &= ~UINT64_C(1);
+	ob_lanes_open(dev, shut);
 	for (unsigned i = mine; i < dev->nr_dead_lanes; i++)
 		ob_dev_unkeep(dev, "recorder/%u", i);
 }

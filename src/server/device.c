@@ -265,6 +265,8 @@ static int prepare(struct ob_device *dev, struct ob_err *err)
 	r = ob_guard_start();
 	if (r)
 		return ob_fail(err, -r, "SIGBUS handler: %s", strerror(-r));
+	if (dev->nr_lanes > 1)
+		ob_gate_prepare();
 	return create_state(dev, err);
 }
 

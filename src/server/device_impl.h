@@ -59,6 +59,7 @@ struct ob_bar_memory {
 };
 
 struct ob_device {
+	struct ob_state_mem mem;	/* first: steps need one address less */
 	const struct ob_device_class *cls;
 	struct ob_loop *loop;
 	struct ob_options *opts;
@@ -66,7 +67,6 @@ struct ob_device {
 	struct ob_log log;
 
 	/* state */
-	struct ob_state_mem mem;
 	struct ob_core *core;
 	void *plain, *hot;
 	struct ob_session_state *ss;	/* the client's share */
@@ -133,7 +133,7 @@ static inline void ob_dev_step_end(struct ob_device *dev)
 {
 	ob_recorder_settle(&dev->rec);
 	ob_step_end(&dev->mem);
-	if (ob_step_is_open(&dev->mem))
+	if (__builtin_expect(dev->mem.depth, 0) && ob_step_is_open(&dev->mem))
 		return;
 	dev->whole = false;
 	if (dev->unsettled)

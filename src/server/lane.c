@@ -205,8 +205,10 @@ int ob_lanes_create(struct ob_device *dev, struct ob_err *err)
 	dev->mem.ops = &home_steps;
 	for (unsigned i = 0; i < dev->nr_lanes; i++) {
 		lanes->of[i] = lane_new(dev, i);
-		if (!lanes->of[i])
-			return ob_fail(err, ENOMEM, "out of memory");
+		if (lanes->of[i])
+			continue;
+		ob_lanes_free(dev);
+		return ob_fail(err, ENOMEM, "out of memory");
 	}
 	return 0;
 }
@@ -235,47 +237,47 @@ static int built(struct ob_lane *lane)
 
 int ob_lanes_built(struct ob_device *dev, struct ob_err *err)
 {
-	for (unsigned i = 0; dev->lanes && i < dev->nr_lanes; i++)
-		if (built(dev->lanes->of[i]))
-			return ob_fail(err, ENOMEM, "out of memory");
-	return 0;
+	bool shut = ob_lanes_shut(dev);
+	int r = 0;
+
+	for (unsigned i = 0; i < ob_lanes_nr(dev) && !r; i++)
+		r = built(dev->lanes->of[i]);
+	ob_lanes_open(dev, shut);
+	return r ? ob_fail(err, -r, "out of memory") : 0;
 }
 
-static void leave(void *arg)
-{
-	ob_lane_leave(arg);
-}
-
-/*
- * Those that destroy devices do it one after the other, and nothing of this one
- * is open: the other threads do not wait for us.
- */
+/* A thread that waits for us meanwhile serves this call (ob_loop_call). */
 void ob_lanes_leave(struct ob_device *dev)
 {
-	for (unsigned i = 0; dev->lanes && i < dev->nr_lanes; i++)
+	for (unsigned i = 0; i < ob_lanes_nr(dev); i++)
 		if (dev->lanes->of[i])
-			ob_loop_call(dev->lanes->of[i]->dev.loop, leave,
-				     dev->lanes->of[i]);
-	for (unsigned i = 0; dev->lanes && i < dev->nr_lanes; i++)
+			ob_loop_call(dev->lanes->of[i]->dev.loop,
+				     ob_lane_leave, dev->lanes->of[i]);
+	for (unsigned i = 0; i < ob_lanes_nr(dev); i++)
 		if (dev->lanes->of[i])
 			ob_post_cancel(dev->loop, &dev->lanes->of[i]->owes);
 }
 
+static void lane_free(struct ob_lane *lane)
+{
+	if (!lane)
+		return;
+	if (lane->number)
+		free(lane->dev.irqs.triggers[OB_IRQ_INDEX_MSIX]);
+	ob_recorder_close(&lane->dev.rec);
+	free(lane);
+}
+
 void ob_lanes_free(struct ob_device *dev)
 {
-	for (unsigned i = 0; dev->lanes && i < dev->nr_lanes; i++) {
-		struct ob_lane *lane = dev->lanes->of[i];
-
-		if (lane && lane->number)
-			free(lane->dev.irqs.triggers[OB_IRQ_INDEX_MSIX]);
-		if (lane)
-			ob_recorder_close(&lane->dev.rec);
-		free(lane);
-	}
-	if (dev->lanes)
-		ob_gate_finish(&dev->lanes->gate);
+	if (!dev->lanes)
+		return;
+	for (unsigned i = 0; i < dev->nr_lanes; i++)
+		lane_free(dev->lanes->of[i]);
+	ob_gate_finish(&dev->lanes->gate);
 	free(dev->lanes);
 	dev->lanes = NULL;
+	dev->mem.depth = 0;
 }
 
 /* What the model asks */
@@ -287,6 +289,8 @@ unsigned ob_dev_lanes(const struct ob_device *dev)
 
 struct ob_device *ob_dev_lane(struct ob_device *dev, unsigned lane)
 {
+	if (dev->home)
+		dev = dev->home;
 	if (!dev->lanes)
 		return dev;
 	assert(lane < dev->nr_lanes);

@@ -27,11 +27,17 @@ struct ob_lane {
 	struct ob_post owes;		/* to the device's thread: look what is pending */
 };
 
+/* 0: it is one without lanes. */
+static inline unsigned ob_lanes_nr(const struct ob_device *dev)
+{
+	return dev->lanes ? dev->nr_lanes : 0;
+}
+
 /* lane_thread.c */
 void ob_lane_prepare(struct ob_lane *lane);
 /* Of what control steps may have changed: the handle's copies. */
 void ob_lane_renew(struct ob_lane *lane);
 /* On its thread, at the end. */
-void ob_lane_leave(struct ob_lane *lane);
+void ob_lane_leave(void *lane);
 
 #endif

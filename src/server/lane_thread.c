@@ -166,7 +166,7 @@ static void untie(struct ob_lane *lane, struct ob_signal **place)
 
 void ob_lanes_untie(struct ob_device *dev, unsigned index, unsigned vector)
 {
-	for (unsigned i = 1; dev->lanes && i < dev->nr_lanes; i++) {
+	for (unsigned i = 1; i < ob_lanes_nr(dev); i++) {
 		struct ob_lane *lane = dev->lanes->of[i];
 
 		if (!ob_irq_has_trigger(&lane->dev, index, vector))
@@ -194,7 +194,7 @@ void ob_lane_owes(struct ob_device *dev)
 
 void ob_lanes_count(const struct ob_device *dev, struct ob_irqs *sum)
 {
-	for (unsigned i = 0; dev->lanes && i < dev->nr_lanes; i++) {
+	for (unsigned i = 0; i < ob_lanes_nr(dev); i++) {
 		const struct ob_irqs *irqs = &dev->lanes->of[i]->dev.irqs;
 
 		for (unsigned n = 0; n < OB_NR_IRQ_INDEXES; n++)
@@ -230,8 +230,9 @@ void ob_lane_renew(struct ob_lane *lane)
 	update_polling(lane);
 }
 
-void ob_lane_leave(struct ob_lane *lane)
+void ob_lane_leave(void *arg)
 {
+	struct ob_lane *lane = arg;
 	struct ob_irqs *irqs = &lane->dev.irqs;
 	unsigned count = lane->number ? irqs->count[OB_IRQ_INDEX_MSIX] : 0;
 
@@ -271,18 +272,21 @@ static void note_step(struct ob_device *dev, int fd)
 		dev->lane_was_open = true;
 }
 
+/* The model may have posted to its lanes already, so they are kept out. */
 int ob_lanes_record(struct ob_device *dev, struct ob_err *err)
 {
+	bool shut = ob_lanes_shut(dev);
 	int r = 0;
 
-	for (unsigned i = 0; dev->lanes && i < dev->nr_lanes && !r; i++)
+	for (unsigned i = 0; i < ob_lanes_nr(dev) && !r; i++)
 		r = open_recorder(dev->lanes->of[i], -1, err);
+	ob_lanes_open(dev, shut);
 	return r;
 }
 
 int ob_lanes_adopt(struct ob_device *dev, struct ob_err *err)
 {
-	unsigned i = 0, mine = dev->lanes ? dev->nr_lanes : 0;
+	unsigned i = 0, mine = ob_lanes_nr(dev);
 	int fd, r = 0;
 
 	for (; i < OB_LANES_MAX && !r; i++) {
@@ -303,24 +307,26 @@ int ob_lanes_adopt(struct ob_device *dev, struct ob_err *err)
 
 void ob_lanes_adopted(struct ob_device *dev)
 {
-	unsigned mine = dev->lanes ? dev->nr_lanes : 0;
+	unsigned mine = ob_lanes_nr(dev);
+	bool shut = ob_lanes_shut(dev);
 
 	for (unsigned i = 0; i < mine; i++)
 		dev->lanes->of[i]->at->step &= ~UINT64_C(1);
+	ob_lanes_open(dev, shut);
 	for (unsigned i = mine; i < dev->nr_dead_lanes; i++)
 		ob_dev_unkeep(dev, "recorder/%u", i);
 }
 
 void ob_lanes_born(struct ob_device *dev, uint32_t generation)
 {
-	for (unsigned i = 0; dev->lanes && i < dev->nr_lanes; i++)
+	for (unsigned i = 0; i < ob_lanes_nr(dev); i++)
 		ob_recorder_born(&dev->lanes->of[i]->dev.rec,
 				 ob_loop_turn_time(dev->loop), generation);
 }
 
 void ob_lanes_get_warm(struct ob_device *dev)
 {
-	for (unsigned i = 0; dev->lanes && i < dev->nr_lanes; i++)
+	for (unsigned i = 0; i < ob_lanes_nr(dev); i++)
 		ob_recorder_get_warm(&dev->lanes->of[i]->dev.rec);
 }
 
@@ -329,12 +335,11 @@ unsigned ob_lanes_recorders(const struct ob_device *dev,
 {
 	unsigned n = 0;
 
-	for (unsigned i = 0; i <= dev->nr_lanes; i++) {
-		const struct ob_recorder *rec = i ? NULL : &dev->rec;
+	for (unsigned i = 0; i <= ob_lanes_nr(dev); i++) {
+		const struct ob_recorder *rec =
+			i ? &dev->lanes->of[i - 1]->dev.rec : &dev->rec;
 
-		if (i && dev->lanes)
-			rec = &dev->lanes->of[i - 1]->dev.rec;
-		if (rec && rec->memory)
+		if (rec->memory)
 			recs[n++] = (struct ob_recorder_bytes){
 				rec->memory, sizeof(*rec->memory), rec->fd,
 			};

@@ -37,7 +37,7 @@ void ob_device_status(struct ob_device *dev, struct ob_device_status *out)
 		.waiting = ob_irqs_waiting(dev),
 		.visits = irqs->visits, .unanswered = irqs->unanswered,
 		.lanes = dev->nr_lanes,
-		.spread = dev->lanes && dev->lanes->spread,
+		.spread = dev->lanes && dev->lanes->busy,
 	};
 	if (dev->inited && dev->cls->inflight)
 		dev->cls->inflight(dev, count, &out->in_flight);

@@ -160,25 +160,30 @@ static inline void ob_step_open(struct ob_state_mem *mem, enum ob_step_kind kind
 	atomic_signal_fence(memory_order_seq_cst);
 }
 
+/* state/undo.c: one that is not the outermost, or has more to it. */
+__attribute__((cold)) void ob_step_began(struct ob_state_mem *mem,
+					 enum ob_step_kind kind, bool alone);
+__attribute__((cold)) void ob_step_ended(struct ob_state_mem *mem);
+
 /* Brackets every entry into device code; the end commits what was added to
  * the undo. */
 static inline void ob_step_begin(struct ob_state_mem *mem,
 				 enum ob_step_kind kind)
 {
-	if (mem->depth++ == 0)
+	if (__builtin_expect(mem->depth++ == 0, 1))
 		ob_step_open(mem, kind);
-	else if (mem->depth & OB_STEPS_OWN)
-		mem->ops->begin(mem, kind, true);
+	else
+		ob_step_began(mem, kind, true);
 }
 
 /* The same of a step that disturbs nobody in another lane. */
 static inline void ob_step_begin_beside(struct ob_state_mem *mem,
 					enum ob_step_kind kind)
 {
-	if (mem->depth++ == 0)
+	if (__builtin_expect(mem->depth++ == 0, 1))
 		ob_step_open(mem, kind);
-	else if (mem->depth & OB_STEPS_OWN)
-		mem->ops->begin(mem, kind, false);
+	else
+		ob_step_began(mem, kind, false);
 }
 
 /*
@@ -200,10 +205,10 @@ static inline void ob_step_close(struct ob_state_mem *mem)
 
 static inline void ob_step_end(struct ob_state_mem *mem)
 {
-	if (--mem->depth == 0)
+	if (__builtin_expect(--mem->depth == 0, 1))
 		ob_step_close(mem);
-	else if (mem->depth & OB_STEPS_OWN)
-		mem->ops->end(mem);
+	else
+		ob_step_ended(mem);
 }
 
 #endif

@@ -48,3 +48,15 @@ void ob_undo_commit(struct ob_state_mem *mem)
 	atomic_signal_fence(memory_order_seq_cst);
 	mem->undo->used = 0;
 }
+
+void ob_step_began(struct ob_state_mem *mem, enum ob_step_kind kind, bool alone)
+{
+	if (mem->depth & OB_STEPS_OWN)
+		mem->ops->begin(mem, kind, alone);
+}
+
+void ob_step_ended(struct ob_state_mem *mem)
+{
+	if (mem->depth & OB_STEPS_OWN)
+		mem->ops->end(mem);
+}

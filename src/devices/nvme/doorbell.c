@@ -201,20 +201,39 @@ static void take_ring(struct nvme_lane *lane, unsigned qid, bool cq,
 	apply(lane->n, qid, cq, value);
 }
 
-static uint64_t *rung(struct nvme *n, unsigned qid, bool cq)
+static uint32_t *rung(struct nvme *n, unsigned qid, bool cq)
 {
-	return cq ? &n->cqs[qid].rung : &n->sqs[qid].rung;
+	return cq ? &n->hot->cqs[qid].rung : &n->hot->sqs[qid].rung;
+}
+
+/*
+ * The message is over, but its lane is another thread's: until that has moved the
+ * cursor a successor finds the value here.
+ */
+static void leave_ring(struct nvme *n, unsigned qid, bool cq, uint32_t value)
+{
+	struct nvme_lane *lane = lane_of(n, qid, cq);
+
+	__atomic_store_n(rung(n, qid, cq),
+			 value < UINT32_MAX ? value + 1 : value,
+			 __ATOMIC_RELEASE);
+	ob_loop_post(lane->loop, &lane->arrive);
 }
 
 static void take_rung(struct nvme_lane *lane, unsigned qid, bool cq)
 {
-	uint64_t *at = rung(lane->n, qid, cq), value;
+	uint32_t *at = rung(lane->n, qid, cq), value;
 
 	if (lane_of(lane->n, qid, cq) != lane)
 		return;
-	value = __atomic_exchange_n(at, NVME_NO_VALUE, __ATOMIC_ACQUIRE);
-	if (value != NVME_NO_VALUE)
-		take_ring(lane, qid, cq, value);
+	value = __atomic_load_n(at, __ATOMIC_ACQUIRE);
+	while (value) {
+		take_ring(lane, qid, cq, value - 1);
+		if (__atomic_compare_exchange_n(at, &value, 0, false,
+						__ATOMIC_ACQ_REL,
+						__ATOMIC_ACQUIRE))
+			break;
+	}
 }
 
 void nvme_doorbells_rung(struct nvme_lane *lane)
@@ -249,10 +268,12 @@ void nvme_doorbell_write(struct nvme *n, uint64_t offset, uint32_t value)
 		return;
 	lane = lane_of(n, qid, cq);
 	if (nvme_is_away(lane)) {
-		__atomic_store_n(rung(n, qid, cq), value, __ATOMIC_RELEASE);
-		ob_loop_post(lane->loop, &lane->arrive);
+		leave_ring(n, qid, cq, value);
 		return;
 	}
+	/* An older one, from before all queues came home, counts no more. */
+	if (*rung(n, qid, cq))
+		__atomic_store_n(rung(n, qid, cq), 0, __ATOMIC_RELEASE);
 	take_ring(lane, qid, cq, value);
 	if (!qid)
 		nvme_admin_index(n);

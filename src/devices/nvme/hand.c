@@ -122,12 +122,6 @@ static void arrive(struct ob_post *post)
 	ob_dev_leave(lane->step);
 }
 
-void nvme_hand_init(struct nvme_lane *lane)
-{
-	lane->arrive.run = arrive;
-	nvme_list_init(&lane->cancels);
-}
-
 void nvme_hand_home(struct nvme_lane *lane)
 {
 	struct nvme_list list = take_arrivals(lane);
@@ -188,7 +182,6 @@ void nvme_ask(struct nvme *n, enum nvme_want what)
 		serve_wants(n, what);
 		return;
 	}
-	n->asked.run = asked;
 	__atomic_fetch_or(&n->wants, what, __ATOMIC_RELEASE);
 	ob_loop_post(n->loop, &n->asked);
 }
@@ -197,4 +190,11 @@ void nvme_lane_fatal(struct nvme_lane *lane, const char *why)
 {
 	__atomic_store_n(&lane->n->why_fatal, why, __ATOMIC_RELAXED);
 	nvme_ask(lane->n, NVME_WANT_FATAL);
+}
+
+void nvme_hand_init(struct nvme_lane *lane)
+{
+	lane->arrive.run = arrive;
+	lane->n->asked.run = asked;
+	nvme_list_init(&lane->cancels);
 }

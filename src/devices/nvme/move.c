@@ -214,6 +214,7 @@ void nvme_move_run(struct ob_device *dev)
 	if (n->master)
 		n->frozen = !nvme_queues_mapped(n);
 	gather_owed(n);
+	nvme_doorbells_rung(n->lanes);
 	nvme_doorbells_resume(n);
 	nvme_irq_resume(n);
 	nvme_cqs_revive(n);

@@ -173,6 +173,7 @@ void nvme_gather(struct nvme *n)
 	for (unsigned i = 1; i < n->nr_lanes; i++)
 		take_commands(&n->lanes[i], n->lanes);
 	moved(n);
+	nvme_doorbells_rung(n->lanes);
 	nvme_kick(n->lanes);
 }
 

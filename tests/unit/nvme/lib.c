@@ -10,8 +10,15 @@
 
 static const struct ob_option common[] = {
 	{ .name = "socket", .type = OB_OPT_STRING },
+	{ .name = "lanes", .type = OB_OPT_UINT, .def = "1", .min = 1,
+	  .max = LIB_LANES },
 	{ 0 }
 };
+
+static struct ob_device *own(const struct ob_device *dev)
+{
+	return dev->home ? dev->home : (struct ob_device *)(uintptr_t)dev;
+}
 
 /* -- what the model asks of the library -------------------------------- */
 
@@ -52,26 +59,33 @@ struct ob_loop *ob_dev_loop(struct ob_device *dev)
 
 unsigned ob_dev_lanes(const struct ob_device *dev)
 {
-	(void)dev;
-	return 1;
+	return dev->nr_lanes;
 }
 
 struct ob_device *ob_dev_lane(struct ob_device *dev, unsigned number)
 {
-	assert_int_equal(number, 0);
-	return dev;
+	assert_true(number < dev->nr_lanes);
+	return dev->nr_lanes == 1 ? dev : dev->handles[number];
 }
 
 bool ob_dev_may_spread(struct ob_device *dev)
 {
-	(void)dev;
-	return false;
+	return dev->nr_lanes > 1 && dev->mode == OB_IRQ_MSIX &&
+	       dev->connected && !dev->stopping && !dev->halted &&
+	       dev->g->memory == GUEST_MAPPED;
 }
 
 void ob_dev_spread(struct ob_device *dev, bool on)
 {
-	(void)dev;
-	(void)on;
+	assert_true(!on || ob_dev_may_spread(dev));
+}
+
+static void tell_spread(struct ob_device *dev)
+{
+	if (dev->may_spread == ob_dev_may_spread(dev))
+		return;
+	dev->may_spread = !dev->may_spread;
+	dev->cls->spread_changed(dev);
 }
 
 const struct ob_options *ob_dev_options(const struct ob_device *dev)
@@ -81,7 +95,7 @@ const struct ob_options *ob_dev_options(const struct ob_device *dev)
 
 void ob_dev_enter(struct ob_device *dev)
 {
-	dev->entered++;
+	own(dev)->entered++;
 }
 
 static void commit(struct ob_device *dev)
@@ -91,8 +105,12 @@ static void commit(struct ob_device *dev)
 	dev->undo->used = 0;
 }
 
-void ob_dev_leave(struct ob_device *dev)
+void ob_dev_leave(struct ob_device *handle)
 {
+	struct ob_device *dev = own(handle);
+
+	if (dev->entered == 1 && !handle->home)
+		tell_spread(dev);
 	assert_true(dev->entered-- > 0);
 	if (!dev->entered) {
 		dev->undo->whole_step = false;
@@ -150,7 +168,7 @@ void ob_dev_trace(struct ob_device *dev, enum ob_trace what, uint16_t a,
 	(void)b;
 	(void)c;
 	assert_true(what <= OB_TRACE_AT_ONCE);
-	dev->traced[what]++;
+	own(dev)->traced[what]++;
 }
 
 void ob_dev_stopped(struct ob_device *dev)
@@ -191,6 +209,7 @@ void ob_dev_poll(struct ob_device *dev, bool on, bool busy)
 {
 	(void)busy;
 	dev->poll = on;
+	dev = own(dev);
 	dev->asleep = false;
 	dev->idle = 0;
 }
@@ -200,6 +219,7 @@ void ob_dev_log(struct ob_device *dev, enum ob_level level,
 {
 	va_list args;
 
+	dev = own(dev);
 	if (level == OB_DEBUG)
 		return;
 	va_start(args, fmt);
@@ -211,17 +231,19 @@ void ob_dev_log(struct ob_device *dev, enum ob_level level,
 
 enum ob_irq_mode ob_irq_mode(const struct ob_device *dev)
 {
-	return dev->mode;
+	return own(dev)->mode;
 }
 
 unsigned ob_irq_vectors(const struct ob_device *dev)
 {
+	dev = own(dev);
 	return dev->mode == OB_IRQ_INTX ? 1 : dev->pci.msix_vectors;
 }
 
 void ob_irq_raise(struct ob_device *dev, unsigned vector)
 {
 	assert_true(vector < LIB_VECTORS);
+	dev = own(dev);
 	if (dev->mode == OB_IRQ_INTX)
 		return;
 	if (dev->masked[vector] || dev->halted)
@@ -256,6 +278,7 @@ static bool within(const struct ob_seg *seg)
 static int reach(const struct ob_device *dev, const struct ob_seg *segs,
 		 unsigned count)
 {
+	dev = own(dev);
 	if (!dev->master || dev->halted)
 		return -EACCES;
 	if (!dev->connected)
@@ -438,6 +461,20 @@ bool ob_dma_lost(struct ob_device *dev)
 
 /* -- a device's life --------------------------------------------------- */
 
+static void make_handles(struct ob_device *dev)
+{
+	dev->nr_lanes = ob_options_u64(dev->opts, "lanes");
+	for (unsigned i = 0; dev->nr_lanes > 1 && i < dev->nr_lanes; i++) {
+		struct ob_device *handle = malloc(sizeof(*handle));
+
+		assert_non_null(handle);
+		*handle = *dev;
+		handle->home = dev;
+		handle->lane = i;
+		dev->handles[i] = handle;
+	}
+}
+
 static void build(struct ob_device *dev, const char *options)
 {
 	const struct ob_option *const tables[] = {
@@ -450,6 +487,7 @@ static void build(struct ob_device *dev, const char *options)
 	if (ob_options_parse(text, tables, &dev->opts, &err))
 		fail_msg("%s", err.msg);
 	dev->pci = *dev->cls->pci;
+	make_handles(dev);
 	if (dev->cls->init(dev, &dev->pci, &err))
 		fail_msg("%s", err.msg);
 }
@@ -527,10 +565,21 @@ void lib_destroy(struct ob_device *dev)
 	munmap(dev->undo, sizeof(*dev->undo));
 	free(dev->runtime);
 	free(dev->bar);
+	for (unsigned i = 0; i < LIB_LANES; i++)
+		free(dev->handles[i]);
 	free(dev);
 }
 
 /* -- moving ------------------------------------------------------------ */
+
+static bool polls(const struct ob_device *dev)
+{
+	bool any = dev->poll;
+
+	for (unsigned i = 0; dev->nr_lanes > 1 && i < dev->nr_lanes; i++)
+		any |= dev->handles[i]->poll;
+	return any;
+}
 
 void lib_stop(struct ob_device *dev)
 {
@@ -565,7 +614,7 @@ void lib_halt(struct ob_device *dev)
 	ob_dev_enter(dev);
 	dev->cls->halt(dev);
 	ob_dev_leave(dev);
-	assert_false(dev->poll);
+	assert_false(polls(dev));
 	lib_execute_sent(dev);
 }
 
@@ -719,15 +768,40 @@ void lib_move(struct guest *g, struct ob_device *to)
 
 /* -- the guest's way to it --------------------------------------------- */
 
+/* Lanes take their turns. */
+static bool poll_lanes(struct ob_device *dev)
+{
+	bool found = false;
+
+	if (dev->nr_lanes == 1)
+		return dev->cls->poll(dev);
+	for (unsigned i = 0; i < dev->nr_lanes; i++)
+		if (dev->handles[i]->poll)
+			found |= dev->cls->lane_poll(dev->handles[i], i);
+	return found;
+}
+
+static bool sleep_lanes(struct ob_device *dev)
+{
+	bool may = true;
+
+	if (dev->nr_lanes == 1)
+		return dev->cls->sleep(dev);
+	for (unsigned i = 0; i < dev->nr_lanes; i++)
+		if (dev->handles[i]->poll)
+			may &= dev->cls->lane_sleep(dev->handles[i], i);
+	return may;
+}
+
 static void poll(struct ob_device *dev)
 {
-	if (!dev->poll || dev->asleep || dev->halted || !dev->connected)
+	if (!polls(dev) || dev->asleep || dev->halted || !dev->connected)
 		return;
 	ob_dev_enter(dev);
-	if (dev->cls->poll(dev))
+	if (poll_lanes(dev))
 		dev->idle = 0;
 	else if (++dev->idle > 2)
-		dev->asleep = dev->cls->sleep(dev);
+		dev->asleep = sleep_lanes(dev);
 	ob_dev_leave(dev);
 }
 
@@ -835,8 +909,10 @@ void guest_connect(struct guest *g)
 
 void guest_msix(struct guest *g)
 {
+	ob_dev_enter(g->dev);
 	g->dev->mode = OB_IRQ_MSIX;
 	g->dev->cls->irq_changed(g->dev);
+	ob_dev_leave(g->dev);
 }
 
 uint64_t guest_irqs(struct guest *g, unsigned vector)

@@ -43,7 +43,16 @@ struct lib_message {
 	enum { LIB_WAITS, LIB_SENT, LIB_EXECUTED, LIB_CANCELLED } stage;
 };
 
+#define LIB_LANES 2u
+
 struct ob_device {
+	/* A lane's handle: of that device; what changes is looked up there. */
+	struct ob_device *home;
+	unsigned lane;
+	/* Lanes are all on one loop.  The model has been told that it may spread. */
+	struct ob_device *handles[LIB_LANES];
+	unsigned nr_lanes;
+	bool may_spread;
 	const struct ob_device_class *cls;
 	struct guest *g;
 	struct ob_loop *loop;
@@ -61,7 +70,7 @@ struct ob_device {
 	int acquire;			/* what the drives say */
 	unsigned acquired;
 
-	bool poll, asleep;
+	bool poll, asleep;		/* poll: of a handle, too */
 	unsigned idle;
 	enum ob_irq_mode mode;
 	bool level;

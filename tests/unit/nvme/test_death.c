@@ -674,6 +674,7 @@ static void save(struct ob_device *dev, struct state *s)
 	lib_copy(&nvme_hot_table, &s->hot, dev->hot);
 	s->plain.counters.reads = s->plain.counters.writes = 0;
 	s->plain.counters.blocks_read = s->plain.counters.blocks_written = 0;
+	memset(s->hot.lanes, 0, sizeof(s->hot.lanes));
 	s->plain.features.timestamp_ms = s->plain.features.timestamp_ns = 0;
 	for (unsigned i = 0; i < NVME_SLOTS; i++) {
 		assert_int_equal(s->hot.slots[i].stage, NVME_SLOT_FREE);
@@ -711,6 +712,8 @@ static void run_session(void)
 {
 	struct guest *g = begin();
 
+	if (g->dev->nr_lanes > 1)
+		guest_msix(g);
 	session(g);
 	if (watch.child)
 		end_child(g);
@@ -789,6 +792,12 @@ static void test_r27_mapped_doorbells(void **state)
 {
 	(void)state;
 	die_as("drive=mem:64K,doorbells=mapped", GUEST_MAPPED, false, 500);
+}
+
+static void test_r27_two_lanes(void **state)
+{
+	(void)state;
+	die_as("drive=mem:64K,lanes=2", GUEST_MAPPED, true, 500);
 }
 
 static void test_r27_memory_by_messages(void **state)
@@ -929,6 +938,7 @@ int main(void)
 		cmocka_unit_test(test_r27_shadow_doorbells),
 		cmocka_unit_test(test_r27_mapped_doorbells),
 		cmocka_unit_test(test_r27_memory_by_messages),
+		cmocka_unit_test(test_r27_two_lanes),
 		cmocka_unit_test(test_r27_the_timestamp_goes_on),
 		cmocka_unit_test(test_r31_a_failed_device_begins_nothing),
 		cmocka_unit_test(test_each_command_is_traced),

@@ -57,6 +57,40 @@ static void tells_what_was_recorded(void **arg)
 	ob_record(&rec, 1000, OB_EVENT_RESET, 0, 0, 0);	/* off: nothing */
 }
 
+static void several_are_one_by_time(void **arg)
+{
+	struct ob_recorder recs[3];
+	struct ob_recorder_bytes bytes[3];
+	struct ob_event_entry *all;
+
+	(void)arg;
+	for (unsigned i = 0; i < 3; i++) {
+		start(&recs[i]);
+		bytes[i] = (struct ob_recorder_bytes){
+			recs[i].memory, sizeof(*recs[i].memory), -1,
+		};
+		ob_recorder_born(&recs[i], 10, 7 + i);
+	}
+	for (uint32_t i = 0; i < 30; i++)
+		ob_record(&recs[i * i % 3], 100 + i, OB_EVENT_POST, 1, i, 0);
+	assert_int_equal(ob_recorder_read_all(bytes, 3, &all), 33);
+	for (uint32_t i = 0; i < 3; i++)
+		assert_int_equal(all[i].kind, OB_EVENT_BORN);
+	for (uint32_t i = 0; i < 30; i++) {
+		assert_int_equal(all[3 + i].b, i);
+		assert_int_equal(all[3 + i].generation, 7 + i * i % 3);
+	}
+	free(all);
+	/* One that is nonsense has nothing to say, and does not disturb. */
+	recs[0].memory->magic = 0;
+	assert_int_equal(ob_recorder_read_all(bytes, 3, &all), 22);
+	free(all);
+	assert_int_equal(ob_recorder_read_all(bytes, 0, &all), 0);
+	free(all);
+	for (unsigned i = 0; i < 3; i++)
+		ob_recorder_close(&recs[i]);
+}
+
 static void every_kind_has_a_name(void **arg)
 {
 	unsigned i, j;
@@ -289,6 +323,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(tells_what_was_recorded),
+		cmocka_unit_test(several_are_one_by_time),
 		cmocka_unit_test(every_kind_has_a_name),
 		cmocka_unit_test(keeps_the_last_ones),
 		cmocka_unit_test(a_step_that_is_not_over_is_told),

@@ -23,6 +23,7 @@ OUTBOARD = f"{FOLDER}/outboard"
 DISKS = {
     "small": ("mdts=3", "logical_block_size=512"),
     "large": ("mdts=7", "logical_block_size=4096,physical_block_size=4096"),
+    "paths": ("subsys=several", "logical_block_size=512"),
     "meta": ("", "logical_block_size=512,ms=8"),
     "zones": ("", "logical_block_size=4096,physical_block_size=4096,zoned=on,zoned.zone_size=1M"),
 }
@@ -61,6 +62,7 @@ class Machine:
         self.unit_test = outboard.parents[1] / "tests/unit/block/test_block_nvme"
         pack([outboard, self.unit_test], tools)
         extra = attach("tools", tools, namespace="logical_block_size=512")
+        extra += ["-device", "nvme-subsys,id=several"]
         self.images = {}
         for serial, keys in DISKS.items():
             self.images[serial] = scene.image(serial, SIZE)
@@ -165,6 +167,16 @@ def test_nobody_else_has_it(machine):
     assert len(re.findall("in use by pid .* holds a lock on", said)) == 2
     assert re.search("swapon: .*busy", said)
     assert "the system uses its block device" in said
+
+
+def test_a_reset_of_the_controller_is_survived(machine):
+    """Of a namespace that may have several controllers, of which none is left then."""
+    reset = f"/sys/class/nvme/nvme{machine.names['paths']}/reset_controller"
+    machine.guest.sh(
+        f"{machine.serve('paths', 'paths')}"
+        f"{OUTBOARD} bench {FOLDER}/paths --rw randwrite --qd 16 --time 2 & bench=$!\n"
+        f"sleep 1; echo 1 >{reset}; echo 1 >{reset}; wait $bench; status=$?\n"
+        f"kill $server; wait $server; cat {FOLDER}/paths.log; exit $status")
 
 
 def test_commands_of_the_dead_are_waited_for(machine):

@@ -206,3 +206,21 @@ def test_commands_of_the_dead_are_waited_for(machine):
 def test_the_guest_kernel_has_no_complaint(machine):
     """None that it had not before: of all tests above."""
     assert set(machine.guest.kernel_complaints()) - machine.complaints == set()
+
+
+def test_a_disk_that_came_back_is_claimed_too(machine):
+    """To a subsystem that was still there, since its device was open: then the two devices
+    of a namespace have different numbers.  The last test, since names change."""
+    old = machine.names["small"]
+    said = machine.guest.sh(
+        f"exec 9<>/dev/ng{old}n1; cd /sys/class/nvme\n"
+        f"echo 1 >nvme{old}/device/remove; echo 1 >/sys/bus/pci/rescan\n"
+        "until cd $(grep -l small */serial | cut -d/ -f1) && ls -d ng* nvme*n*; do "
+        "usleep 50000; done\n"
+        "number=$(ls -d ng*); block=$(ls -d nvme*n*); echo ${number#ng} ${block#nvme}\n"
+        "mkswap /dev/$block; swapon /dev/$block\n"
+        f"timeout 30 {OUTBOARD} serve --no-keeper "
+        f"--device nvme,socket={FOLDER}/y,drive=/dev/$number; swapoff /dev/$block")
+    numbers = re.search(r"^(\d+n\d+) (\d+n\d+)$", said, re.M)
+    assert numbers[1] != numbers[2]
+    assert "the system uses its block device" in said

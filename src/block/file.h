@@ -136,6 +136,7 @@ int file_nvme_node(const struct file_drive *file);
 /* file_identify.c */
 /* Everything but the size; refuses what cannot be served. */
 int file_nvme_probe(struct file_drive *file, struct ob_err *err);
+int file_nvme_may_read(struct file_drive *file, struct ob_err *err);
 int file_nvme_size(struct file_drive *file, uint64_t *size,
 		   struct ob_err *err);
 

@@ -107,12 +107,21 @@ static bool is_out_of_reach(const struct nvme_part *nvme, int res)
 		!nvme->part.cancelled && nvme->pauses < PAUSES;
 }
 
+/* A command may be refused by itself; read, written and flushed must be. */
+static bool is_optional(const struct nvme_part *nvme)
+{
+	return nvme->cmd.opcode == OP_WRITE_ZEROES ||
+		nvme->cmd.opcode == OP_DSM;
+}
+
 /* The status becomes what a system call would have said. */
 static void tell(struct nvme_part *nvme, int res)
 {
 	struct ob_op *op = &nvme->part.op;
 
-	if (!res)
+	if (res == -EACCES && is_optional(nvme))
+		res = -EOPNOTSUPP;
+	else if (!res)
 		res = nvme->moves;
 	else if (res > 0)
 		res = file_nvme_errno(res);

@@ -258,13 +258,13 @@ static void what_a_device_cannot_is_not_asked(void **state)
 	rig_stop(&rig);
 }
 
-static void what_it_turns_out_not_to_do_is_done_otherwise(void **state)
+static void expect_another_way(void **state, int zeroes, int dsm)
 {
 	struct rig rig;
 
 	begin_open(&rig, state, 9);
-	namespace.status[CMD_ZEROES] = 0x4002;
-	namespace.status[CMD_DSM] = 0x4001;
+	namespace.status[CMD_ZEROES] = zeroes;
+	namespace.status[CMD_DSM] = dsm;
 	for (int i = 0; i < 2; i++) {
 		assert_int_equal(io_run(&rig, OB_BLOCK_WRITE_ZEROES, 0, 0, MIB,
 					NULL), 0);
@@ -275,6 +275,13 @@ static void what_it_turns_out_not_to_do_is_done_otherwise(void **state)
 	assert_int_equal(namespace.count[CMD_WRITE], 16);
 	assert_int_equal(namespace.count[CMD_DSM], 1);
 	rig_stop(&rig);
+}
+
+/* It cannot, or we may not. */
+static void what_it_turns_out_not_to_do_is_done_otherwise(void **state)
+{
+	expect_another_way(state, 0x4002, 0x4001);
+	expect_another_way(state, -EACCES, -EACCES);
 }
 
 /* -- errors ---------------------------------------------------------------- */
@@ -437,8 +444,12 @@ static void what_cannot_be_served_is_named(void **state)
 	expect_refusal(&rig, ENODEV, "cannot tell the namespace's number");
 	namespace.identify[0] = -EACCES;
 	expect_refusal(&rig, EACCES, "cannot identify the namespace");
+	namespace.may_read = -EACCES;
+	expect_refusal(&rig, EACCES, "the kernel wants CAP_SYS_ADMIN");
 	namespace.identify[1] = 0x4002;
 	expect_refusal(&rig, EIO, "cannot identify the controller: the device said 0x4002");
+	namespace.may_read = -EFAULT;
+	rig_open_image(&rig, false);
 	rig_stop(&rig);
 }
 

@@ -81,7 +81,7 @@ void nvme_set_polling(struct nvme *n, bool on, bool busy)
 	n->polls = on;
 	n->polls_busy = busy;
 	for (unsigned i = 0; i < n->nr_lanes; i++) {
-		bool has = on && (!i || n->spread);
+		bool has = on && (!i || n->lanes[i].nr_sqs);
 
 		ob_dev_poll(n->lanes[i].step, has, has && busy);
 	}

@@ -36,6 +36,8 @@ void nvme_queues_note(struct nvme *n)
 		lane->qids[lane->nr_sqs++] = i;
 		nvme_kick(lane);	/* it may be at its list now */
 	}
+	if (n->nr_lanes > 1)
+		nvme_set_polling(n, n->polls, n->polls_busy);
 }
 
 static void tie_sq(struct nvme *n, unsigned qid)

@@ -75,7 +75,6 @@ static void moved(struct nvme *n)
 		n->lanes[i].load = 0;
 	for (unsigned i = 0; i <= n->max_queues; i++)
 		n->sqs[i].load = 0;
-	nvme_set_polling(n, n->polls, n->polls_busy);
 }
 
 static unsigned nr_cqs(const struct nvme *n, const struct nvme_lane *lane)

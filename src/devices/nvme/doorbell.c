@@ -183,7 +183,7 @@ void nvme_cq_head_refresh(struct nvme *n, unsigned qid)
 static void apply(struct nvme *n, unsigned qid, bool cq, uint32_t value)
 {
 	/* A register takes a new value each time, also the same bad one. */
-	n->sqs[qid].bad_tail = n->cqs[qid].bad_head = NVME_NO_VALUE;
+	*(cq ? &n->cqs[qid].bad_head : &n->sqs[qid].bad_tail) = NVME_NO_VALUE;
 	if (!cq && set_tail(n, qid, value))
 		nvme_kick(n->sqs[qid].lane);
 	else if (cq && set_head(n, qid, value))
@@ -213,7 +213,9 @@ static void take_rung(struct nvme_lane *lane, unsigned qid, bool cq)
 	if (lane_of(lane->n, qid, cq) != lane)
 		return;
 	value = __atomic_exchange_n(at, NVME_NO_VALUE, __ATOMIC_ACQUIRE);
-	if (value != NVME_NO_VALUE)
+	/* Out of reach a shadow may be newer; who goes on looks at all. */
+	if (value != NVME_NO_VALUE &&
+	    (nvme_running(lane->n) || !lane->n->st->dbbuf))
 		take_ring(lane, qid, cq, value);
 }
 

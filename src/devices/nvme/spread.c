@@ -69,6 +69,8 @@ static void align_orders(struct nvme *n)
 static void moved(struct nvme *n)
 {
 	align_orders(n);
+	/* What was rung for a lane that has lost the queue; others are posted to. */
+	nvme_doorbells_rung(n->lanes);
 	nvme_doorbells_forget(n);
 	nvme_queues_note(n);
 	for (unsigned i = 0; i < n->nr_lanes; i++)

@@ -113,19 +113,18 @@ static void arrive(struct ob_post *post)
 
 	ob_dev_enter(lane->step);
 	list = take_arrivals(lane);
-	while ((c = nvme_list_pop(&list)))
-		go_on(c);
+	lane->moved = 0;
+	while ((c = nvme_list_pop(&list))) {
+		if (nvme_turn_is_over(lane) && c->arrival == NVME_BEGINS)
+			push(lane, c);		/* the next turn's (R8) */
+		else
+			go_on(c);
+	}
 	cancel_requests(lane);
 	nvme_doorbells_rung(lane);
 	nvme_kick(lane);
 	nvme_settled(lane->n);
 	ob_dev_leave(lane->step);
-}
-
-void nvme_hand_init(struct nvme_lane *lane)
-{
-	lane->arrive.run = arrive;
-	nvme_list_init(&lane->cancels);
 }
 
 void nvme_hand_home(struct nvme_lane *lane)
@@ -161,7 +160,7 @@ void nvme_hand_forget(struct nvme *n)
 
 static void serve_wants(struct nvme *n, unsigned wants)
 {
-	if (wants & NVME_WANT_FATAL)
+	if (n->failing)
 		nvme_fatal(n, n->why_fatal);
 	if (wants & NVME_WANT_REFUSED)
 		nvme_doorbells_refused(n);
@@ -188,13 +187,21 @@ void nvme_ask(struct nvme *n, enum nvme_want what)
 		serve_wants(n, what);
 		return;
 	}
-	n->asked.run = asked;
 	__atomic_fetch_or(&n->wants, what, __ATOMIC_RELEASE);
 	ob_loop_post(n->loop, &n->asked);
 }
 
+/* From here on nothing is posted: of what has ended some may be wrong. */
 void nvme_lane_fatal(struct nvme_lane *lane, const char *why)
 {
 	__atomic_store_n(&lane->n->why_fatal, why, __ATOMIC_RELAXED);
+	__atomic_store_n(&lane->n->failing, true, __ATOMIC_RELAXED);
 	nvme_ask(lane->n, NVME_WANT_FATAL);
+}
+
+void nvme_hand_init(struct nvme_lane *lane)
+{
+	lane->arrive.run = arrive;
+	lane->n->asked.run = asked;
+	nvme_list_init(&lane->cancels);
 }

@@ -73,6 +73,8 @@ void nvme_move_halt(struct ob_device *dev)
 	struct nvme *n = ob_dev_runtime(dev);
 
 	nvme_gather(n);
+	if (n->failing)
+		nvme_fatal(n, n->why_fatal);
 	nvme_doorbells_halt(n);
 	n->halted = n->draining = true;
 	nvme_set_polling(n, false, false);

@@ -13,6 +13,12 @@ static const struct ob_option common[] = {
 	{ 0 }
 };
 
+/* A lane's handle has a loop and a poller; the rest is the device's. */
+static struct ob_device *home_of(struct ob_device *dev)
+{
+	return dev->home ? dev->home : dev;
+}
+
 /* -- what the model asks of the library -------------------------------- */
 
 const struct ob_device_class *ob_dev_class(const struct ob_device *dev)
@@ -42,7 +48,7 @@ void *ob_dev_hot(struct ob_device *dev)
 
 void *ob_dev_runtime(struct ob_device *dev)
 {
-	return dev->runtime;
+	return home_of(dev)->runtime;
 }
 
 struct ob_loop *ob_dev_loop(struct ob_device *dev)
@@ -52,20 +58,18 @@ struct ob_loop *ob_dev_loop(struct ob_device *dev)
 
 unsigned ob_dev_lanes(const struct ob_device *dev)
 {
-	(void)dev;
-	return 1;
+	return dev->nr_lanes;
 }
 
 struct ob_device *ob_dev_lane(struct ob_device *dev, unsigned number)
 {
-	assert_int_equal(number, 0);
-	return dev;
+	assert_true(number < dev->nr_lanes);
+	return number ? dev->lanes[number] : dev;
 }
 
 bool ob_dev_may_spread(struct ob_device *dev)
 {
-	(void)dev;
-	return false;
+	return dev->may_spread;
 }
 
 void ob_dev_spread(struct ob_device *dev, bool on)
@@ -81,7 +85,7 @@ const struct ob_options *ob_dev_options(const struct ob_device *dev)
 
 void ob_dev_enter(struct ob_device *dev)
 {
-	dev->entered++;
+	home_of(dev)->entered++;
 }
 
 static void commit(struct ob_device *dev)
@@ -93,6 +97,7 @@ static void commit(struct ob_device *dev)
 
 void ob_dev_leave(struct ob_device *dev)
 {
+	dev = home_of(dev);
 	assert_true(dev->entered-- > 0);
 	if (!dev->entered) {
 		dev->undo->whole_step = false;
@@ -150,7 +155,7 @@ void ob_dev_trace(struct ob_device *dev, enum ob_trace what, uint16_t a,
 	(void)b;
 	(void)c;
 	assert_true(what <= OB_TRACE_AT_ONCE);
-	dev->traced[what]++;
+	home_of(dev)->traced[what]++;
 }
 
 void ob_dev_stopped(struct ob_device *dev)
@@ -202,6 +207,7 @@ void ob_dev_log(struct ob_device *dev, enum ob_level level,
 
 	if (level == OB_DEBUG)
 		return;
+	dev = home_of(dev);
 	va_start(args, fmt);
 	vsnprintf(dev->said, sizeof(dev->said), fmt, args);
 	va_end(args);
@@ -211,16 +217,19 @@ void ob_dev_log(struct ob_device *dev, enum ob_level level,
 
 enum ob_irq_mode ob_irq_mode(const struct ob_device *dev)
 {
-	return dev->mode;
+	return dev->home ? dev->home->mode : dev->mode;
 }
 
 unsigned ob_irq_vectors(const struct ob_device *dev)
 {
+	if (dev->home)
+		dev = dev->home;
 	return dev->mode == OB_IRQ_INTX ? 1 : dev->pci.msix_vectors;
 }
 
 void ob_irq_raise(struct ob_device *dev, unsigned vector)
 {
+	dev = home_of(dev);
 	assert_true(vector < LIB_VECTORS);
 	if (dev->mode == OB_IRQ_INTX)
 		return;
@@ -368,6 +377,7 @@ static int transfer(struct ob_device *dev, const struct ob_seg *segs,
 
 	if (rc)
 		return rc;
+	assert_true(dev->g->memory == GUEST_MAPPED || dev == home_of(dev));
 	if (dev->g->memory == GUEST_MESSAGES)
 		return add_message(dev, segs, count, buf, op, write);
 	copy_all(dev->g, segs, count, buf, write);
@@ -384,13 +394,14 @@ void lib_execute_sent(struct ob_device *dev)
 int ob_dma_read(struct ob_device *dev, const struct ob_seg *segs,
 		unsigned count, void *buf, struct ob_dma_op *op)
 {
-	return transfer(dev, segs, count, buf, op, false);
+	return transfer(home_of(dev), segs, count, buf, op, false);
 }
 
 int ob_dma_write(struct ob_device *dev, const struct ob_seg *segs,
 		 unsigned count, const void *buf, struct ob_dma_op *op)
 {
-	return transfer(dev, segs, count, (void *)(uintptr_t)buf, op, true);
+	return transfer(home_of(dev), segs, count, (void *)(uintptr_t)buf, op,
+			true);
 }
 
 void ob_dma_cancel_all(struct ob_device *dev)
@@ -409,6 +420,7 @@ void *ob_dma_ptr(struct ob_device *dev, uint64_t addr, uint64_t len,
 	struct ob_seg seg = { addr, len };
 
 	(void)write;
+	dev = home_of(dev);
 	if (dev->g->memory != GUEST_MAPPED || reach(dev, &seg, 1))
 		return NULL;
 	return guest_ptr(dev->g, addr);
@@ -418,7 +430,7 @@ void ob_dma_wrote(struct ob_device *dev, uint64_t addr, uint64_t len)
 {
 	(void)addr;
 	(void)len;
-	assert_false(dev->halted);
+	assert_false(home_of(dev)->halted);
 }
 
 int ob_dma_check(struct ob_device *dev, uint64_t addr, uint64_t len,
@@ -432,8 +444,10 @@ int ob_dma_check(struct ob_device *dev, uint64_t addr, uint64_t len,
 
 bool ob_dma_lost(struct ob_device *dev)
 {
-	(void)dev;
-	return false;
+	bool lost = dev->lost;
+
+	dev->lost = false;
+	return lost;
 }
 
 /* -- a device's life --------------------------------------------------- */
@@ -471,6 +485,61 @@ static void *lib_pages(size_t size)
 	return at;
 }
 
+unsigned lib_lanes = 1;
+
+static void lanes_create(struct ob_device *dev)
+{
+	struct ob_err err = { "" };
+
+	dev->nr_lanes = lib_lanes;
+	for (unsigned i = 1; i < lib_lanes; i++) {
+		struct ob_device *lane = calloc(1, sizeof(*lane));
+
+		assert_non_null(lane);
+		lane->home = dev;
+		lane->number = i;
+		lane->cls = dev->cls;
+		lane->g = dev->g;
+		if (ob_loop_create(NULL, &lane->loop, &err))
+			fail_msg("%s", err.msg);
+		dev->lanes[i] = lane;
+	}
+}
+
+static void lanes_destroy(struct ob_device *dev)
+{
+	for (unsigned i = 1; i < dev->nr_lanes; i++) {
+		ob_loop_destroy(dev->lanes[i]->loop);
+		free(dev->lanes[i]);
+	}
+}
+
+void lib_spread(struct ob_device *dev, bool may)
+{
+	dev->may_spread = may;
+	ob_dev_enter(dev);
+	dev->cls->spread_changed(dev);
+	ob_dev_leave(dev);
+}
+
+static void lane_poll(struct ob_device *lane)
+{
+	if (!lane->poll || lane->asleep || lane->home->halted)
+		return;
+	ob_dev_enter(lane);
+	if (lane->cls->lane_poll(lane->home, lane->number))
+		lane->idle = 0;
+	else if (++lane->idle > 2)
+		lane->asleep = lane->cls->lane_sleep(lane->home, lane->number);
+	ob_dev_leave(lane);
+}
+
+void lib_turn_lane(struct ob_device *dev, unsigned lane)
+{
+	assert_int_equal(ob_loop_turn(dev->lanes[lane]->loop, false), 0);
+	lane_poll(dev->lanes[lane]);
+}
+
 struct ob_device *lib_create(struct guest *g, const char *options)
 {
 	struct ob_device *dev = calloc(1, sizeof(*dev));
@@ -487,6 +556,7 @@ struct ob_device *lib_create(struct guest *g, const char *options)
 	dev->bar = calloc(1, NVME_BAR_SIZE);
 	dev->undo = lib_pages(sizeof(*dev->undo));
 	assert_true(dev->runtime && dev->bar);
+	lanes_create(dev);
 	build(dev, options);
 	reset(dev, OB_RESET_INIT);
 	dev->cls->bus_master(dev, true);
@@ -507,6 +577,8 @@ static void quiesce(struct ob_device *dev)
 
 	while (dev->cls->in_flight(dev)) {
 		assert_int_equal(ob_loop_turn(dev->loop, false), 0);
+		for (unsigned i = 1; i < dev->nr_lanes; i++)
+			lib_turn_lane(dev, i);
 		assert_true(ob_loop_now(dev->loop) < end);
 	}
 }
@@ -521,6 +593,7 @@ void lib_destroy(struct ob_device *dev)
 	quiesce(dev);
 	ob_defer_cancel(dev->loop, &dev->pump);
 	dev->cls->finish(dev);
+	lanes_destroy(dev);
 	ob_options_destroy(dev->opts);
 	munmap(dev->state, dev->cls->state->size);
 	munmap(dev->hot, dev->cls->hot->size);

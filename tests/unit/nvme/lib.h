@@ -15,6 +15,7 @@
 #include "guest.h"
 
 #define LIB_VECTORS 65u
+#define LIB_LANES 4u
 #define LIB_UNDO_EXTENTS 16u
 #define LIB_UNDO_BYTES (192u << 10)
 
@@ -72,7 +73,19 @@ struct ob_device {
 	bool hold_answers;		/* executed ones wait */
 	unsigned traced[OB_TRACE_AT_ONCE + 1];
 	char said[256];			/* the last line logged */
+
+	/* Lanes: a handle for each that is not the device's own, with a loop. */
+	unsigned nr_lanes, number;
+	struct ob_device *home, *lanes[LIB_LANES];
+	bool may_spread, lost;
 };
+
+/* Of devices that are created from now on; all are on this thread. */
+extern unsigned lib_lanes;
+/* What the library does in a control step. */
+void lib_spread(struct ob_device *dev, bool may);
+/* One turn of that lane's loop; guest_turn turns the device's only. */
+void lib_turn_lane(struct ob_device *dev, unsigned lane);
 
 struct ob_device *lib_create(struct guest *g, const char *options);
 /* Turns until nothing is in flight, then goes. */

@@ -201,22 +201,40 @@ static void take_ring(struct nvme_lane *lane, unsigned qid, bool cq,
 	apply(lane->n, qid, cq, value);
 }
 
-static uint64_t *rung(struct nvme *n, unsigned qid, bool cq)
+/*
+ * For another thread's lane a register's value is left as a word of the state: the
+ * message counts as done then, and nobody sends it again if we die.  The lane takes
+ * it away when it has followed it: again is as once.
+ */
+static uint32_t *rung(struct nvme *n, unsigned qid, bool cq)
 {
-	return cq ? &n->cqs[qid].rung : &n->sqs[qid].rung;
+	return cq ? &n->hot->cqs[qid].rung : &n->hot->sqs[qid].rung;
+}
+
+static void leave_rung(struct nvme *n, unsigned qid, bool cq, uint32_t value)
+{
+	/* The largest is no index of any queue, and neither is the one before. */
+	__atomic_store_n(rung(n, qid, cq), value == UINT32_MAX ? value : value + 1,
+			 __ATOMIC_RELEASE);
 }
 
 static void take_rung(struct nvme_lane *lane, unsigned qid, bool cq)
 {
-	uint64_t *at = rung(lane->n, qid, cq), value;
+	struct nvme *n = lane->n;
+	uint32_t *at = rung(n, qid, cq), word;
 
-	if (lane_of(lane->n, qid, cq) != lane)
+	if (lane_of(n, qid, cq) != lane)
 		return;
-	value = __atomic_exchange_n(at, NVME_NO_VALUE, __ATOMIC_ACQUIRE);
-	/* Out of reach a shadow may be newer; who goes on looks at all. */
-	if (value != NVME_NO_VALUE &&
-	    (nvme_running(lane->n) || !lane->n->st->dbbuf))
-		take_ring(lane, qid, cq, value);
+	word = __atomic_load_n(at, __ATOMIC_ACQUIRE);
+	while (word) {
+		/* Out of reach a shadow may be newer; who goes on looks at all. */
+		if (nvme_running(n) || !n->st->dbbuf)
+			take_ring(lane, qid, cq, word - 1);
+		if (__atomic_compare_exchange_n(at, &word, 0, false,
+						__ATOMIC_ACQ_REL,
+						__ATOMIC_ACQUIRE))
+			return;
+	}
 }
 
 void nvme_doorbells_rung(struct nvme_lane *lane)
@@ -251,7 +269,7 @@ void nvme_doorbell_write(struct nvme *n, uint64_t offset, uint32_t value)
 		return;
 	lane = lane_of(n, qid, cq);
 	if (nvme_is_away(lane)) {
-		__atomic_store_n(rung(n, qid, cq), value, __ATOMIC_RELEASE);
+		leave_rung(n, qid, cq, value);
 		ob_loop_post(lane->loop, &lane->arrive);
 		return;
 	}
@@ -531,6 +549,20 @@ static void adopt_queues(struct nvme *n)
 	}
 }
 
+/* What the dead one's lanes had not seen.  Bad ones are told to nobody now. */
+static void adopt_rung(struct nvme *n, unsigned qid, bool cq)
+{
+	uint32_t word = *rung(n, qid, cq);
+
+	*rung(n, qid, cq) = 0;
+	if (!word || n->st->dbbuf || n->doorbells == NVME_DB_MAPPED)
+		return;
+	if (cq && n->st->cqs[qid].created && head_ok(n, qid, word - 1))
+		set_head(n, qid, word - 1);
+	if (!cq && word <= n->st->sqs[qid].entries)
+		set_tail(n, qid, word - 1);
+}
+
 /*
  * A register page that came with the state is newer than the cursors.  One
  * that is all zeros did not come: it begins with what is known, since zeros
@@ -539,6 +571,11 @@ static void adopt_queues(struct nvme *n)
 void nvme_doorbells_adopt(struct nvme *n)
 {
 	uint32_t *page = register_page(n);
+
+	for (unsigned i = 1; i <= n->max_queues; i++) {
+		adopt_rung(n, i, false);
+		adopt_rung(n, i, true);
+	}
 
 	n->old_page = !(n->st->csts & NVME_CSTS_RDY);
 	for (unsigned i = 0; page && i < 2 * NVME_QIDS; i++)

@@ -108,6 +108,28 @@ static void test_R17_rung_before_moved(void **state)
 	guest_end(g);
 }
 
+/* The message was done: who comes after a death knows what it said. */
+static void test_death_before_the_lane_looks(void **state)
+{
+	struct guest *g = start("drive=mem:1M", 1);
+	struct ob_device *old = g->dev, *next;
+	struct ob_err err = { "" };
+
+	(void)state;
+	put_reads(g, 3);
+	next = lib_create(g, "drive=mem:1M");
+	lib_stop(next);
+	lib_halt(next);
+	assert_int_equal(lib_load(next, old, &err), 0);
+	lib_copy_config(next, old);
+	g->dev = next;
+	lib_run(next);
+	turn_all(g);
+	assert_int_equal(take_all(g, &g->io[1]), 3);
+	lib_destroy(old);
+	guest_end(g);
+}
+
 /* Requests that ended on the lane's thread, and are on their way to lane 0. */
 static void test_reset_meets_ends(void **state)
 {
@@ -205,6 +227,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_R18_rung_while_moved),
 		cmocka_unit_test(test_R17_rung_before_moved),
+		cmocka_unit_test(test_death_before_the_lane_looks),
 		cmocka_unit_test(test_reset_meets_ends),
 		cmocka_unit_test(test_R7_lost_memory),
 		cmocka_unit_test(test_R7_reset_before_failed),

@@ -304,11 +304,13 @@ int ob_lanes_adopt(struct ob_device *dev, struct ob_err *err)
 void ob_lanes_adopted(struct ob_device *dev)
 {
 	unsigned mine = dev->lanes ? dev->nr_lanes : 0;
+	bool shut = ob_lanes_shut(dev);		/* they have been posted to already */
 
 	for (unsigned i = 0; i < mine; i++)
 		dev->lanes->of[i]->at->step &= ~UINT64_C(1);
 	for (unsigned i = mine; i < dev->nr_dead_lanes; i++)
 		ob_dev_unkeep(dev, "recorder/%u", i);
+	ob_lanes_open(dev, shut);
 }
 
 void ob_lanes_born(struct ob_device *dev, uint32_t generation)

@@ -39,21 +39,13 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/relax.h"
 #include "base/sanitized.h"
 
 /* Some ten microseconds: steps are shorter.  The test has its own. */
 #ifndef SPINS
 #define SPINS 300u
 #endif
-
-static void relax(void)
-{
-#if defined(__x86_64__) || defined(__i386__)
-	__builtin_ia32_pause();
-#elif defined(__aarch64__)
-	__asm__ volatile("yield");
-#endif
-}
 
 /* ThreadSanitizer knows no membarrier. */
 bool ob_gate_prepare(void)
@@ -124,7 +116,7 @@ static uint32_t wait_open(struct ob_gate *gate)
 	uint32_t state = state_of(gate);
 
 	for (unsigned i = 0; i < SPINS && is_shut(state); i++) {
-		relax();
+		ob_relax();
 		state = state_of(gate);
 	}
 	for (; is_shut(state); state = state_of(gate))
@@ -169,7 +161,7 @@ static void wait_out(struct ob_gate_lane *lane)
 	for (unsigned i = 0; i < SPINS; i++) {
 		if (!__atomic_load_n(&lane->inside, __ATOMIC_SEQ_CST))
 			return;
-		relax();
+		ob_relax();
 	}
 	while (__atomic_load_n(&lane->inside, __ATOMIC_SEQ_CST))
 		sleep_on(&lane->inside, 1);

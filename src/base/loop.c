@@ -20,6 +20,7 @@
 #include <time.h>
 
 #include "base/log.h"
+#include "base/relax.h"
 
 #define DEFAULT_DEPTH	256
 #define MAX_DEPTH	OB_RING_OPS
@@ -273,15 +274,6 @@ static bool run_ready(struct ob_loop *loop)
 	return any;
 }
 
-static void relax(void)
-{
-#if defined(__x86_64__) || defined(__i386__)
-	__builtin_ia32_pause();
-#elif defined(__aarch64__)
-	__asm__ volatile("yield");
-#endif
-}
-
 /* The engine was full, and nothing may be on its way that makes it report. */
 static bool was_refused(const struct ob_loop *loop)
 {
@@ -316,7 +308,7 @@ static bool spin(struct ob_loop *loop, uint64_t start)
 			ob_spin_hit(&loop->spin);
 			return true;
 		}
-		relax();
+		ob_relax();
 	} while (!loop->stop && ob_loop_now(loop) - start < window);
 	ob_spin_miss(&loop->spin);
 	return false;

@@ -509,25 +509,6 @@ static void test_old_rings(void **unused)
 	life_end(life);
 }
 
-struct mig_ask {
-	uint32_t argsz, flags, state, fd;
-};
-
-static int set_state(struct life *life, uint32_t state)
-{
-	struct mig_ask ask = { sizeof(ask), 1u << 17 | 2, state, UINT32_MAX };
-
-	return rig_call(&life->rig, FEATURE, &ask, sizeof(ask));
-}
-
-static uint32_t state_now(struct life *life)
-{
-	struct mig_ask ask = { sizeof(ask), 1u << 16 | 2, 0, 0 };
-
-	assert_int_equal(rig_call(&life->rig, FEATURE, &ask, 8), 0);
-	return *(uint32_t *)(life->rig.reply + 8);
-}
-
 static int mig_read(struct life *life, uint32_t size)
 {
 	uint32_t ask[2] = { 8 + size, size };
@@ -543,25 +524,25 @@ static void test_broken_migration(void **unused)
 	struct life *life = life_served();
 
 	(void)unused;
-	assert_int_equal(set_state(life, 3), 0);	/* STOP_COPY */
+	assert_int_equal(rig_mig_set(&life->rig, S_COPY), 0);
 	assert_int_equal(mig_read(life, 100), 0);
 	life_again(life);
-	assert_int_equal(state_now(life), 3);
+	assert_int_equal(rig_mig_get(&life->rig), S_COPY);
 	assert_int_equal(mig_read(life, 100), EIO);
-	assert_int_equal(set_state(life, 2), 0);	/* RUNNING */
+	assert_int_equal(rig_mig_set(&life->rig, S_RUNNING), 0);
 	assert_int_equal(life_put(life, LIFE_ADD, 2), 0);
 	/* The next one is as ever. */
-	assert_int_equal(set_state(life, 3), 0);
+	assert_int_equal(rig_mig_set(&life->rig, S_COPY), 0);
 	assert_int_equal(mig_read(life, 100), 0);
-	assert_int_equal(set_state(life, 1), 0);	/* STOP */
-	assert_int_equal(set_state(life, 4), 0);	/* RESUMING */
+	assert_int_equal(rig_mig_set(&life->rig, S_STOP), 0);
+	assert_int_equal(rig_mig_set(&life->rig, S_RESUMING), 0);
 	life_again(life);
-	assert_int_equal(state_now(life), 4);
+	assert_int_equal(rig_mig_get(&life->rig), S_RESUMING);
 	assert_int_equal(rig_call(&life->rig, MIG_WRITE, &chunk,
 				  sizeof(chunk)), EIO);
-	assert_int_equal(set_state(life, 1), EIO);
+	assert_int_equal(rig_mig_set(&life->rig, S_STOP), EIO);
 	assert_int_equal(rig_call(&life->rig, RESET, NULL, 0), 0);
-	assert_int_equal(state_now(life), 2);
+	assert_int_equal(rig_mig_get(&life->rig), S_RUNNING);
 	life_end(life);
 }
 
@@ -588,7 +569,7 @@ static void test_death_in_a_load(void **unused)
 	assert_int_equal(life_get(life, LIFE_HOT), 0);
 	assert_int_equal(rig_call(&life->rig, RESET, NULL, 0), 0);
 	rig_load(&life->rig, &stream);
-	assert_int_equal(set_state(life, S_STOP), 0);
+	assert_int_equal(rig_mig_set(&life->rig, S_STOP), 0);
 	assert_int_equal(life_get(life, LIFE_ADD), 7);
 	assert_int_equal(life_get(life, LIFE_HOT), 99);
 	stream_free(&stream);
@@ -600,7 +581,7 @@ static uint32_t pre_copy_size(struct life *life)
 {
 	uint32_t all = 0, got;
 
-	assert_int_equal(set_state(life, 6), 0);	/* PRE_COPY */
+	assert_int_equal(rig_mig_set(&life->rig, S_PRE), 0);
 	do {
 		assert_int_equal(mig_read(life, 4096), 0);
 		memcpy(&got, life->rig.reply + 4, sizeof(got));
@@ -620,7 +601,7 @@ static void test_pre_copy_while_adopting(void **unused)
 	uint32_t all = pre_copy_size(life);
 
 	(void)unused;
-	assert_int_equal(set_state(life, 2), 0);	/* RUNNING */
+	assert_int_equal(rig_mig_set(&life->rig, S_RUNNING), 0);
 	life_kill(life);
 	life->hold_rings = true;
 	life_begin(life);
@@ -631,27 +612,25 @@ static void test_pre_copy_while_adopting(void **unused)
 /* A standstill that was cut short is done by the next. */
 static void test_halt(void **unused)
 {
-	struct mig_ask ask = { sizeof(ask), 1u << 17 | 2, 1, UINT32_MAX };
 	struct life *life = life_served();
 
 	(void)unused;
 	life->shared->die = DIE_IN_HALT;
-	rig_send(&life->rig, FEATURE, 0, &ask, sizeof(ask), NULL, 0);
+	rig_mig_ask(&life->rig, S_STOP);
 	life_wait(life);
 	life_begin(life);
 	assert_true(rig_receive(&life->rig));
 	assert_int_equal(life->rig.hdr.flags & ERROR, 0);
-	assert_int_equal(state_now(life), 1);
+	assert_int_equal(rig_mig_get(&life->rig), S_STOP);
 	life_again(life);
-	assert_int_equal(state_now(life), 1);
-	assert_int_equal(set_state(life, 2), 0);
+	assert_int_equal(rig_mig_get(&life->rig), S_STOP);
+	assert_int_equal(rig_mig_set(&life->rig, S_RUNNING), 0);
 	life_end(life);
 }
 
 /* However short its own drain is, a predecessor's operations are waited for. */
 static void test_halt_while_adopting(void **unused)
 {
-	struct mig_ask ask = { sizeof(ask), 1u << 17 | 2, 1, UINT32_MAX };
 	struct life *life = life_start(&life_class);
 
 	(void)unused;
@@ -661,7 +640,7 @@ static void test_halt_while_adopting(void **unused)
 	life_kill(life);
 	life->hold_rings = true;
 	life_begin(life);
-	rig_send(&life->rig, FEATURE, 0, &ask, sizeof(ask), NULL, 0);
+	rig_mig_ask(&life->rig, S_STOP);
 	for (unsigned i = 0; i < 20; i++)
 		rig_settle(&life->rig);
 	life_kill(life);
@@ -669,7 +648,7 @@ static void test_halt_while_adopting(void **unused)
 	life_begin(life);
 	assert_true(rig_receive(&life->rig));
 	assert_int_equal(life->rig.hdr.flags & ERROR, 0);
-	assert_int_equal(state_now(life), 1);
+	assert_int_equal(rig_mig_get(&life->rig), S_STOP);
 	life_end(life);
 }
 

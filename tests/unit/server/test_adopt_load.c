@@ -18,16 +18,13 @@
 #include <cmocka.h>
 
 #include "life.h"
+#include "rig_mig.h"
 
 #define AREA 0x1000u		/* of the model's BAR0 */
 #define FAILED 4711u
-#define STREAM (1u << 20)
-
-enum { STOP = 1, RUNNING, STOP_COPY, RESUMING };
 
 static int *dies;		/* shared with the lives: in loaded */
-static uint8_t stream[STREAM];
-static size_t stream_len;
+static struct stream stream;
 
 static void load_dies(struct ob_device *dev)
 {
@@ -56,49 +53,6 @@ static uint8_t *area_of(struct life *life)
 	return MAP_FAILED;
 }
 
-struct mig_ask {
-	uint32_t argsz, flags, state, fd;
-};
-
-static int set_state(struct life *life, uint32_t state)
-{
-	struct mig_ask ask = { sizeof(ask), 1u << 17 | 2, state, UINT32_MAX };
-
-	return rig_call(&life->rig, FEATURE, &ask, sizeof(ask));
-}
-
-static void save(struct life *life)
-{
-	uint32_t ask[2] = { 8 + 4096, 4096 }, got = 4096;
-
-	assert_int_equal(set_state(life, STOP_COPY), 0);
-	for (stream_len = 0; got == 4096; stream_len += got) {
-		assert_int_equal(rig_call(&life->rig, MIG_READ, ask, sizeof(ask)),
-				 0);
-		memcpy(&got, life->rig.reply + 4, 4);
-		assert_true(stream_len + got <= STREAM);
-		memcpy(stream + stream_len, life->rig.reply + 8, got);
-	}
-	assert_int_equal(set_state(life, RUNNING), 0);
-}
-
-static void bring(struct life *life)
-{
-	uint8_t message[8 + 4096];
-
-	assert_int_equal(set_state(life, STOP), 0);
-	assert_int_equal(set_state(life, RESUMING), 0);
-	for (size_t at = 0; at < stream_len; at += 4096) {
-		uint32_t n = stream_len - at < 4096 ? stream_len - at : 4096;
-		uint32_t head[2] = { 8 + n, n };
-
-		memcpy(message, head, 8);
-		memcpy(message + 8, stream + at, n);
-		assert_int_equal(rig_call(&life->rig, MIG_WRITE, message, 8 + n),
-				 0);
-	}
-}
-
 /* Its registers say 5, and its memory A, in the stream; 6 and B before it comes. */
 static struct life *begin(uint8_t **area)
 {
@@ -115,7 +69,9 @@ static struct life *begin(uint8_t **area)
 	assert_ptr_not_equal(*area, MAP_FAILED);
 	memset(*area, 'A', 4096);
 	assert_int_equal(life_put(life, LIFE_ADD, 5), 0);
-	save(life);
+	stream_free(&stream);
+	rig_save(&life->rig, &stream);
+	assert_int_equal(rig_mig_set(&life->rig, S_RUNNING), 0);
 	assert_int_equal(life_put(life, LIFE_ADD, 1), 0);
 	memset(*area, 'B', 4096);
 	return life;
@@ -123,9 +79,7 @@ static struct life *begin(uint8_t **area)
 
 static void stop_dying(struct life *life)
 {
-	struct mig_ask ask = { sizeof(ask), 1u << 17 | 2, STOP, UINT32_MAX };
-
-	rig_send(&life->rig, FEATURE, 0, &ask, sizeof(ask), NULL, 0);
+	rig_mig_ask(&life->rig, S_STOP);
 	life_wait(life);
 	life_begin(life);
 	assert_true(rig_receive(&life->rig));
@@ -144,7 +98,7 @@ static void test_content_is_there(void **unused)
 	struct life *life = begin(&area);
 
 	(void)unused;
-	bring(life);
+	rig_load(&life->rig, &stream);
 	*dies = 1;
 	stop_dying(life);
 	assert_int_equal(life->rig.hdr.error, EIO);
@@ -157,8 +111,8 @@ static void test_content_is_there(void **unused)
 	assert_int_equal(life_get(life, LIFE_ADD), 0);
 	is_whole(life);
 	/* And what comes in then is as ever. */
-	bring(life);
-	assert_int_equal(set_state(life, STOP), 0);
+	rig_load(&life->rig, &stream);
+	assert_int_equal(rig_mig_set(&life->rig, S_STOP), 0);
 	life_again(life);
 	assert_int_equal(life_get(life, LIFE_ADD), 5);
 	assert_int_equal(*area, 'A');
@@ -178,7 +132,7 @@ static void test_words_to_the_keeper(void **unused)
 	for (unsigned n = 1; n <= 4; n++) {
 		struct life *life = begin(&area);
 
-		bring(life);
+		rig_load(&life->rig, &stream);
 		life->shared->die_at_call = n;
 		stop_dying(life);
 		error = life->rig.hdr.error;

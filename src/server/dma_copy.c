@@ -248,6 +248,16 @@ static bool find_losses(struct ob_device *dev)
 	return lost;
 }
 
+/* In a lane's step.  Whether it was told is its device's thread's. */
+static bool any_lost(const struct ob_dma *dma)
+{
+	for (struct ob_dma_file *file = dma->files; file; file = file->next)
+		for (struct ob_window *win = file->windows; win; win = win->next)
+			if (atomic_load(&win->guard.lost))
+				return true;
+	return false;
+}
+
 /* Asked after every few commands: the files are looked at only if there is
  * something new in some process-wide count. */
 bool ob_dma_lost(struct ob_device *dev)
@@ -260,6 +270,7 @@ bool ob_dma_lost(struct ob_device *dev)
 	dev->dma.losses = losses;
 	dev->dma.file_lost = false;
 	if (dev->home)
-		return dev->lane ? true : ob_dma_lost(dev->home);
+		return dev->lane ? any_lost(&dev->home->dma)
+				 : ob_dma_lost(dev->home);
 	return find_losses(dev);
 }

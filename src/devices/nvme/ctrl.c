@@ -82,6 +82,7 @@ void nvme_ctrl_stop(struct nvme *n)
 	n->st->csts &= NVME_CSTS_NSSRO;	/* until the host clears it */
 	n->st->intm = 0;
 	n->frozen = false;	/* only a client can ask for this */
+	n->failing = false;
 	if (n->draining)
 		nvme_kick(n->admin);	/* to stop may wait for nothing now */
 }

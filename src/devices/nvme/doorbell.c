@@ -80,6 +80,11 @@ static void refuse(struct nvme *n, unsigned qid, bool cq, uint32_t value,
 	nvme_unguard(n);
 }
 
+static bool is_created(const struct nvme *n, unsigned qid, bool cq)
+{
+	return cq ? n->st->cqs[qid].created : n->st->sqs[qid].created;
+}
+
 static struct nvme_lane *lane_of(const struct nvme *n, unsigned qid, bool cq)
 {
 	return cq ? n->cqs[qid].lane : n->sqs[qid].lane;
@@ -183,7 +188,7 @@ void nvme_cq_head_refresh(struct nvme *n, unsigned qid)
 static void apply(struct nvme *n, unsigned qid, bool cq, uint32_t value)
 {
 	/* A register takes a new value each time, also the same bad one. */
-	n->sqs[qid].bad_tail = n->cqs[qid].bad_head = NVME_NO_VALUE;
+	*(cq ? &n->cqs[qid].bad_head : &n->sqs[qid].bad_tail) = NVME_NO_VALUE;
 	if (!cq && set_tail(n, qid, value))
 		nvme_kick(n->sqs[qid].lane);
 	else if (cq && set_head(n, qid, value))
@@ -222,13 +227,17 @@ static void leave_ring(struct nvme *n, unsigned qid, bool cq, uint32_t value)
 
 static void take_rung(struct nvme_lane *lane, unsigned qid, bool cq)
 {
-	uint32_t *at = rung(lane->n, qid, cq), value;
+	struct nvme *n = lane->n;
+	uint32_t *at = rung(n, qid, cq), value;
 
-	if (lane_of(lane->n, qid, cq) != lane)
+	/* A stream can say so of a queue that there is not. */
+	if (lane_of(n, qid, cq) != lane || !is_created(n, qid, cq))
 		return;
 	value = __atomic_load_n(at, __ATOMIC_ACQUIRE);
 	while (value) {
-		take_ring(lane, qid, cq, value - 1);
+		/* Out of reach a shadow may be newer; who goes on looks at all. */
+		if (nvme_running(n) || !n->st->dbbuf)
+			take_ring(lane, qid, cq, value - 1);
 		if (__atomic_compare_exchange_n(at, &value, 0, false,
 						__ATOMIC_ACQ_REL,
 						__ATOMIC_ACQUIRE))
@@ -256,8 +265,7 @@ void nvme_doorbell_write(struct nvme *n, uint64_t offset, uint32_t value)
 			   "doorbell %u written while not ready", qid);
 		return;
 	}
-	if (qid >= NVME_QIDS || !(cq ? n->st->cqs[qid].created
-				     : n->st->sqs[qid].created)) {
+	if (qid >= NVME_QIDS || !is_created(n, qid, cq)) {
 		refuse(n, qid, cq, value, NVME_EVENT_BAD_DB_REGISTER);
 		return;
 	}
@@ -600,6 +608,7 @@ void nvme_doorbells_halt(struct nvme *n)
 void nvme_doorbells_resume(struct nvme *n)
 {
 	nvme_doorbells_forget(n);
+	nvme_doorbells_rung(n->lanes);
 	look_at_all(n);
 	if (n->st->csts & NVME_CSTS_CFS)
 		return;

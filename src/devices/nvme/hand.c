@@ -113,8 +113,13 @@ static void arrive(struct ob_post *post)
 
 	ob_dev_enter(lane->step);
 	list = take_arrivals(lane);
-	while ((c = nvme_list_pop(&list)))
-		go_on(c);
+	lane->moved = 0;
+	while ((c = nvme_list_pop(&list))) {
+		if (nvme_turn_is_over(lane) && c->arrival == NVME_BEGINS)
+			push(lane, c);		/* the next turn's (R8) */
+		else
+			go_on(c);
+	}
 	cancel_requests(lane);
 	nvme_doorbells_rung(lane);
 	nvme_kick(lane);
@@ -155,7 +160,7 @@ void nvme_hand_forget(struct nvme *n)
 
 static void serve_wants(struct nvme *n, unsigned wants)
 {
-	if (wants & NVME_WANT_FATAL)
+	if (n->failing)
 		nvme_fatal(n, n->why_fatal);
 	if (wants & NVME_WANT_REFUSED)
 		nvme_doorbells_refused(n);
@@ -186,9 +191,11 @@ void nvme_ask(struct nvme *n, enum nvme_want what)
 	ob_loop_post(n->loop, &n->asked);
 }
 
+/* From here on nothing is posted: of what has ended some may be wrong. */
 void nvme_lane_fatal(struct nvme_lane *lane, const char *why)
 {
 	__atomic_store_n(&lane->n->why_fatal, why, __ATOMIC_RELAXED);
+	__atomic_store_n(&lane->n->failing, true, __ATOMIC_RELAXED);
 	nvme_ask(lane->n, NVME_WANT_FATAL);
 }
 

@@ -140,10 +140,12 @@ static void drive_done(struct ob_block_request *req, int rc)
 		nvme_list_remove(&c->via->cancels, c);
 	c->cancelled = false;
 	c->drive_rc = rc;
-	if (c->lane == c->via)
+	if (c->lane == c->via) {
 		nvme_io_drive_ended(c, rc);
-	else
+	} else {
+		c->is_drive = false;	/* nothing to cancel any more */
 		nvme_hand_over(c, c->lane, NVME_DRIVE_ENDED);
+	}
 	ob_dev_leave(step);
 }
 

@@ -73,6 +73,8 @@ void nvme_move_halt(struct ob_device *dev)
 	struct nvme *n = ob_dev_runtime(dev);
 
 	nvme_gather(n);
+	if (n->failing)
+		nvme_fatal(n, n->why_fatal);
 	nvme_doorbells_halt(n);
 	n->halted = n->draining = true;
 	nvme_set_polling(n, false, false);
@@ -214,7 +216,6 @@ void nvme_move_run(struct ob_device *dev)
 	if (n->master)
 		n->frozen = !nvme_queues_mapped(n);
 	gather_owed(n);
-	nvme_doorbells_rung(n->lanes);
 	nvme_doorbells_resume(n);
 	nvme_irq_resume(n);
 	nvme_cqs_revive(n);

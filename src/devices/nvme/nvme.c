@@ -39,6 +39,7 @@ static const struct ob_pci nvme_pci = {
 
 void nvme_fatal(struct nvme *n, const char *why)
 {
+	n->failing = false;
 	if (n->st->csts & NVME_CSTS_CFS)
 		return;
 	ob_dev_log(n->dev, OB_GUEST, "controller failed: %s", why);

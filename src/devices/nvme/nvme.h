@@ -411,6 +411,7 @@ struct nvme {
 	bool master;			/* bus master enable */
 	bool draining;			/* from stop to run: nothing is fetched */
 	bool halted;			/* from halt to run */
+	bool failing;			/* a lane has asked for nvme_fatal */
 	unsigned guards;		/* depth of nvme_guard */
 	unsigned last_cq;		/* highest created */
 	uint32_t indexes[2 * NVME_QIDS];	/* as we set EventIdx last */
@@ -456,7 +457,8 @@ static inline uint32_t nvme_page_size(const struct nvme *n)
 static inline bool nvme_running(const struct nvme *n)
 {
 	return (n->st->csts & (NVME_CSTS_RDY | NVME_CSTS_CFS)) == NVME_CSTS_RDY &&
-	       !n->frozen && n->master && !n->halted;
+	       !n->frozen && n->master && !n->halted &&
+	       !__atomic_load_n(&n->failing, __ATOMIC_RELAXED);
 }
 
 /* A register access must not wait for more copying (R8). */

@@ -10,14 +10,13 @@
 
 static const struct ob_option common[] = {
 	{ .name = "socket", .type = OB_OPT_STRING },
-	{ .name = "lanes", .type = OB_OPT_UINT, .def = "1", .min = 1,
-	  .max = LIB_LANES },
 	{ 0 }
 };
 
-static struct ob_device *own(const struct ob_device *dev)
+/* A lane's handle has a loop and a poller; the rest is the device's. */
+static struct ob_device *home_of(struct ob_device *dev)
 {
-	return dev->home ? dev->home : (struct ob_device *)(uintptr_t)dev;
+	return dev->home ? dev->home : dev;
 }
 
 /* -- what the model asks of the library -------------------------------- */
@@ -49,7 +48,7 @@ void *ob_dev_hot(struct ob_device *dev)
 
 void *ob_dev_runtime(struct ob_device *dev)
 {
-	return dev->runtime;
+	return home_of(dev)->runtime;
 }
 
 struct ob_loop *ob_dev_loop(struct ob_device *dev)
@@ -65,27 +64,18 @@ unsigned ob_dev_lanes(const struct ob_device *dev)
 struct ob_device *ob_dev_lane(struct ob_device *dev, unsigned number)
 {
 	assert_true(number < dev->nr_lanes);
-	return dev->nr_lanes == 1 ? dev : dev->handles[number];
+	return number ? dev->lanes[number] : dev;
 }
 
 bool ob_dev_may_spread(struct ob_device *dev)
 {
-	return dev->nr_lanes > 1 && dev->mode == OB_IRQ_MSIX &&
-	       dev->connected && !dev->stopping && !dev->halted &&
-	       dev->g->memory == GUEST_MAPPED;
+	return dev->may_spread;
 }
 
 void ob_dev_spread(struct ob_device *dev, bool on)
 {
-	assert_true(!on || ob_dev_may_spread(dev));
-}
-
-static void tell_spread(struct ob_device *dev)
-{
-	if (dev->may_spread == ob_dev_may_spread(dev))
-		return;
-	dev->may_spread = !dev->may_spread;
-	dev->cls->spread_changed(dev);
+	(void)dev;
+	(void)on;
 }
 
 const struct ob_options *ob_dev_options(const struct ob_device *dev)
@@ -95,7 +85,7 @@ const struct ob_options *ob_dev_options(const struct ob_device *dev)
 
 void ob_dev_enter(struct ob_device *dev)
 {
-	own(dev)->entered++;
+	home_of(dev)->entered++;
 }
 
 static void commit(struct ob_device *dev)
@@ -105,12 +95,9 @@ static void commit(struct ob_device *dev)
 	dev->undo->used = 0;
 }
 
-void ob_dev_leave(struct ob_device *handle)
+void ob_dev_leave(struct ob_device *dev)
 {
-	struct ob_device *dev = own(handle);
-
-	if (dev->entered == 1 && !handle->home)
-		tell_spread(dev);
+	dev = home_of(dev);
 	assert_true(dev->entered-- > 0);
 	if (!dev->entered) {
 		dev->undo->whole_step = false;
@@ -168,7 +155,7 @@ void ob_dev_trace(struct ob_device *dev, enum ob_trace what, uint16_t a,
 	(void)b;
 	(void)c;
 	assert_true(what <= OB_TRACE_AT_ONCE);
-	own(dev)->traced[what]++;
+	home_of(dev)->traced[what]++;
 }
 
 void ob_dev_stopped(struct ob_device *dev)
@@ -209,7 +196,6 @@ void ob_dev_poll(struct ob_device *dev, bool on, bool busy)
 {
 	(void)busy;
 	dev->poll = on;
-	dev = own(dev);
 	dev->asleep = false;
 	dev->idle = 0;
 }
@@ -219,9 +205,9 @@ void ob_dev_log(struct ob_device *dev, enum ob_level level,
 {
 	va_list args;
 
-	dev = own(dev);
 	if (level == OB_DEBUG)
 		return;
+	dev = home_of(dev);
 	va_start(args, fmt);
 	vsnprintf(dev->said, sizeof(dev->said), fmt, args);
 	va_end(args);
@@ -231,19 +217,20 @@ void ob_dev_log(struct ob_device *dev, enum ob_level level,
 
 enum ob_irq_mode ob_irq_mode(const struct ob_device *dev)
 {
-	return own(dev)->mode;
+	return dev->home ? dev->home->mode : dev->mode;
 }
 
 unsigned ob_irq_vectors(const struct ob_device *dev)
 {
-	dev = own(dev);
+	if (dev->home)
+		dev = dev->home;
 	return dev->mode == OB_IRQ_INTX ? 1 : dev->pci.msix_vectors;
 }
 
 void ob_irq_raise(struct ob_device *dev, unsigned vector)
 {
+	dev = home_of(dev);
 	assert_true(vector < LIB_VECTORS);
-	dev = own(dev);
 	if (dev->mode == OB_IRQ_INTX)
 		return;
 	if (dev->masked[vector] || dev->halted)
@@ -278,7 +265,6 @@ static bool within(const struct ob_seg *seg)
 static int reach(const struct ob_device *dev, const struct ob_seg *segs,
 		 unsigned count)
 {
-	dev = own(dev);
 	if (!dev->master || dev->halted)
 		return -EACCES;
 	if (!dev->connected)
@@ -391,6 +377,7 @@ static int transfer(struct ob_device *dev, const struct ob_seg *segs,
 
 	if (rc)
 		return rc;
+	assert_true(dev->g->memory == GUEST_MAPPED || dev == home_of(dev));
 	if (dev->g->memory == GUEST_MESSAGES)
 		return add_message(dev, segs, count, buf, op, write);
 	copy_all(dev->g, segs, count, buf, write);
@@ -407,13 +394,14 @@ void lib_execute_sent(struct ob_device *dev)
 int ob_dma_read(struct ob_device *dev, const struct ob_seg *segs,
 		unsigned count, void *buf, struct ob_dma_op *op)
 {
-	return transfer(dev, segs, count, buf, op, false);
+	return transfer(home_of(dev), segs, count, buf, op, false);
 }
 
 int ob_dma_write(struct ob_device *dev, const struct ob_seg *segs,
 		 unsigned count, const void *buf, struct ob_dma_op *op)
 {
-	return transfer(dev, segs, count, (void *)(uintptr_t)buf, op, true);
+	return transfer(home_of(dev), segs, count, (void *)(uintptr_t)buf, op,
+			true);
 }
 
 void ob_dma_cancel_all(struct ob_device *dev)
@@ -432,6 +420,7 @@ void *ob_dma_ptr(struct ob_device *dev, uint64_t addr, uint64_t len,
 	struct ob_seg seg = { addr, len };
 
 	(void)write;
+	dev = home_of(dev);
 	if (dev->g->memory != GUEST_MAPPED || reach(dev, &seg, 1))
 		return NULL;
 	return guest_ptr(dev->g, addr);
@@ -441,7 +430,7 @@ void ob_dma_wrote(struct ob_device *dev, uint64_t addr, uint64_t len)
 {
 	(void)addr;
 	(void)len;
-	assert_false(dev->halted);
+	assert_false(home_of(dev)->halted);
 }
 
 int ob_dma_check(struct ob_device *dev, uint64_t addr, uint64_t len,
@@ -455,25 +444,13 @@ int ob_dma_check(struct ob_device *dev, uint64_t addr, uint64_t len,
 
 bool ob_dma_lost(struct ob_device *dev)
 {
-	(void)dev;
-	return false;
+	bool lost = dev->lost;
+
+	dev->lost = false;
+	return lost;
 }
 
 /* -- a device's life --------------------------------------------------- */
-
-static void make_handles(struct ob_device *dev)
-{
-	dev->nr_lanes = ob_options_u64(dev->opts, "lanes");
-	for (unsigned i = 0; dev->nr_lanes > 1 && i < dev->nr_lanes; i++) {
-		struct ob_device *handle = malloc(sizeof(*handle));
-
-		assert_non_null(handle);
-		*handle = *dev;
-		handle->home = dev;
-		handle->lane = i;
-		dev->handles[i] = handle;
-	}
-}
 
 static void build(struct ob_device *dev, const char *options)
 {
@@ -487,7 +464,6 @@ static void build(struct ob_device *dev, const char *options)
 	if (ob_options_parse(text, tables, &dev->opts, &err))
 		fail_msg("%s", err.msg);
 	dev->pci = *dev->cls->pci;
-	make_handles(dev);
 	if (dev->cls->init(dev, &dev->pci, &err))
 		fail_msg("%s", err.msg);
 }
@@ -509,6 +485,62 @@ static void *lib_pages(size_t size)
 	return at;
 }
 
+unsigned lib_lanes = 1;
+bool lib_turns_lanes;
+
+static void lanes_create(struct ob_device *dev)
+{
+	struct ob_err err = { "" };
+
+	dev->nr_lanes = lib_lanes;
+	for (unsigned i = 1; i < lib_lanes; i++) {
+		struct ob_device *lane = calloc(1, sizeof(*lane));
+
+		assert_non_null(lane);
+		lane->home = dev;
+		lane->number = i;
+		lane->cls = dev->cls;
+		lane->g = dev->g;
+		if (ob_loop_create(NULL, &lane->loop, &err))
+			fail_msg("%s", err.msg);
+		dev->lanes[i] = lane;
+	}
+}
+
+static void lanes_destroy(struct ob_device *dev)
+{
+	for (unsigned i = 1; i < dev->nr_lanes; i++) {
+		ob_loop_destroy(dev->lanes[i]->loop);
+		free(dev->lanes[i]);
+	}
+}
+
+void lib_spread(struct ob_device *dev, bool may)
+{
+	dev->may_spread = may;
+	ob_dev_enter(dev);
+	dev->cls->spread_changed(dev);
+	ob_dev_leave(dev);
+}
+
+static void lane_poll(struct ob_device *lane)
+{
+	if (!lane->poll || lane->asleep || lane->home->halted)
+		return;
+	ob_dev_enter(lane);
+	if (lane->cls->lane_poll(lane->home, lane->number))
+		lane->idle = 0;
+	else if (++lane->idle > 2)
+		lane->asleep = lane->cls->lane_sleep(lane->home, lane->number);
+	ob_dev_leave(lane);
+}
+
+void lib_turn_lane(struct ob_device *dev, unsigned lane)
+{
+	assert_int_equal(ob_loop_turn(dev->lanes[lane]->loop, false), 0);
+	lane_poll(dev->lanes[lane]);
+}
+
 struct ob_device *lib_create(struct guest *g, const char *options)
 {
 	struct ob_device *dev = calloc(1, sizeof(*dev));
@@ -525,6 +557,7 @@ struct ob_device *lib_create(struct guest *g, const char *options)
 	dev->bar = calloc(1, NVME_BAR_SIZE);
 	dev->undo = lib_pages(sizeof(*dev->undo));
 	assert_true(dev->runtime && dev->bar);
+	lanes_create(dev);
 	build(dev, options);
 	reset(dev, OB_RESET_INIT);
 	dev->cls->bus_master(dev, true);
@@ -545,6 +578,8 @@ static void quiesce(struct ob_device *dev)
 
 	while (dev->cls->in_flight(dev)) {
 		assert_int_equal(ob_loop_turn(dev->loop, false), 0);
+		for (unsigned i = 1; i < dev->nr_lanes; i++)
+			lib_turn_lane(dev, i);
 		assert_true(ob_loop_now(dev->loop) < end);
 	}
 }
@@ -559,27 +594,17 @@ void lib_destroy(struct ob_device *dev)
 	quiesce(dev);
 	ob_defer_cancel(dev->loop, &dev->pump);
 	dev->cls->finish(dev);
+	lanes_destroy(dev);
 	ob_options_destroy(dev->opts);
 	munmap(dev->state, dev->cls->state->size);
 	munmap(dev->hot, dev->cls->hot->size);
 	munmap(dev->undo, sizeof(*dev->undo));
 	free(dev->runtime);
 	free(dev->bar);
-	for (unsigned i = 0; i < LIB_LANES; i++)
-		free(dev->handles[i]);
 	free(dev);
 }
 
 /* -- moving ------------------------------------------------------------ */
-
-static bool polls(const struct ob_device *dev)
-{
-	bool any = dev->poll;
-
-	for (unsigned i = 0; dev->nr_lanes > 1 && i < dev->nr_lanes; i++)
-		any |= dev->handles[i]->poll;
-	return any;
-}
 
 void lib_stop(struct ob_device *dev)
 {
@@ -614,7 +639,7 @@ void lib_halt(struct ob_device *dev)
 	ob_dev_enter(dev);
 	dev->cls->halt(dev);
 	ob_dev_leave(dev);
-	assert_false(polls(dev));
+	assert_false(dev->poll);
 	lib_execute_sent(dev);
 }
 
@@ -768,40 +793,15 @@ void lib_move(struct guest *g, struct ob_device *to)
 
 /* -- the guest's way to it --------------------------------------------- */
 
-/* Lanes take their turns. */
-static bool poll_lanes(struct ob_device *dev)
-{
-	bool found = false;
-
-	if (dev->nr_lanes == 1)
-		return dev->cls->poll(dev);
-	for (unsigned i = 0; i < dev->nr_lanes; i++)
-		if (dev->handles[i]->poll)
-			found |= dev->cls->lane_poll(dev->handles[i], i);
-	return found;
-}
-
-static bool sleep_lanes(struct ob_device *dev)
-{
-	bool may = true;
-
-	if (dev->nr_lanes == 1)
-		return dev->cls->sleep(dev);
-	for (unsigned i = 0; i < dev->nr_lanes; i++)
-		if (dev->handles[i]->poll)
-			may &= dev->cls->lane_sleep(dev->handles[i], i);
-	return may;
-}
-
 static void poll(struct ob_device *dev)
 {
-	if (!polls(dev) || dev->asleep || dev->halted || !dev->connected)
+	if (!dev->poll || dev->asleep || dev->halted || !dev->connected)
 		return;
 	ob_dev_enter(dev);
-	if (poll_lanes(dev))
+	if (dev->cls->poll(dev))
 		dev->idle = 0;
 	else if (++dev->idle > 2)
-		dev->asleep = sleep_lanes(dev);
+		dev->asleep = dev->cls->sleep(dev);
 	ob_dev_leave(dev);
 }
 
@@ -822,6 +822,8 @@ static void one_turn(struct guest *g, void *arg)
 	(void)arg;
 	turn(g->dev);
 	poll(g->dev);
+	for (unsigned i = 1; lib_turns_lanes && i < g->dev->nr_lanes; i++)
+		lib_turn_lane(g->dev, i);
 }
 
 void guest_turn(struct guest *g)
@@ -846,13 +848,20 @@ static void enter_message(struct ob_device *dev, bool hot)
 	dev->undo->whole_step = true;
 }
 
+static void wake(struct ob_device *dev)
+{
+	dev->asleep = false;
+	dev->idle = 0;
+}
+
 static void one_access(struct guest *g, void *arg)
 {
 	struct ob_device *dev = g->dev;
 	struct access *a = arg;
 
-	dev->asleep = false;
-	dev->idle = 0;
+	wake(dev);
+	for (unsigned i = 1; i < dev->nr_lanes; i++)
+		wake(dev->lanes[i]);
 	enter_message(dev, dev->cls->is_hot(dev, OB_BAR0, a->offset,
 					    a->write));
 	if (a->write)
@@ -909,10 +918,8 @@ void guest_connect(struct guest *g)
 
 void guest_msix(struct guest *g)
 {
-	ob_dev_enter(g->dev);
 	g->dev->mode = OB_IRQ_MSIX;
 	g->dev->cls->irq_changed(g->dev);
-	ob_dev_leave(g->dev);
 }
 
 uint64_t guest_irqs(struct guest *g, unsigned vector)

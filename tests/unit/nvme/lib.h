@@ -15,6 +15,7 @@
 #include "guest.h"
 
 #define LIB_VECTORS 65u
+#define LIB_LANES 4u
 #define LIB_UNDO_EXTENTS 16u
 #define LIB_UNDO_BYTES (192u << 10)
 
@@ -43,16 +44,7 @@ struct lib_message {
 	enum { LIB_WAITS, LIB_SENT, LIB_EXECUTED, LIB_CANCELLED } stage;
 };
 
-#define LIB_LANES 2u
-
 struct ob_device {
-	/* A lane's handle: of that device; what changes is looked up there. */
-	struct ob_device *home;
-	unsigned lane;
-	/* Lanes are all on one loop.  The model has been told that it may spread. */
-	struct ob_device *handles[LIB_LANES];
-	unsigned nr_lanes;
-	bool may_spread;
 	const struct ob_device_class *cls;
 	struct guest *g;
 	struct ob_loop *loop;
@@ -70,7 +62,7 @@ struct ob_device {
 	int acquire;			/* what the drives say */
 	unsigned acquired;
 
-	bool poll, asleep;		/* poll: of a handle, too */
+	bool poll, asleep;
 	unsigned idle;
 	enum ob_irq_mode mode;
 	bool level;
@@ -81,7 +73,21 @@ struct ob_device {
 	bool hold_answers;		/* executed ones wait */
 	unsigned traced[OB_TRACE_AT_ONCE + 1];
 	char said[256];			/* the last line logged */
+
+	/* Lanes: a handle for each that is not the device's own, with a loop. */
+	unsigned nr_lanes, number;
+	struct ob_device *home, *lanes[LIB_LANES];
+	bool may_spread, lost;
 };
+
+/* Of devices that are created from now on; all are on this thread. */
+extern unsigned lib_lanes;
+/* What the library does in a control step. */
+void lib_spread(struct ob_device *dev, bool may);
+/* Does guest_turn turn lanes' loops as well? */
+extern bool lib_turns_lanes;
+/* One turn of that lane's loop. */
+void lib_turn_lane(struct ob_device *dev, unsigned lane);
 
 struct ob_device *lib_create(struct guest *g, const char *options);
 /* Turns until nothing is in flight, then goes. */

@@ -345,6 +345,7 @@ static void take_over(struct guest *g)
 		fail_msg("%s", err.msg);
 	take_drive(dev, old);
 	lib_copy_config(dev, old);
+	dev->may_spread = old->may_spread;
 	g->dev = dev;
 	if (g->page)
 		g->page = (uint32_t *)(dev->bar + NVME_DB_OFFSET);
@@ -712,8 +713,10 @@ static void run_session(void)
 {
 	struct guest *g = begin();
 
-	if (g->dev->nr_lanes > 1)
+	if (lib_lanes > 1) {
 		guest_msix(g);
+		lib_spread(g->dev, true);
+	}
 	session(g);
 	if (watch.child)
 		end_child(g);
@@ -797,7 +800,11 @@ static void test_r27_mapped_doorbells(void **state)
 static void test_r27_two_lanes(void **state)
 {
 	(void)state;
-	die_as("drive=mem:64K,lanes=2", GUEST_MAPPED, true, 500);
+	lib_lanes = 2;
+	lib_turns_lanes = true;
+	die_as("drive=mem:64K", GUEST_MAPPED, true, 500);
+	lib_lanes = 1;
+	lib_turns_lanes = false;
 }
 
 static void test_r27_memory_by_messages(void **state)

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/guard.h"
 #include "lane_model.h"
 #include "life.h"
 
@@ -204,6 +205,57 @@ static void test_without_threads(void **state)
 	wait_all();
 	assert_int_equal(lane_threads_seen(guest.rig->dev), 1);
 	stop();
+	memcpy(rig_lanes, loops, sizeof(loops));
+}
+
+static bool lane_lost(unsigned number)
+{
+	struct ob_device *lane = ob_dev_lane(guest.rig->dev, number);
+	bool lost;
+
+	ob_dev_enter(lane);
+	lost = ob_dma_lost(lane);
+	ob_dev_leave(lane);
+	return lost;
+}
+
+static int lane_reads(unsigned number, uint64_t addr)
+{
+	struct ob_device *lane = ob_dev_lane(guest.rig->dev, number);
+	struct ob_seg seg = { addr, 4 };
+	struct ob_dma_op op = { 0 };
+	uint32_t word;
+	int r;
+
+	ob_dev_enter(lane);
+	r = ob_dma_read(lane, &seg, 1, &word, &op);
+	ob_dev_leave(lane);
+	return r;
+}
+
+/* R7: what another device's owner truncates is none of ours. */
+static void test_others_losses(void **state)
+{
+	const uint64_t at = LANE_QUEUES * LANE_PAGE;
+	struct ob_loop *loops[OB_LANES_MAX];
+	int memory = memfd_create("more", MFD_CLOEXEC);
+
+	(void)state;
+	memcpy(loops, rig_lanes, sizeof(loops));
+	memset(rig_lanes, 0, sizeof(rig_lanes));
+	start("lanes,lanes=3");
+	assert_int_equal(ftruncate(memory, LANE_PAGE), 0);
+	atomic_fetch_add(&ob_guard_losses, 1);
+	for (unsigned i = 0; i < 3; i++)
+		assert_false(lane_lost(i));
+	assert_int_equal(rig_map(guest.rig, at, LANE_PAGE, 0, MAP_RW, memory), 0);
+	assert_int_equal(lane_reads(2, at), 0);
+	assert_int_equal(ftruncate(memory, 0), 0);
+	assert_int_equal(lane_reads(2, at), -EIO);
+	for (unsigned i = 0; i < 3; i++)
+		assert_true(lane_lost(i));
+	stop();
+	close(memory);
 	memcpy(rig_lanes, loops, sizeof(loops));
 }
 
@@ -498,6 +550,7 @@ int main(void)
 		cmocka_unit_test(test_refused),
 		WITH_THREADS(test_spread),
 		WITH_THREADS(test_without_threads),
+		WITH_THREADS(test_others_losses),
 		WITH_THREADS(test_memory_comes_and_goes),
 		WITH_THREADS(test_when_it_may_spread),
 		WITH_THREADS(test_far_memory_is_not_a_lanes),

@@ -491,8 +491,8 @@ int nvme_dma_status(struct nvme_lane *lane, int rc)
 {
 	if (!rc)
 		return 0;
-	if (rc == -EIO && ob_dma_lost(lane->dev))
-		nvme_lane_fatal(lane, "guest memory was truncated");
+	if (rc == -EIO)
+		nvme_check_memory(lane);
 	return NVME_DATA_TRANSFER_ERROR;
 }
 

@@ -163,6 +163,8 @@ static void serve_wants(struct nvme *n, unsigned wants)
 {
 	if (wants & NVME_WANT_FATAL)
 		nvme_fatal(n, n->why_fatal);
+	if (wants & NVME_WANT_MEMORY && ob_dma_lost(n->dev))
+		nvme_fatal(n, "guest memory was truncated");
 	if (wants & NVME_WANT_REFUSED)
 		nvme_doorbells_refused(n);
 	if (wants & NVME_WANT_DELETED)
@@ -197,4 +199,15 @@ void nvme_lane_fatal(struct nvme_lane *lane, const char *why)
 {
 	__atomic_store_n(&lane->n->why_fatal, why, __ATOMIC_RELAXED);
 	nvme_ask(lane->n, NVME_WANT_FATAL);
+}
+
+/* A lane away from home hears of losses in all of the process. */
+void nvme_check_memory(struct nvme_lane *lane)
+{
+	if (!ob_dma_lost(lane->dev))
+		return;
+	if (nvme_is_away(lane))
+		nvme_ask(lane->n, NVME_WANT_MEMORY);
+	else
+		nvme_lane_fatal(lane, "guest memory was truncated");
 }

@@ -61,15 +61,9 @@ static bool serve_queues(struct nvme_lane *lane, bool *did)
 	return true;
 }
 
-static void check_memory(struct nvme_lane *lane)
-{
-	if (ob_dma_lost(lane->dev))
-		nvme_lane_fatal(lane, "guest memory was truncated");
-}
-
 void nvme_post(struct nvme_lane *lane)
 {
-	check_memory(lane);
+	nvme_check_memory(lane);
 	nvme_cqs_flush(lane);
 }
 
@@ -99,7 +93,7 @@ bool nvme_lane_work(struct nvme_lane *lane)
 	did |= nvme_data_unpark(lane);
 	all = serve_queues(lane, &did);
 	nvme_post(lane);
-	check_memory(lane);
+	nvme_check_memory(lane);
 	nvme_doorbells_intx(lane);
 	lane->working = false;
 	if (!all || lane->again)

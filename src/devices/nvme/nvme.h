@@ -345,6 +345,7 @@ enum nvme_want {
 	NVME_WANT_DELETED	= 1 << 2,	/* queues; their last command is told */
 	NVME_WANT_SPREAD	= 1 << 3,	/* what was in the way has gone */
 	NVME_WANT_BALANCE	= 1 << 4,
+	NVME_WANT_MEMORY	= 1 << 5,	/* somebody's was truncated: is it ours? */
 };
 
 /*
@@ -511,6 +512,8 @@ void nvme_hand_home(struct nvme_lane *lane);
 /* From any lane: a control step is to come.  With one lane it is here. */
 void nvme_ask(struct nvme *n, enum nvme_want what);
 void nvme_lane_fatal(struct nvme_lane *lane, const char *why);
+/* Has guest memory been truncated?  Then the controller fails. */
+void nvme_check_memory(struct nvme_lane *lane);
 /* Something that was under way has ended. */
 static inline void nvme_settled(struct nvme *n)
 {

@@ -331,7 +331,7 @@ void nvme_cq_reset(struct nvme *n, unsigned qid)
 	cq->full = false;
 	cq->waiting = cq->assigned = 0;
 	cq->sqs = 0;
-	cq->bad_head = cq->rung = cq->refused = NVME_NO_VALUE;
+	cq->bad_head = cq->refused = NVME_NO_VALUE;
 	cq->stale = cq->posting != 0;
 	cq->n = n;
 	cq->lane = qid ? n->lanes : n->admin;

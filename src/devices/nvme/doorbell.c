@@ -80,6 +80,11 @@ static void refuse(struct nvme *n, unsigned qid, bool cq, uint32_t value,
 	nvme_unguard(n);
 }
 
+static bool is_created(const struct nvme *n, unsigned qid, bool cq)
+{
+	return cq ? n->st->cqs[qid].created : n->st->sqs[qid].created;
+}
+
 static struct nvme_lane *lane_of(const struct nvme *n, unsigned qid, bool cq)
 {
 	return cq ? n->cqs[qid].lane : n->sqs[qid].lane;
@@ -201,20 +206,38 @@ static void take_ring(struct nvme_lane *lane, unsigned qid, bool cq,
 	apply(lane->n, qid, cq, value);
 }
 
-static uint64_t *rung(struct nvme *n, unsigned qid, bool cq)
+/*
+ * A message is done when the value is in the state, wherever the lane is; 0 is none.
+ * It stays there until the lane has taken it, so that a death loses none, and one that
+ * is taken twice is the same.  No register has a value that does not fit.
+ */
+static uint32_t *rung(struct nvme *n, unsigned qid, bool cq)
 {
-	return cq ? &n->cqs[qid].rung : &n->sqs[qid].rung;
+	return cq ? &n->hot->cqs[qid].rung : &n->hot->sqs[qid].rung;
+}
+
+static void leave_ring(struct nvme_lane *lane, unsigned qid, bool cq,
+		       uint32_t value)
+{
+	__atomic_store_n(rung(lane->n, qid, cq),
+			 value < UINT32_MAX ? value + 1 : value,
+			 __ATOMIC_RELEASE);
+	ob_loop_post(lane->loop, &lane->arrive);
 }
 
 static void take_rung(struct nvme_lane *lane, unsigned qid, bool cq)
 {
-	uint64_t *at = rung(lane->n, qid, cq), value;
+	uint32_t *at = rung(lane->n, qid, cq), value;
 
 	if (lane_of(lane->n, qid, cq) != lane)
 		return;
-	value = __atomic_exchange_n(at, NVME_NO_VALUE, __ATOMIC_ACQUIRE);
-	if (value != NVME_NO_VALUE)
-		take_ring(lane, qid, cq, value);
+	value = __atomic_load_n(at, __ATOMIC_ACQUIRE);
+	if (!value || !is_created(lane->n, qid, cq))
+		return;		/* a stream can say so of any */
+	take_ring(lane, qid, cq, value - 1);
+	/* Or there is another one, which has been posted. */
+	__atomic_compare_exchange_n(at, &value, 0, false, __ATOMIC_RELEASE,
+				    __ATOMIC_RELAXED);
 }
 
 void nvme_doorbells_rung(struct nvme_lane *lane)
@@ -237,8 +260,7 @@ void nvme_doorbell_write(struct nvme *n, uint64_t offset, uint32_t value)
 			   "doorbell %u written while not ready", qid);
 		return;
 	}
-	if (qid >= NVME_QIDS || !(cq ? n->st->cqs[qid].created
-				     : n->st->sqs[qid].created)) {
+	if (qid >= NVME_QIDS || !is_created(n, qid, cq)) {
 		refuse(n, qid, cq, value, NVME_EVENT_BAD_DB_REGISTER);
 		return;
 	}
@@ -249,8 +271,7 @@ void nvme_doorbell_write(struct nvme *n, uint64_t offset, uint32_t value)
 		return;
 	lane = lane_of(n, qid, cq);
 	if (nvme_is_away(lane)) {
-		__atomic_store_n(rung(n, qid, cq), value, __ATOMIC_RELEASE);
-		ob_loop_post(lane->loop, &lane->arrive);
+		leave_ring(lane, qid, cq, value);
 		return;
 	}
 	take_ring(lane, qid, cq, value);
@@ -579,6 +600,7 @@ void nvme_doorbells_halt(struct nvme *n)
 void nvme_doorbells_resume(struct nvme *n)
 {
 	nvme_doorbells_forget(n);
+	nvme_doorbells_rung(n->lanes);
 	look_at_all(n);
 	if (n->st->csts & NVME_CSTS_CFS)
 		return;

@@ -134,14 +134,16 @@ struct nvme_plain {
 struct nvme_sq_hot {
 	uint64_t fetched;
 	uint32_t head, tail;
-	uint8_t reserved[48];		/* a line each: they are different threads' */
+	uint32_t rung;			/* its register and one, for its lane to see */
+	uint8_t reserved[44];		/* a line each: they are different threads' */
 };
 
 struct nvme_cq_hot {
 	uint64_t posted;
 	uint32_t head, tail;
 	uint32_t phase;
-	uint8_t reserved[44];
+	uint32_t rung;
+	uint8_t reserved[40];
 };
 
 /* What lane 1 and those behind it count; lane 0 has that of the plain part. */
@@ -283,7 +285,7 @@ struct nvme_sq {
 	uint64_t bad_tail;		/* refused last; do not tell again */
 	bool stale;			/* fetch of a former life under way */
 	uint32_t load;			/* since lanes were compared */
-	uint64_t rung, refused;		/* as a completion queue's */
+	uint64_t refused;		/* as a completion queue's */
 	struct nvme_cmd *deleter;	/* waits for in_flight to reach 0 */
 	struct nvme *n;
 	struct nvme_lane *lane;		/* that of its completion queue */
@@ -303,8 +305,7 @@ struct nvme_cq {
 	bool queued;			/* in its lane's flush */
 	bool full;			/* the last flush left some of done */
 	bool stale;
-	uint64_t rung;			/* its register, for its lane to see */
-	uint64_t refused;		/* such a value, to be told at home */
+	uint64_t refused;		/* a doorbell's value, to be told at home */
 	struct nvme_cq *next;
 	struct nvme *n;
 	struct nvme_lane *lane;

@@ -52,6 +52,7 @@ static void move_cq(struct nvme *n, unsigned cqid, struct nvme_lane *to)
 			n->sqs[i].lane = to;
 	if (!nvme_list_empty(&cq->done))
 		nvme_cq_queue(cq);
+	ob_loop_post(to->loop, &to->arrive);	/* doorbells that the other had */
 }
 
 /* A queue's commands keep their order, whichever lane counted before. */
@@ -173,6 +174,7 @@ void nvme_gather(struct nvme *n)
 	for (unsigned i = 1; i < n->nr_lanes; i++)
 		take_commands(&n->lanes[i], n->lanes);
 	moved(n);
+	nvme_doorbells_rung(n->lanes);
 	nvme_kick(n->lanes);
 }
 

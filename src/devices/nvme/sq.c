@@ -198,7 +198,7 @@ void nvme_sq_reset(struct nvme *n, unsigned qid)
 	sq->pos = sq->count = 0;
 	sq->in_flight = 0;
 	sq->deleter = NULL;
-	sq->bad_tail = sq->rung = sq->refused = NVME_NO_VALUE;
+	sq->bad_tail = sq->refused = NVME_NO_VALUE;
 	sq->load = 0;
 	sq->stale = sq->fetching != 0;
 	sq->n = n;

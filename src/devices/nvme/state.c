@@ -127,6 +127,7 @@ static const struct ob_field sq_hot_fields[] = {
 	       .max = NVME_MAX_ENTRIES - 1),
 	OB_U32(2, struct nvme_sq_hot, tail, "0.1",
 	       .max = NVME_MAX_ENTRIES - 1),
+	OB_U32(4, struct nvme_sq_hot, rung, "0.3", .optional = true),
 	OB_RESERVED(struct nvme_sq_hot, reserved),
 	OB_END
 };
@@ -143,6 +144,7 @@ static const struct ob_field cq_hot_fields[] = {
 	OB_U32(2, struct nvme_cq_hot, tail, "0.1",
 	       .max = NVME_MAX_ENTRIES - 1),
 	OB_U32(3, struct nvme_cq_hot, phase, "0.1", .max = 1),
+	OB_U32(5, struct nvme_cq_hot, rung, "0.3", .optional = true),
 	OB_RESERVED(struct nvme_cq_hot, reserved),
 	OB_END
 };

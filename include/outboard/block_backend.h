@@ -153,6 +153,8 @@ void ob_drive_resized(struct ob_drive *drive, uint64_t size);
  */
 int ob_drive_keep(struct ob_drive *drive, const char *word, int fd);
 int ob_drive_kept(struct ob_drive *drive, const char *word);
+/* It is not needed any more. */
+void ob_drive_forget(struct ob_drive *drive, const char *word);
 
 /* For a type around another drive: opens it as drive->inner, kept as drive is. */
 int ob_drive_open_inner(struct ob_drive *drive, const char *spec,

@@ -165,6 +165,18 @@ void ob_op_fallocate(struct ob_loop *loop, struct ob_op *op, int fd, int mode,
 void ob_op_cancel(struct ob_loop *loop, struct ob_op *op);
 
 /*
+ * A command to an NVMe namespace, fd being its character device
+ * (linux/nvme_ioctl.h).  res is 0, the status that the device gave (above 0),
+ * or -errno; -EINTR is a device that was reset meanwhile.  ob_loop_nvme comes
+ * before the first one: -EOPNOTSUPP where the kernel's rings have no such
+ * commands (before Linux 5.19), but threads would do.
+ */
+struct nvme_uring_cmd;
+int ob_loop_nvme(struct ob_loop *loop);
+void ob_op_nvme(struct ob_loop *loop, struct ob_op *op, int fd,
+		const struct nvme_uring_cmd *cmd);
+
+/*
  * Memory from which operations are going to transfer often: the loop may have
  * the kernel hold its pages, which saves it work.  They count as locked
  * memory then, once they have been used some times.  Ranges do not overlap.

@@ -215,3 +215,15 @@ void ob_op_fallocate(struct ob_loop *loop, struct ob_op *op, int fd, int mode,
 	op->off2 = (uint64_t)len;
 	start_op(loop, op, OP_FALLOCATE, fd);
 }
+
+int ob_loop_nvme(struct ob_loop *loop)
+{
+	return loop->engine->nvme_open ? loop->engine->nvme_open(loop) : 0;
+}
+
+void ob_op_nvme(struct ob_loop *loop, struct ob_op *op, int fd,
+		const struct nvme_uring_cmd *cmd)
+{
+	op->addr = cmd;
+	start_op(loop, op, OP_NVME, fd);
+}

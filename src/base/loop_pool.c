@@ -10,12 +10,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/nvme_ioctl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #define POOL_THREADS	4
@@ -37,6 +39,15 @@ struct pool {
 	pthread_t thread[POOL_THREADS];
 };
 
+/* The ioctl's structure is the ring's, and a result that nobody asks for. */
+static int run_command(const struct ob_op *op)
+{
+	struct nvme_passthru_cmd64 cmd = { 0 };
+
+	memcpy(&cmd, op->addr, sizeof(struct nvme_uring_cmd));
+	return ioctl(op->fd, NVME_IOCTL_IO64_CMD, &cmd);
+}
+
 static int run_call(struct ob_op *op)
 {
 	ssize_t r = -1;
@@ -56,6 +67,9 @@ static int run_call(struct ob_op *op)
 		r = fallocate(op->fd, (int)op->flags, (off_t)op->off,
 			      (off_t)op->off2);
 		break;
+	case OP_NVME:
+		r = run_command(op);
+		break;
 	}
 	return r < 0 ? -errno : (int)r;
 }
@@ -64,9 +78,10 @@ static int run_op(struct ob_op *op)
 {
 	int r;
 
+	/* Of a command it says that the device was reset under it. */
 	do
 		r = run_call(op);
-	while (r == -EINTR);
+	while (r == -EINTR && op->code != OP_NVME);
 	return r;
 }
 

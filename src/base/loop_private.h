@@ -17,7 +17,7 @@
 #include <base/signals.h>
 #include <base/sure.h>
 
-enum op_code { OP_READV, OP_WRITEV, OP_FDATASYNC, OP_FALLOCATE };
+enum op_code { OP_READV, OP_WRITEV, OP_FDATASYNC, OP_FALLOCATE, OP_NVME };
 
 struct op_list {
 	struct ob_op *head, **tail;
@@ -52,6 +52,8 @@ struct engine {
 	int (*op_start)(struct ob_loop *loop, struct ob_op *op);
 	void (*op_cancel)(struct ob_loop *loop, struct ob_op *op);
 	void (*cancel_all)(struct ob_loop *loop);
+	/* Optional.  Gets ready for OP_NVME; 0, -errno. */
+	int (*nvme_open)(struct ob_loop *loop);
 	/* Optional.  Prepares a message to a bell's ring; -EAGAIN: no room. */
 	bool (*can_ring)(const struct ob_loop *loop);
 	int (*ring)(struct ob_loop *loop, int bell);
@@ -209,6 +211,18 @@ bool ob_merge_join(struct merge *merge, struct ob_op *op, uint32_t head,
 bool ob_merge_is_full(const struct merge *merge);
 /* The end of a request of several: of each one, or it begins again, alone. */
 void ob_merge_over(struct ob_loop *loop, struct ob_op *lead, int res);
+
+/* loop_wide.c: a ring for commands.  Closing and cancelling accept NULL. */
+struct ob_wide;
+/* -EOPNOTSUPP: the kernel has no such commands. */
+int ob_wide_open(struct ob_loop *loop, struct ob_wide **out);
+void ob_wide_close(struct ob_loop *loop, struct ob_wide *wide);
+/* -EAGAIN: no room. */
+int ob_wide_start(struct ob_wide *wide, struct ob_op *op);
+void ob_wide_cancel(struct ob_wide *wide, struct ob_op *op);
+void ob_wide_cancel_all(struct ob_wide *wide);
+void ob_wide_flush(struct ob_wide *wide);
+bool ob_wide_reap(struct ob_wide *wide);
 
 /* loop_lent.c */
 /* Where the kernel has the pages of this transfer; -1: nowhere. */

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
- * The io_uring engine: one ring for readiness and file operations.
+ * The io_uring engine: one ring for readiness and file operations, and, where a
+ * drive needs it, another one for NVMe commands (loop_wide.c).
  *
  * The ring is one's own or given by a keeper (ring.h).  With the latter each
  * operation stands in the journal, from before the kernel can see it until its
@@ -17,6 +18,7 @@
 
 #include <base/fd.h>
 
+#include <assert.h>
 #include <errno.h>
 #include <limits.h>
 #include <poll.h>
@@ -36,6 +38,7 @@ struct uring {
 	struct ob_ring_journal *journal;
 	bool is_given;			/* the journal */
 	bool can_ring;
+	struct ob_wide *wide;		/* NULL: nobody has asked for it */
 	unsigned along, passed;		/* entries that wait for others; how often */
 	struct merge merge;
 	unsigned nr_free;
@@ -137,6 +140,7 @@ static void uring_close(struct ob_loop *loop)
 {
 	struct uring *uring = loop->io;
 
+	ob_wide_close(loop, uring->wide);
 	ob_ring_unmap(&uring->ring);
 	close(uring->ring.ring_fd);
 	release_journal(uring);
@@ -185,6 +189,8 @@ static void uring_flush(struct ob_loop *loop, bool all)
 	struct uring *uring = loop->io;
 	unsigned ready = io_uring_sq_ready(&uring->ring);
 
+	if (uring->wide)
+		ob_wide_flush(uring->wide);
 	if (ready > uring->along ||
 	    (ready && (all || ++uring->passed == PASSES)))
 		submit(loop);
@@ -278,11 +284,28 @@ static bool join(struct ob_loop *loop, struct ob_op *op)
 	return true;
 }
 
+static int uring_nvme_open(struct ob_loop *loop)
+{
+	struct uring *uring = loop->io;
+
+	return uring->wide ? 0 : ob_wide_open(loop, &uring->wide);
+}
+
+static struct ob_wide *wide_of(const struct ob_loop *loop)
+{
+	struct ob_wide *wide = ((const struct uring *)loop->io)->wide;
+
+	assert(wide);		/* ob_loop_nvme comes first */
+	return wide;
+}
+
 static int uring_op_start(struct ob_loop *loop, struct ob_op *op)
 {
 	struct io_uring_sqe *sqe;
 
 	op->next = NULL;
+	if (op->code == OP_NVME)
+		return ob_wide_start(wide_of(loop), op);
 	if (join(loop, op))
 		return 0;
 	sqe = get_sqe(loop);
@@ -301,6 +324,8 @@ static int uring_op_start(struct ob_loop *loop, struct ob_op *op)
 		io_uring_prep_fallocate(sqe, op->fd, (int)op->flags,
 					(off_t)op->off, (off_t)op->off2);
 		break;
+	case OP_NVME:
+		break;		/* not here */
 	}
 	io_uring_sqe_set_data(sqe, op);
 	journal_add(loop->io, op);
@@ -317,8 +342,11 @@ static int uring_op_start(struct ob_loop *loop, struct ob_op *op)
 
 static void uring_op_cancel(struct ob_loop *loop, struct ob_op *op)
 {
-	struct io_uring_sqe *sqe = get_sqe(loop);
+	struct io_uring_sqe *sqe;
 
+	if (op->code == OP_NVME)
+		return ob_wide_cancel(wide_of(loop), op);
+	sqe = get_sqe(loop);
 	if (!sqe)
 		return;
 	io_uring_prep_cancel(sqe, op->lead, 0);
@@ -330,6 +358,7 @@ static void uring_cancel_all(struct ob_loop *loop)
 {
 	struct io_uring_sqe *sqe = get_sqe(loop);
 
+	ob_wide_cancel_all(((struct uring *)loop->io)->wide);
 	if (!sqe)
 		return;
 	io_uring_prep_cancel64(sqe, 0, IORING_ASYNC_CANCEL_ANY |
@@ -513,9 +542,10 @@ static unsigned take(struct ob_loop *loop, struct io_uring_cqe *copies)
 static bool uring_reap(struct ob_loop *loop)
 {
 	struct io_uring *ring = ring_of(loop);
+	struct ob_wide *wide = ((struct uring *)loop->io)->wide;
 	struct io_uring_cqe copies[REAP_BATCH];
 	unsigned count, along = ob_sure_along(loop->sure);
-	bool any;
+	bool any, commands;
 
 	if (needs_enter(ring))
 		submit_and_look(loop);
@@ -526,10 +556,11 @@ static bool uring_reap(struct ob_loop *loop)
 	any = count > along - ob_sure_along(loop->sure);
 	for (unsigned i = 0; i < count; i++)
 		dispatch(loop, &copies[i]);
+	commands = wide && ob_wide_reap(wide);
 	ob_watch_retry(loop);
-	if (count)
+	if (count || commands)
 		ob_op_advance(loop);
-	return any;
+	return any || commands;
 }
 
 /*
@@ -552,8 +583,11 @@ static int wait_until(struct io_uring *ring, unsigned count, int64_t timeout_ns)
 static int uring_wait(struct ob_loop *loop, int64_t timeout_ns)
 {
 	struct uring *uring = loop->io;
-	int r = wait_until(&uring->ring, 1 + ob_sure_along(loop->sure),
-			   timeout_ns);
+	int r;
+
+	if (uring->wide)
+		ob_wide_flush(uring->wide);
+	r = wait_until(&uring->ring, 1 + ob_sure_along(loop->sure), timeout_ns);
 
 	uring->along = uring->passed = 0;
 
@@ -579,6 +613,7 @@ const struct engine ob_engine_uring = {
 	.op_start = uring_op_start,
 	.op_cancel = uring_op_cancel,
 	.cancel_all = uring_cancel_all,
+	.nvme_open = uring_nvme_open,
 	.can_ring = uring_can_ring,
 	.ring = uring_ring,
 	.recv = uring_recv,

@@ -102,14 +102,25 @@ static int call_plainly(const struct queued *queued)
 	return n < 0 ? -errno : (int)n;
 }
 
+/* What is one piece, as most answers are, costs the kernel less. */
+static void prepare_send(struct io_uring_sqe *sqe, const struct queued *queued)
+{
+	const struct msghdr *msg = queued->msg;
+
+	if (msg->msg_iovlen == 1 && !msg->msg_controllen)
+		io_uring_prep_send(sqe, queued->fd, msg->msg_iov->iov_base,
+				   msg->msg_iov->iov_len, OB_SURE_FLAGS);
+	else
+		io_uring_prep_sendmsg(sqe, queued->fd, msg, OB_SURE_FLAGS);
+}
+
 static void prepare(struct ob_sure *sure, const struct queued *queued)
 {
 	/* There are more entries than calls, and none is left from before. */
 	struct io_uring_sqe *sqe = io_uring_get_sqe(&sure->ring);
 
 	if (queued->msg)
-		io_uring_prep_sendmsg(sqe, queued->fd, queued->msg,
-				      OB_SURE_FLAGS);
+		prepare_send(sqe, queued);
 	else
 		io_uring_prep_recv(sqe, queued->fd, queued->buf, queued->len,
 				   OB_SURE_FLAGS);

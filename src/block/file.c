@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
- * file:PATH, a regular file or a block device.
+ * file:PATH, a regular file, a block device, or an NVMe namespace by its character
+ * device, which is no drive type of its own, because it is one more thing that a
+ * path can name: what differs is how the bytes are reached (struct file_medium).
  *
  * The path is the operator's, so symbolic links are followed: /dev/disk/by-id
  * is made of them.  A path that a guest could influence does not exist here
- * (rule R36).  What is neither file nor block device is refused before it is
+ * (rule R36).  What is none of the three is refused before it is
  * opened, since opening alone may do things (a tape rewinds, a watchdog
  * starts, a FIFO waits).
  *
@@ -27,7 +29,8 @@ static void file_prepare(struct ob_drive *drive)
 {
 	struct file_drive *file = (struct file_drive *)drive;
 
-	file->fd = -1;
+	file->fd = file->io_fd = file->claim = -1;
+	file->medium = &file_medium_plain;
 	drive->request_size = sizeof(struct file_request);
 	file_gate_init(file);
 }
@@ -52,10 +55,11 @@ static int check_kind(struct file_drive *file, const struct stat *st,
 		      struct ob_err *err)
 {
 	file->block_device = S_ISBLK(st->st_mode);
-	if (file->block_device || S_ISREG(st->st_mode))
+	file->is_nvme = file_is_nvme(st);
+	if (file->block_device || file->is_nvme || S_ISREG(st->st_mode))
 		return 0;
 	return ob_drive_fail(&file->drive, err, EINVAL,
-			     "it is %s; a drive is a file or a block device",
+			     "it is %s; a drive is a file, a block device or an NVMe namespace",
 			     kind_name(st->st_mode));
 }
 
@@ -159,13 +163,45 @@ static int get_image(struct file_drive *file, const char *path,
 				 strerror(-r)) : 0;
 }
 
+/* As the image: a former life's stays, and who is to come takes none. */
+static int get_claim(struct file_drive *file, unsigned flags,
+		     struct ob_err *err)
+{
+	if (file_claim_find(file) || flags & OB_DRIVE_INCOMING ||
+	    file->drive.info.size)
+		return 0;
+	return file_claim_take(file, false, err);
+}
+
+static int become_nvme(struct file_drive *file, struct ob_err *err)
+{
+	int r = ob_loop_nvme(file->drive.loop);
+
+	if (r == -EOPNOTSUPP)
+		return ob_drive_fail(&file->drive, err, EOPNOTSUPP,
+				     "io_uring of this kernel has no NVMe commands "
+				     "(Linux 5.19 has); threads have");
+	if (r)
+		return ob_drive_fail(&file->drive, err, -r,
+				     "no ring for NVMe commands: %s", strerror(-r));
+	file->medium = &file_medium_nvme;
+	file->drive.request_size = file_nvme_request_size();
+	r = file_nvme_probe(file, err);
+	return r ? r : file_fence_open(file, err);
+}
+
+/* info.size is that of a former life, or 0. */
 static int probe(struct file_drive *file, unsigned flags, struct ob_err *err)
 {
 	uint64_t *size = &file->drive.info.size;
 	bool lived = *size;
-	int r = lived ? 0 : file_probe_size(file, size, err);
+	int r = file->is_nvme ? become_nvme(file, err) : 0;
 
-	if (r || (r = map_slots(file, err)))
+	if (!r && !lived && file->is_nvme)
+		r = file_nvme_may_read(file, err);
+	if (!r && !lived)
+		r = file_probe_size(file, size, err);
+	if (r || (r = map_slots(file, err)) || file->is_nvme)
 		return r;
 	if (lived)
 		file_probe_kept(file);
@@ -183,6 +219,8 @@ static int file_open(struct ob_drive *drive, const char *path, unsigned flags,
 
 	drive->info.readonly = flags & OB_DRIVE_READONLY;
 	r = get_image(file, path, flags, err);
+	if (!r)
+		r = get_claim(file, flags, err);
 	return r ? r : probe(file, flags, err);
 }
 
@@ -196,6 +234,9 @@ static int file_branch(struct ob_drive *drive, struct ob_drive *branch,
 	const struct file_drive *file = (struct file_drive *)drive;
 	struct file_drive *own = (struct file_drive *)branch;
 
+	if (file->is_nvme)
+		return ob_drive_fail(drive, err, EOPNOTSUPP,
+				     "an NVMe namespace is used by one thread");
 	if (granule % file->offset_align)
 		return ob_drive_fail(drive, err, EOPNOTSUPP, "it has blocks of "
 				     "%u bytes", file->offset_align);
@@ -214,6 +255,8 @@ static void file_close(struct ob_drive *drive)
 	if (file->slots)
 		munmap(file->slots, (FILE_NR_SLOTS + 1) *
 				    (size_t)FILE_SLOT_SIZE);
+	file_fence_close(file);
+	file_claim_close(file);
 	if (!drive->parent)
 		ob_fd_close(&file->fd);
 }
@@ -234,8 +277,12 @@ static int file_release(struct ob_drive *drive, struct ob_err *err)
 	struct file_drive *file = (struct file_drive *)drive;
 	int r = ob_image_unlock(file->fd);
 
-	return r ? ob_drive_fail(drive, err, -r, "cannot unlock the image: %s",
-				 strerror(-r)) : 0;
+	if (r)
+		return ob_drive_fail(drive, err, -r,
+				     "cannot unlock the image: %s", strerror(-r));
+	file_fence_raise(file);
+	file_claim_drop(file);
+	return 0;
 }
 
 /*
@@ -254,6 +301,11 @@ static int file_acquire(struct ob_drive *drive, struct ob_err *err)
 
 	if (r)
 		return ob_drive_fail(drive, err, -r, "%s", why.msg);
+	r = file_claim_take(file, true, err);
+	if (r) {
+		ob_image_unlock(file->fd);
+		return r;
+	}
 	if (!file->direct)
 		posix_fadvise(file->fd, 0, 0, POSIX_FADV_DONTNEED);
 	return 0;
@@ -262,7 +314,10 @@ static int file_acquire(struct ob_drive *drive, struct ob_err *err)
 /* An inactive image has no locks, unless its release was cut short. */
 static int file_recall(struct ob_drive *drive, struct ob_err *err)
 {
-	return drive->active ? 0 : file_release(drive, err);
+	if (!drive->active)
+		return file_release(drive, err);
+	file_claim_find((struct file_drive *)drive);
+	return 0;
 }
 
 const struct ob_drive_type ob_drive_file = {
@@ -270,7 +325,7 @@ const struct ob_drive_type ob_drive_file = {
 	.abi = OB_DRIVE_ABI,
 	.name = "file",
 	.syntax = "file:PATH",
-	.summary = "a raw image file or a block device",
+	.summary = "a raw image file, a block device, or an NVMe namespace",
 	.instance_size = sizeof(struct file_drive),
 	.prepare = file_prepare,
 	.open = file_open,

@@ -10,7 +10,8 @@
  * Guests know the block size and hardly ever write less, so that a lock for
  * the whole drive costs nothing and needs no book of ranges.  Admission is in
  * order of arrival, so that nobody starves.  The same queue waits for bounce
- * buffers.
+ * buffers, and, for a namespace, for what a dead process may have under way
+ * (file_fence.c).
  */
 #include "block/file.h"
 
@@ -23,7 +24,7 @@ void file_gate_init(struct file_drive *file)
 static bool admissible(const struct file_drive *file,
 		       const struct file_request *part)
 {
-	if (part->needs_slot && !file->free_slots)
+	if (file->fenced || (part->needs_slot && !file->free_slots))
 		return false;
 	if (part->lane == FILE_LANE_SHARED)
 		return !file->exclusive;
@@ -46,7 +47,9 @@ static void admit(struct file_drive *file, struct file_request *part)
 
 bool file_gate_enter(struct file_drive *file, struct file_request *part)
 {
-	bool unconcerned = part->lane == FILE_LANE_FREE && !part->needs_slot;
+	bool passed = !file->fenced || file_fence_pass(file);
+	bool unconcerned = passed && part->lane == FILE_LANE_FREE &&
+		!part->needs_slot;
 
 	part->slot = FILE_NO_SLOT;
 	if (unconcerned || (!file->wait_head && admissible(file, part))) {
@@ -70,7 +73,7 @@ static void unlink_head(struct file_drive *file)
 	part->waiting = false;
 }
 
-static void admit_waiting(struct file_drive *file)
+void file_gate_look(struct file_drive *file)
 {
 	struct file_request *part;
 
@@ -89,7 +92,7 @@ void file_gate_leave(struct file_drive *file, struct file_request *part)
 		file->changing--;
 	if (part->lane == FILE_LANE_EXCLUSIVE)
 		file->exclusive = false;
-	admit_waiting(file);
+	file_gate_look(file);
 }
 
 void file_gate_remove(struct file_drive *file, struct file_request *part)
@@ -102,5 +105,5 @@ void file_gate_remove(struct file_drive *file, struct file_request *part)
 	if (file->wait_tail == &part->next)
 		file->wait_tail = at;
 	part->waiting = false;
-	admit_waiting(file);	/* it may have been in the way of others */
+	file_gate_look(file);	/* it may have been in the way of others */
 }

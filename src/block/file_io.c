@@ -21,6 +21,9 @@
  * every write that has completed.  Zeroing has no such flag and is followed by
  * fdatasync when FUA is asked.
  *
+ * That is how it is with files and block devices; the medium of a namespace has
+ * commands for the same (file_nvme.c).
+ *
  * What the kernel turns out not to support (holes, zeroing) is remembered;
  * zeros are written out then, and a DISCARD, being advice, does nothing.
  */
@@ -57,6 +60,7 @@ static int block_error(int rc)
 	switch (rc) {
 	case 0:
 	case -ENOSPC:
+	case -EROFS:
 	case -ECANCELED:
 		return rc;
 	case -EDQUOT:
@@ -82,13 +86,23 @@ static void finish(struct file_request *part, int rc)
  */
 static void issue(struct file_request *part)
 {
+	part->file->medium->transfer(part);
+}
+
+bool file_wants_fua(const struct file_request *part)
+{
+	const struct ob_block_request *req = OB_REQUEST_OF(part);
+
+	return req->op == OB_BLOCK_WRITE && req->flags & OB_BLOCK_FUA;
+}
+
+static void plain_transfer(struct file_request *part)
+{
 	struct file_drive *file = part->file;
-	struct ob_block_request *req = OB_REQUEST_OF(part);
-	bool fua = req->op == OB_BLOCK_WRITE && req->flags & OB_BLOCK_FUA;
 
 	if (part->writing)
 		ob_op_writev(file->drive.loop, &part->op, file->fd, &part->iov,
-			     1, part->at, fua ? RWF_DSYNC : 0);
+			     1, part->at, file_wants_fua(part) ? RWF_DSYNC : 0);
 	else
 		ob_op_readv(file->drive.loop, &part->op, file->fd, &part->iov,
 			    1, part->at);
@@ -246,6 +260,16 @@ static int zero_mode(const struct file_request *part)
 	return 0;
 }
 
+static bool plain_zero(struct file_request *part, uint64_t at)
+{
+	part->mode = zero_mode(part);
+	if (!part->mode)
+		return false;
+	ob_op_fallocate(part->file->drive.loop, &part->op, part->file->fd,
+			part->mode, at, part->piece);
+	return true;
+}
+
 /* Whole blocks are zeroed in place, what sticks out at the ends is patched. */
 static void zero_round(struct file_request *part, uint64_t left)
 {
@@ -256,13 +280,17 @@ static void zero_round(struct file_request *part, uint64_t left)
 
 	if (head || !whole)
 		return bounce_round(part, min_u64(left, head ? head : left));
-	part->mode = zero_mode(part);
-	if (!part->mode)
-		return write_zeros(part, whole);
 	part->op.done = zeroed;
 	part->piece = whole;
-	ob_op_fallocate(file->drive.loop, &part->op, file->fd, part->mode, at,
-			whole);
+	if (!file->medium->zero(part, at))
+		write_zeros(part, whole);
+}
+
+static void sync_file(struct file_request *part);
+
+static void plain_sync(struct file_request *part)
+{
+	ob_op_fdatasync(part->file->drive.loop, &part->op, part->file->fd);
 }
 
 static void synced(struct ob_op *op, int res)
@@ -270,15 +298,14 @@ static void synced(struct ob_op *op, int res)
 	struct file_request *part = container_of(op, struct file_request, op);
 
 	if (res == -EINTR && !part->cancelled)
-		return ob_op_fdatasync(part->file->drive.loop, op,
-				       part->file->fd);
+		return sync_file(part);
 	finish(part, res);
 }
 
 static void sync_file(struct file_request *part)
 {
 	part->op.done = synced;
-	ob_op_fdatasync(part->file->drive.loop, &part->op, part->file->fd);
+	part->file->medium->sync(part);
 }
 
 static void next_round(struct file_request *part)
@@ -300,7 +327,7 @@ static void next_round(struct file_request *part)
 		finish(part, 0);
 }
 
-static void discarded(struct ob_op *op, int res)
+void file_discarded(struct ob_op *op, int res)
 {
 	struct file_request *part = container_of(op, struct file_request, op);
 
@@ -330,13 +357,20 @@ static bool discard_range(const struct file_drive *file,
 	return *start < end;
 }
 
-static void discard(struct file_request *part)
+static void plain_discard(struct file_request *part)
 {
-	part->op.done = discarded;
+	part->op.done = file_discarded;
 	ob_op_fallocate(part->file->drive.loop, &part->op, part->file->fd,
 			FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, part->at,
 			part->piece);
 }
+
+const struct file_medium file_medium_plain = {
+	.transfer = plain_transfer,
+	.zero = plain_zero,
+	.discard = plain_discard,
+	.sync = plain_sync,
+};
 
 void file_io_start(struct file_request *part)
 {
@@ -344,7 +378,7 @@ void file_io_start(struct file_request *part)
 	case OB_BLOCK_FLUSH:
 		return sync_file(part);
 	case OB_BLOCK_DISCARD:
-		return discard(part);
+		return part->file->medium->discard(part);
 	default:
 		return next_round(part);
 	}

@@ -21,15 +21,20 @@
 #define MAX_MEM_ALIGN 4096u
 #define MAX_OFFSET_ALIGN FILE_SLOT_SIZE
 
-static int read_size(const struct file_drive *file, uint64_t *size)
+static int read_size(struct file_drive *file, uint64_t *size,
+		     struct ob_err *err)
 {
-	struct stat st;
+	struct stat st = { 0 };
 
-	if (file->block_device)
-		return ioctl(file->fd, BLKGETSIZE64, size) ? -errno : 0;
-	if (fstat(file->fd, &st))
-		return -errno;
-	*size = st.st_size;
+	if (file->is_nvme)
+		return file_nvme_size(file, size, err);
+	if (file->block_device ? ioctl(file->fd, BLKGETSIZE64, size) :
+				 fstat(file->fd, &st))
+		return ob_drive_fail(&file->drive, err, errno,
+				     "cannot tell its size: %s",
+				     strerror(errno));
+	if (!file->block_device)
+		*size = st.st_size;
 	return 0;
 }
 
@@ -38,11 +43,10 @@ int file_probe_size(struct file_drive *file, uint64_t *size,
 {
 	uint32_t unit = file->direct && file->offset_align > OB_SECTOR ?
 			file->offset_align : OB_SECTOR;
-	int r = read_size(file, size);
+	int r = read_size(file, size, err);
 
 	if (r)
-		return ob_drive_fail(&file->drive, err, -r,
-				     "cannot tell its size: %s", strerror(-r));
+		return r;
 	if (!*size)
 		return ob_drive_fail(&file->drive, err, EINVAL,
 				     "the image is empty");

@@ -69,6 +69,15 @@ int ob_drive_kept(struct ob_drive *drive, const char *word)
 	return ob_keep_get(drive->loop, name);
 }
 
+void ob_drive_forget(struct ob_drive *drive, const char *word)
+{
+	char name[OB_KEEP_NAME_MAX + 1];
+
+	if (drive->keep && ob_keep_is_on(drive->loop) &&
+	    !full_word(drive, word, name))
+		ob_keep_drop(drive->loop, name);
+}
+
 static int read_record(const struct ob_drive *drive, struct record *rec,
 		       struct ob_err *err)
 {

@@ -50,6 +50,20 @@ static int check_count(const struct ob_msg *reply, size_t len,
 		       access.count, len);
 }
 
+/* No answer to an access has fds. */
+static int call_access(struct ob_client *client, uint16_t cmd,
+		       struct iovec *iov, unsigned nr_iov,
+		       struct ob_msg *reply, struct ob_err *err)
+{
+	int r;
+
+	ob_conn_bytes_only(client->conn, true);
+	r = client_call(client, cmd, iov, nr_iov, NULL, 0,
+			OB_REGION_ACCESS_SIZE, reply, err);
+	ob_conn_bytes_only(client->conn, false);
+	return r;
+}
+
 static int read_some(struct ob_client *client, uint32_t region,
 		     uint64_t offset, void *buf, uint32_t len,
 		     struct ob_err *err)
@@ -62,8 +76,7 @@ static int read_some(struct ob_client *client, uint32_t region,
 	r = put_access(head + OB_HDR_SIZE, region, offset, len);
 	if (r)
 		return r;
-	r = client_call(client, OB_CMD_REGION_READ, &iov, 1, NULL, 0,
-			OB_REGION_ACCESS_SIZE, &reply, err);
+	r = call_access(client, OB_CMD_REGION_READ, &iov, 1, &reply, err);
 	if (!r)
 		r = check_count(&reply, len, err);
 	if (!r && reply.len < OB_REGION_ACCESS_SIZE + (size_t)len)
@@ -106,8 +119,7 @@ static int write_some(struct ob_client *client, uint32_t region,
 	r = put_access(head + OB_HDR_SIZE, region, offset, len);
 	if (r)
 		return r;
-	r = client_call(client, OB_CMD_REGION_WRITE, iov, 2, NULL, 0,
-			OB_REGION_ACCESS_SIZE, &reply, err);
+	r = call_access(client, OB_CMD_REGION_WRITE, iov, 2, &reply, err);
 	if (!r)
 		r = check_count(&reply, len, err);
 	if (reply.hdr.size)

@@ -256,6 +256,7 @@ static int hand_over(struct ob_device *dev, struct ob_err *err)
 		return ob_fail(err, -r, "the keeper does not take the state: %s",
 			       strerror(-r));
 	dev->counts = dev->kept;
+	ob_mig_half_over(dev);
 	ob_lanes_adopted(dev);
 	return 0;
 }
@@ -272,6 +273,7 @@ static int take_over(struct ob_device *dev, const struct ob_adopt_parts *parts,
 	adopt_client(dev);
 	ob_arrival_adopt(dev);
 	ob_fuse_judge(dev);
+	ob_mig_adopt_half(dev);
 	return 0;
 }
 
@@ -321,6 +323,7 @@ void ob_adopt_nothing(struct ob_device *dev)
 	ob_dev_unkeep_client(dev);
 	ob_dev_unkeep(dev, "bar/");
 	ob_dev_unkeep(dev, "copy");
+	ob_dev_unkeep(dev, "half");
 	wait_for_past(dev);
 }
 

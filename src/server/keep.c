@@ -101,6 +101,7 @@ void ob_dev_settle(struct ob_device *dev)
 	dev->unsettled = false;
 	ob_irqs_settle(dev);
 	ob_dma_files_settle(dev);
+	ob_mig_half_over(dev);
 }
 
 void ob_dev_unkeep_client(struct ob_device *dev)

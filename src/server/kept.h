@@ -54,6 +54,8 @@ void ob_wire_memory(struct ob_device *dev, bool twin,
 /* step.c */
 /* The open step happens as a whole: core, plain part, session; and alone. */
 void ob_step_protect(struct ob_device *dev);
+/* ... and all of the hot part, which is going to be another. */
+void ob_step_protect_hot(struct ob_device *dev);
 /* ... or of it only the journals: the rest is to be the same if done twice. */
 void ob_step_protect_journal(struct ob_device *dev);
 /* Does that message change nothing but what is hot? */

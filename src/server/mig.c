@@ -123,6 +123,15 @@ static void begin_stop(struct ob_device *dev)
 		mig->stopped = true;
 }
 
+static void be_patient(struct ob_device *dev, uint64_t ms)
+{
+	struct ob_mig *mig = &dev->mig;
+
+	mig->deadline = ob_loop_now(dev->loop) + ms * NS_PER_MS;
+	if (mig->deadline > mig->latest)
+		mig->deadline = mig->latest;
+}
+
 static int do_halt(struct ob_device *dev, struct ob_err *err)
 {
 	struct ob_mig *mig = &dev->mig;
@@ -131,6 +140,8 @@ static int do_halt(struct ob_device *dev, struct ob_err *err)
 		return ob_mig_is_late(dev, OLD_LIFE_EVERY_MS) ?
 			ob_fail(err, EBUSY, "operations from before a "
 				"restart have not ended") : -EINPROGRESS;
+	if (!mig->stopping)
+		be_patient(dev, ob_options_u64(dev->opts, "drain"));
 	begin_stop(dev);
 	if (!mig->stopped && !ob_mig_is_late(dev, OB_MIG_DRAIN_MAX_MS))
 		return -EINPROGRESS;
@@ -231,7 +242,8 @@ static const struct {
 	unsigned patience_ms;		/* 0: it does not wait */
 } deeds[OB_NR_DEEDS] = {
 	[OB_DEED_NONE] = { do_nothing, 0 },
-	[OB_DEED_HALT] = { do_halt, 0 },	/* option drain */
+	/* ... for a predecessor's operations; then option drain. */
+	[OB_DEED_HALT] = { do_halt, OB_MIG_OLD_LIFE_MS },
 	[OB_DEED_RUN] = { do_run, OB_MIG_ACQUIRE_MS },
 	[OB_DEED_SAVE] = { do_save, OB_MIG_ACQUIRE_MS },
 	[OB_DEED_SAVED] = { do_saved, 0 },
@@ -239,21 +251,10 @@ static const struct {
 	[OB_DEED_COMMIT] = { do_commit, OB_MIG_OLD_LIFE_MS },
 };
 
-static void be_patient(struct ob_device *dev, uint64_t ms)
-{
-	struct ob_mig *mig = &dev->mig;
-
-	mig->deadline = ob_loop_now(dev->loop) + ms * NS_PER_MS;
-	if (mig->deadline > mig->latest)
-		mig->deadline = mig->latest;
-}
-
 static void begin_arc(struct ob_device *dev, const struct ob_mig_arc *arc)
 {
 	dev->mig.arc = arc;
-	be_patient(dev, arc->deed == OB_DEED_HALT ?
-		   ob_options_u64(dev->opts, "drain") :
-		   deeds[arc->deed].patience_ms);
+	be_patient(dev, deeds[arc->deed].patience_ms);
 }
 
 /* The arc in hand, to its end. */

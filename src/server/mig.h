@@ -42,6 +42,7 @@ struct ob_mig {
 	bool halted;			/* no DMA, no interrupt */
 	bool given;			/* END left: others may run it now */
 	bool broken;			/* the session died with its process */
+	bool half;			/* a name says that content may be another's */
 
 	ob_mig_try held;		/* what is waited for, or NULL, */
 	enum ob_mig_party holder;	/* by whom, */
@@ -147,6 +148,10 @@ int ob_do_mig_read(struct ob_session *s, const struct ob_request *req,
 int ob_mig_load_begin(struct ob_device *dev, struct ob_err *err);
 /* Judges it, and makes it the device's if it is good. */
 int ob_mig_load_commit(struct ob_device *dev, struct ob_err *err);
+/* A successor, within its first step: has its predecessor died in the middle of that? */
+void ob_mig_adopt_half(struct ob_device *dev);
+/* It has not, or what followed from it is in the state. */
+void ob_mig_half_over(struct ob_device *dev);
 void ob_mig_load_end(struct ob_device *dev);
 int ob_mig_load_push(struct ob_device *dev, const void *bytes, size_t len,
 		     struct ob_err *err);

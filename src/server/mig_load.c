@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/fd.h"
 #include "server/device_impl.h"
 #include "server/server.h"
 #include "server/session.h"
@@ -254,11 +255,16 @@ static void commit_bar(struct ob_device *dev, const struct ob_mig_load *load,
 		ob_mig_bar_commit(&load->bars[i], &to);
 }
 
+/*
+ * The caller's step is all or nothing, and a model's reset saves only what it has
+ * used of its hot part so far: what comes may use more.
+ */
 static void commit(struct ob_device *dev, const struct ob_mig_load *load)
 {
 	uint8_t intx_masked = dev->core->intx_masked;
 	unsigned i;
 
+	ob_step_protect_hot(dev);
 	ob_device_reset(dev, OB_RESET_DEVICE);
 	ob_mig_commit_part(dev->plain, part(load, "plain"), dev->cls->state);
 	ob_mig_commit_part(dev->hot, part(load, "hot"), dev->cls->hot);
@@ -269,6 +275,46 @@ static void commit(struct ob_device *dev, const struct ob_mig_load *load)
 		dev->cls->loaded(dev);
 }
 
+/*
+ * Content is replaced where it is, the rest as a whole: who dies between leaves
+ * registers of one state with content of another.  The name says so until the
+ * step is over (ob_mig_adopt_half).
+ */
+static int begin_commit(struct ob_device *dev, const struct ob_mig_load *load,
+			struct ob_err *err)
+{
+	int r;
+
+	if (!load->plan.nr_sinks)
+		return 0;
+	r = ob_dev_keep(dev, dev->mem.fd, "half");
+	if (r)
+		return ob_fail(err, -r, "the keeper does not take it: %s",
+			       strerror(-r));
+	dev->mig.half = dev->unsettled = true;
+	return 0;
+}
+
+/* Neither the old state nor the new one: the guest begins anew. */
+void ob_mig_adopt_half(struct ob_device *dev)
+{
+	OB_CLEANUP_FD int fd = ob_dev_kept(dev, "half");
+
+	dev->mig.half = fd >= 0;
+	if (fd < 0 || dev->mig.state != OB_MIG_RESUMING)
+		return;
+	ob_log(&dev->log, OB_LOG_ERROR, "its process died when a state had come "
+	       "in and its content, or a part of it, was in place already");
+	ob_fuse_fail(dev);
+}
+
+void ob_mig_half_over(struct ob_device *dev)
+{
+	if (dev->mig.half && !dev->failed)
+		ob_dev_unkeep(dev, "half");
+	dev->mig.half &= dev->failed;
+}
+
 int ob_mig_load_commit(struct ob_device *dev, struct ob_err *err)
 {
 	struct ob_mig_load *load = dev->mig.load;
@@ -276,7 +322,8 @@ int ob_mig_load_commit(struct ob_device *dev, struct ob_err *err)
 
 	/* A shared image may have grown under its owner since we looked. */
 	ob_device_refresh(dev);
-	if ((r = judge(dev, load, err)) || (r = commit_drives(dev, err)))
+	if ((r = judge(dev, load, err)) || (r = begin_commit(dev, load, err)) ||
+	    (r = commit_drives(dev, err)))
 		return r;
 	commit(dev, load);
 	ob_arrival_over(dev, true);

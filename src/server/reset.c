@@ -54,6 +54,8 @@ void ob_device_reset(struct ob_device *dev, enum ob_reset kind)
 	ob_bus_master_update(dev);
 	if (dev->cls->reset)
 		dev->cls->reset(dev, kind);
-	if (failed)
+	if (failed) {
+		dev->unsettled |= dev->mig.half;
 		ob_mig_still_over(dev);
+	}
 }

@@ -48,6 +48,12 @@ void ob_step_protect(struct ob_device *dev)
 	protect_state(dev);
 }
 
+void ob_step_protect_hot(struct ob_device *dev)
+{
+	if (dev->counts && dev->cls->hot)
+		ob_undo_add(&dev->mem, dev->hot, dev->cls->hot->size);
+}
+
 void ob_dev_protect(struct ob_device *dev, const void *hot, size_t len)
 {
 	struct ob_state_header *hdr = ob_state_header(&dev->mem);

@@ -102,12 +102,14 @@ static size_t lay_out(struct ob_state_header *hdr,
 	return end;
 }
 
-/* What a client's message may change as a whole has to fit into the undo. */
+/* What a step may change as a whole has to fit into the undo: a load that is
+ * committed changes everything but the map. */
 static int check_undo(const struct ob_table *const tables[OB_NR_TABLES],
 		      struct ob_err *err)
 {
 	static const enum ob_section whole[] = {
-		OB_SECTION_CORE, OB_SECTION_PLAIN, OB_SECTION_SESSION,
+		OB_SECTION_CORE, OB_SECTION_PLAIN, OB_SECTION_HOT,
+		OB_SECTION_SESSION,
 	};
 	uint64_t sum = 0;
 	unsigned i;
@@ -116,7 +118,7 @@ static int check_undo(const struct ob_table *const tables[OB_NR_TABLES],
 		sum += tables[whole[i]] ? tables[whole[i]]->size : 0;
 	if (sum <= OB_UNDO_BYTES)
 		return 0;
-	return ob_fail(err, E2BIG, "the plain state is too large: with the library's it "
+	return ob_fail(err, E2BIG, "the state is too large: with the library's it "
 		       "has %llu bytes, and a step can undo %u",
 		       (unsigned long long)sum, OB_UNDO_BYTES);
 }

@@ -117,7 +117,7 @@ struct ob_state_mem {
 
 /*
  * tables[i] describes section i and gives its size; NULL: absent.  -E2BIG when
- * core, plain and session together do not fit into the undo.
+ * core, plain, hot and session together do not fit into the undo.
  */
 int ob_state_create(struct ob_state_mem *mem, const char *model,
 		    const struct ob_table *const tables[OB_NR_TABLES],

@@ -58,6 +58,11 @@ void ob_conn_refuse_sockets(struct ob_conn *conn)
 	conn->refuse_sockets = true;
 }
 
+void ob_conn_bytes_only(struct ob_conn *conn, bool on)
+{
+	conn->bytes_only = on;
+}
+
 int ob_msg_take_fd(struct ob_msg *msg, size_t index)
 {
 	return index < msg->nr_fds ? ob_fd_take(&msg->fds[index]) : -1;

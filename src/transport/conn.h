@@ -39,6 +39,11 @@ void ob_conn_set_max_message(struct ob_conn *conn, size_t max_message);
  * we would hold the last reference to what we wait on.
  */
 void ob_conn_refuse_sockets(struct ob_conn *conn);
+/*
+ * While it is on nobody wants fds: what comes is closed and not counted, and a
+ * read costs less.  Not of a kept connection.
+ */
+void ob_conn_bytes_only(struct ob_conn *conn, bool on);
 
 /*
  * One read, when ob_conn_next has returned 0.  Bytes taken (> 0), 0 at the

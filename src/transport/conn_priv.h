@@ -49,7 +49,7 @@ struct kept {
 struct ob_conn {
 	int fd;
 	size_t max_message;
-	bool refuse_sockets;
+	bool refuse_sockets, bytes_only;
 
 	/* buf[head .. tail) is received and not handed out. */
 	uint8_t *buf;

@@ -169,6 +169,28 @@ static void take_control(struct ob_conn *conn, struct msghdr *mh)
 		slot->dropped++;
 }
 
+static void advance(struct ob_conn *conn, size_t n)
+{
+	conn->tail += n;
+	conn->received += n;
+}
+
+/* n bytes have come with what mh says; room was for so many. */
+static void received(struct ob_conn *conn, struct msghdr *mh, size_t n,
+		     size_t room, bool *drained)
+{
+	bool has_control = mh->msg_controllen || mh->msg_flags & MSG_CTRUNC;
+	struct ob_hdr hdr;
+
+	advance(conn, n);
+	if (has_control)
+		take_control(conn, mh);
+	*drained = !has_control && n < room;
+	if (conn->kept && has_control)
+		kept_saw_fds(conn, n == room,
+			     conn_header(conn, last_start(conn), &hdr) == 1);
+}
+
 static ssize_t receive(struct ob_conn *conn, int flags, bool *drained)
 {
 	union {
@@ -181,25 +203,29 @@ static ssize_t receive(struct ob_conn *conn, int flags, bool *drained)
 		.msg_iov = &iov, .msg_iovlen = 1,
 		.msg_control = &control, .msg_controllen = sizeof(control),
 	};
-	struct ob_hdr hdr;
-	bool has_control;
 	ssize_t n;
 
 	do
 		n = recvmsg(conn->fd, &mh, flags | MSG_CMSG_CLOEXEC);
 	while (n < 0 && errno == EINTR);
-	if (n <= 0)
-		return n < 0 ? -errno : 0;
-	conn->tail += n;
-	conn->received += n;
-	has_control = mh.msg_controllen || mh.msg_flags & MSG_CTRUNC;
-	if (has_control)
-		take_control(conn, &mh);
-	*drained = !has_control && (size_t)n < room;
-	if (conn->kept && has_control)
-		kept_saw_fds(conn, (size_t)n == room,
-			     conn_header(conn, last_start(conn), &hdr) == 1);
-	return n;
+	if (n > 0)
+		received(conn, &mh, (size_t)n, room, drained);
+	return n < 0 ? -errno : n;
+}
+
+/* The same where nobody wants fds: the kernel closes what comes, and tells
+ * nobody, so that a short read says nothing of what is behind it. */
+static ssize_t receive_bytes(struct ob_conn *conn, int flags)
+{
+	size_t room = conn->cap - conn->tail;
+	ssize_t n;
+
+	do
+		n = recv(conn->fd, conn->buf + conn->tail, room, flags);
+	while (n < 0 && errno == EINTR);
+	if (n > 0)
+		advance(conn, (size_t)n);
+	return n < 0 ? -errno : n;
 }
 
 /* One look at a socket that keeps its bytes until they are done with. */
@@ -233,7 +259,8 @@ static int fill(struct ob_conn *conn, int flags, bool *drained)
 		return r;
 	if (conn->kept)
 		return look(conn, flags, drained);
-	r = receive(conn, flags, drained);
+	r = conn->bytes_only ? receive_bytes(conn, flags) :
+		receive(conn, flags, drained);
 	if (r == -EAGAIN)
 		*drained = true;
 	return r;

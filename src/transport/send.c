@@ -33,8 +33,8 @@ void conn_drop_unsent(struct ob_conn *conn)
 	conn->last = &conn->first;
 }
 
-static ssize_t transmit(int sock, const struct iovec *iov, unsigned count,
-			const int *fds, unsigned nr_fds)
+static ssize_t transmit_message(int sock, const struct iovec *iov,
+				unsigned count, const int *fds, unsigned nr_fds)
 {
 	union {
 		struct cmsghdr align;
@@ -43,7 +43,6 @@ static ssize_t transmit(int sock, const struct iovec *iov, unsigned count,
 	struct msghdr mh = {
 		.msg_iov = (struct iovec *)iov, .msg_iovlen = count,
 	};
-	ssize_t n;
 
 	if (nr_fds) {
 		size_t len = nr_fds * sizeof(int);
@@ -56,8 +55,20 @@ static ssize_t transmit(int sock, const struct iovec *iov, unsigned count,
 		mh.msg_control = &control;
 		mh.msg_controllen = CMSG_SPACE(len);
 	}
+	return sendmsg(sock, &mh, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+/* What is one piece, as most messages are, costs the kernel less. */
+static ssize_t transmit(int sock, const struct iovec *iov, unsigned count,
+			const int *fds, unsigned nr_fds)
+{
+	ssize_t n;
+
 	do
-		n = sendmsg(sock, &mh, MSG_DONTWAIT | MSG_NOSIGNAL);
+		n = count == 1 && !nr_fds ?
+			send(sock, iov->iov_base, iov->iov_len,
+			     MSG_DONTWAIT | MSG_NOSIGNAL) :
+			transmit_message(sock, iov, count, fds, nr_fds);
 	while (n < 0 && errno == EINTR);
 	return n < 0 ? -errno : n;
 }

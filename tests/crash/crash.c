@@ -2,25 +2,32 @@
 /*
  * Every instant of a worker's death, one after another.
  *
- *	crash OUTBOARD [SECONDS [SEED [MODE]]]
+ *	crash [--threads N] OUTBOARD [SECONDS [SEED [MODE [KIND]]]]
  *
- * The server runs under ptrace.  A client works through session.c; in every one
- * of its steps the process that serves is killed once:
+ * The server runs under ptrace.  Clients work through their sessions; in every step
+ * of them the process that serves is killed once:
  *
  *	calls	at the Nth entry to or exit from a system call of the step,
- *		for all N, each N being a run of the whole session
+ *		for all N, each N being a run of the whole session; where
+ *		more than one thread has so many, also at the second one's
  *	twice	at a random call in some of the steps, and its successor at a
  *		random one of its own; in few, since who dies before it serves
  *		makes the keeper wait longer and longer
  *	steps	after a random number of single instructions
+ *	stores	after a random one of the step's stores to what outlives it
+ *		(watch.c); in a load, at an instruction of its commit as well
+ *	chance	at a random call of any thread, all sessions having gone on
+ *
+ * What the sessions do is the kind: `alone` and `arrival` with any number of
+ * threads, `pair` and `together` with several.  Then each successor is told at random how
+ * many threads it has, and which of them have the devices (place.c).
  *
  * Each session must end, and must have been told what an undisturbed one was
  * told.  SECONDS (100) bounds it; runs are taken in a random order, those first
  * in which more steps are hit, so that a short test sees some of everything.  0:
- * all of it.  MODE: that one only.
+ * all of it.  MODE, KIND: that one only; MODE "-": all.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,62 +36,50 @@
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "folder.h"
-#include "session.h"
+#include "run.h"
 
-#define MAX_TASKS 64u
-#define MAX_OPS 4096u
-#define MAX_CALLS 1000u			/* a step that has more is cut there */
-#define MAX_STEPS 32000u		/* instructions */
-#define TWICE_EVERY 24u			/* steps */
 #define RUN_SECONDS 600
+#define EARLY 5u	/* steps */
 #define OPTIONS (PTRACE_O_EXITKILL | PTRACE_O_TRACEFORK | \
 		 PTRACE_O_TRACEVFORK | PTRACE_O_TRACECLONE | \
 		 PTRACE_O_TRACEEXEC | PTRACE_O_TRACESYSGOOD)
 
-enum mode { COUNT, CALLS, TWICE, STEPS, NR_MODES };
 static const char *const mode_names[NR_MODES] = {
-	"undisturbed", "calls", "twice", "steps",
+	"undisturbed", "calls", "twice", "steps", "stores", "chance",
 };
 
-struct task {
-	pid_t pid;			/* 0: free */
-	bool worker, killed;
-	uint64_t op;			/* the step that it was seen in */
-	unsigned calls;			/* stops in that step */
-	unsigned singles;		/* instructions still to be done */
-	unsigned dies_at;		/* twice: its own call number; 0: lives */
-	unsigned all_calls;
+struct kind_info {
+	const char *name;
+	unsigned clients;
+	unsigned share;			/* of the time, in percent */
+	unsigned every[NR_MODES];	/* of so many numbers of calls one; 0: none */
 };
 
-struct run {
-	enum mode mode;
-	unsigned n;			/* the number of calls, or of the run */
-	uint64_t random, seed;
-	struct session *session;
-	char folder[FOLDER_ROOM], path[96];
-	pid_t server, client;
-	struct task tasks[MAX_TASKS];
-	uint64_t killed_op;		/* one kill for a step */
-	unsigned kills, dying;		/* all; those that are not dead yet */
-	bool client_ended, server_ended, stopping;
-	int client_status, server_status;
-	time_t end;
+/* Only the calls are counted out. */
+static const struct kind_info one_thread[] = {
+	{ "alone", 1, 80, { [CALLS] = 1, [TWICE] = 4, [STEPS] = 4, [STORES] = 4 } },
+	{ "arrival", 1, 20, { [CALLS] = 1, [TWICE] = 8, [STORES] = 1 } },
+	{ 0 }
+};
+static const struct kind_info more_threads[] = {
+	{ "pair", 2, 55, { [CALLS] = 1, [TWICE] = 8, [STEPS] = 8, [STORES] = 8 } },
+	{ "together", 2, 20, { [CHANCE] = 8 } },
+	{ "arrival", 1, 25, { [CALLS] = 1, [TWICE] = 8, [STORES] = 1 } },
+	{ 0 }
 };
 
-static const char *outboard;
-static unsigned calls_of[MAX_OPS];	/* of an undisturbed run */
-static struct session *reference;
+const char *outboard;
+unsigned threads = 1;
+unsigned calls_of[2][MAX_OPS];
+
+static const struct kind_info *info;	/* of the kind that is under way */
+static struct session *reference[SESSIONS_MAX];
 static unsigned points[NR_MODES], runs[NR_MODES], arrivals;
-static const char *only;		/* a mode */
+static const char *only_mode, *only_kind;
 
-/* Of so many numbers of calls one; only the calls are counted out. */
-static const unsigned every[NR_MODES] = { [CALLS] = 1, [TWICE] = 4, [STEPS] = 16 };
-
-static uint64_t next_random(uint64_t *state)
+uint64_t next_random(uint64_t *state)
 {
 	*state ^= *state << 13;
 	*state ^= *state >> 7;
@@ -92,248 +87,91 @@ static uint64_t next_random(uint64_t *state)
 	return *state;
 }
 
-/* -- processes --------------------------------------------------------- */
-
-static struct task *find_task(struct run *run, pid_t pid, bool add)
+uint64_t run_op(const struct run *run)
 {
-	struct task *place = NULL;
+	uint64_t op = 0;
 
-	for (unsigned i = 0; i < MAX_TASKS; i++) {
-		if (run->tasks[i].pid == pid)
-			return &run->tasks[i];
-		if (!place && !run->tasks[i].pid)
-			place = &run->tasks[i];
-	}
-	if (!add || !place)
-		return NULL;
-	*place = (struct task){ .pid = pid };
-	return place;
+	for (unsigned i = 0; i < run->nr_clients; i++)
+		op += __atomic_load_n(&run->clients[i].session->op,
+				      __ATOMIC_ACQUIRE);
+	return op;
 }
 
-static pid_t start_server(struct run *run)
+bool run_clients_ended(const struct run *run)
 {
-	char device[240], log[96];
-	pid_t pid;
-	int fd, null;
-
-	snprintf(device, sizeof(device),
-		 "nvme,drive=file:%s/image,queues=8,serial=CRASH,socket=%s",
-		 run->folder, run->path);
-	snprintf(log, sizeof(log), "%s/log", run->folder);
-	pid = fork();
-	if (pid)
-		return pid;
-	fd = open(log, O_WRONLY | O_CREAT | O_APPEND, 0644);
-	null = open("/dev/null", O_RDWR);
-	dup2(null, STDOUT_FILENO);
-	dup2(fd, STDERR_FILENO);
-	ptrace(PTRACE_TRACEME, 0, NULL, NULL);
-	raise(SIGSTOP);
-	execl(outboard, "outboard", "serve", "--watchdog", "0", "--log-level",
-	      "info", "--device", device, (char *)NULL);
-	_exit(127);
+	for (unsigned i = 0; i < run->nr_clients; i++)
+		if (!run->clients[i].ended)
+			return false;
+	return true;
 }
 
-static pid_t start_client(struct run *run)
+static unsigned calls_in(unsigned op, bool other)
+{
+	unsigned a = calls_of[0][op], b = calls_of[1][op];
+
+	return other == (a < b) ? a : b;
+}
+
+/* Only the first steps have so many: those in which the server begins. */
+static bool is_early(unsigned calls, bool other)
+{
+	for (unsigned op = EARLY; op < MAX_OPS; op++)
+		if (calls_in(op, other) >= calls)
+			return false;
+	return true;
+}
+
+/* -- a run --------------------------------------------------------------- */
+
+static enum kind kind_of(const char *name)
+{
+	static const char *const names[NR_KINDS] = {
+		"alone", "pair", "together", "arrival",
+	};
+	enum kind kind = 0;
+
+	while (strcmp(names[kind], name))
+		kind++;
+	return kind;
+}
+
+static void *share(size_t size)
+{
+	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE,
+		       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	if (p == MAP_FAILED)
+		abort();
+	return p;
+}
+
+static pid_t start_client(struct run *run, unsigned i)
 {
 	pid_t pid = fork();
 
 	if (pid)
 		return pid;
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	_exit(session_run(run->session, run->path));
+	_exit((run->kind == ARRIVAL ? session_arrival : session_run)
+	      (run->clients[i].session, run->folder));
 }
 
-/* -- who is killed when ------------------------------------------------ */
-
-static void kill_task(struct run *run, struct task *task)
+static void make_sessions(struct run *run)
 {
-	kill(task->pid, SIGKILL);
-	task->killed = true;
-	run->dying++;
-	run->kills++;
-	points[run->mode]++;
-}
+	struct session_turns *turns = run->kind == PAIR ?
+		share(sizeof(*turns)) : NULL;
 
-/* 0: none of this step. */
-static unsigned random_call(const struct run *run, uint64_t op)
-{
-	uint64_t random = (run->seed + op) * 0x9e3779b97f4a7c15ull;
+	for (unsigned i = 0; turns && i < SESSIONS_MAX; i++)
+		sem_init(&turns->turn[i], 1, 0);
+	for (unsigned i = 0; i < run->nr_clients; i++) {
+		struct session *session = share(sizeof(*session));
 
-	random ^= random >> 29;
-	if (op >= MAX_OPS || !calls_of[op] || random % TWICE_EVERY)
-		return 0;
-	return 1 + (unsigned)(random / TWICE_EVERY % calls_of[op]);
-}
-
-/* Here, in this step?  Once for each. */
-static bool is_the_moment(struct run *run, struct task *task)
-{
-	if (run->killed_op == task->op)
-		return false;
-	switch (run->mode) {
-	case CALLS:
-		return task->calls == run->n;
-	case TWICE:
-		return task->calls == random_call(run, task->op);
-	default:
-		return false;
-	}
-}
-
-static void note_count(struct run *run, const struct task *task)
-{
-	if (run->mode == COUNT && task->op < MAX_OPS &&
-	    task->calls > calls_of[task->op])
-		calls_of[task->op] = task->calls;
-}
-
-/* A worker is at the entry to or the exit from a call; true: it lives on. */
-static bool at_call(struct run *run, struct task *task)
-{
-	uint64_t op = __atomic_load_n(&run->session->op, __ATOMIC_ACQUIRE);
-
-	if (op != task->op) {
-		task->op = op;
-		task->calls = 0;
-	}
-	task->calls++;
-	task->all_calls++;
-	note_count(run, task);
-	if (!op || run->client_ended)
-		return true;
-	if (task->dies_at && task->all_calls == task->dies_at) {
-		kill_task(run, task);
-		return false;
-	}
-	if (run->mode == STEPS && task->calls == 1 && run->killed_op != op) {
-		task->singles = 1 + next_random(&run->random) % MAX_STEPS;
-		/* Most of what happens happens at the begin. */
-		if (next_random(&run->random) & 7)
-			task->singles = 1 + task->singles % 4000;
-		run->killed_op = op;
-	}
-	if (!is_the_moment(run, task))
-		return true;
-	run->killed_op = op;
-	kill_task(run, task);
-	return false;
-}
-
-static void resume(struct run *run, struct task *task, int signo)
-{
-	int request = PTRACE_CONT;
-
-	if (task->worker && !run->client_ended)
-		request = task->singles ? PTRACE_SINGLESTEP : PTRACE_SYSCALL;
-	ptrace(request, task->pid, NULL, (void *)(long)signo);
-}
-
-/* A process became something else: the server's children become workers. */
-static void at_exec(struct run *run, struct task *task)
-{
-	task->worker = task->pid != run->server;
-	if (task->worker && run->mode == TWICE && run->kills % 2)
-		task->dies_at = 1 + next_random(&run->random) % 400;
-}
-
-static void one_instruction(struct run *run, struct task *task)
-{
-	if (--task->singles) {
-		resume(run, task, 0);
-		return;
-	}
-	kill_task(run, task);
-}
-
-/* A new task stops by itself, and may be seen before its parent's event. */
-static void stopped(struct run *run, pid_t pid, int status)
-{
-	bool known = find_task(run, pid, false) != NULL;
-	struct task *task = find_task(run, pid, true);
-	int signo = WSTOPSIG(status), event = status >> 16;
-
-	if (!task)
-		return;
-	if (event == PTRACE_EVENT_EXEC)
-		at_exec(run, task);
-	else if (signo == (SIGTRAP | 0x80) && !at_call(run, task))
-		return;
-	else if (signo == SIGTRAP && !event && task->singles) {
-		one_instruction(run, task);
-		return;
-	}
-	if (!known || event || signo == SIGTRAP || signo == (SIGTRAP | 0x80))
-		signo = 0;
-	resume(run, task, signo);
-}
-
-static void ended(struct run *run, pid_t pid, int status)
-{
-	struct task *task = find_task(run, pid, false);
-
-	if (task) {
-		run->dying -= task->killed;
-		task->pid = 0;
-	}
-	if (pid == run->client) {
-		run->client_ended = true;
-		run->client_status = status;
-	}
-	if (pid == run->server) {
-		run->server_ended = true;
-		run->server_status = status;
-	}
-}
-
-/* -- a run ------------------------------------------------------------- */
-
-static void make_folder(struct run *run)
-{
-	char image[96];
-	int fd;
-
-	folder_make(run->folder, "obcrash");
-	snprintf(run->path, sizeof(run->path), "%s/sock", run->folder);
-	snprintf(image, sizeof(image), "%s/image", run->folder);
-	fd = open(image, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	if (fd < 0 || ftruncate(fd, 8 << 20))
-		abort();
-	close(fd);
-}
-
-/* Not in the middle of a death: to end in order takes somebody who serves. */
-static void ask_to_end(struct run *run)
-{
-	run->stopping = true;
-	kill(run->server, SIGTERM);
-}
-
-static void follow(struct run *run)
-{
-	int status;
-	pid_t pid;
-
-	while (!run->server_ended || !run->client_ended) {
-		pid = waitpid(-1, &status, __WALL);
-		if (pid < 0 && errno == EINTR) {
-			if (time(NULL) < run->end)
-				continue;
-			kill(run->client, SIGKILL);
-			kill(run->server, SIGKILL);
-			alarm(5);
-			continue;
-		}
-		if (pid < 0)
-			return;
-		if (WIFSTOPPED(status))
-			stopped(run, pid, status);
-		else
-			ended(run, pid, status);
-		if (run->client_ended && !run->dying && !run->stopping)
-			ask_to_end(run);
-		if (run->server_ended && !run->client_ended)
-			kill(run->client, SIGKILL);
+		run->clients[i].session = session;
+		session->number = i;
+		session->turns = turns;
+		session->is_brief = run->is_brief;
+		if (reference[i])
+			session->stream = reference[i]->stream;
 	}
 }
 
@@ -350,125 +188,152 @@ static void start(struct run *run)
 	sigaction(SIGALRM, &action, NULL);
 	run->end = time(NULL) + RUN_SECONDS - 1;
 	alarm(RUN_SECONDS);
-	make_folder(run);
-	run->server = start_server(run);
+	folder_make(run->folder, "obcrash");
+	place_images(run);
+	make_sessions(run);
+	run->server = place_server(run);
 	waitpid(run->server, &status, __WALL);
-	find_task(run, run->server, true);
 	ptrace(PTRACE_SETOPTIONS, run->server, NULL, (void *)OPTIONS);
 	ptrace(PTRACE_CONT, run->server, NULL, NULL);
-	run->client = start_client(run);
+	for (unsigned i = 0; i < run->nr_clients; i++)
+		run->clients[i].pid = start_client(run, i);
 }
 
 static int complain(const struct run *run, const char *what)
 {
-	fprintf(stderr, "crash: %s, %u, after %u deaths: %s (log in %s)\n",
-		mode_names[run->mode], run->n, run->kills, what, run->folder);
+	fprintf(stderr, "crash: %s, %s%s, %u, after %u deaths: %s (log in %s)\n",
+		info->name, mode_names[run->mode], run->other ? " of another" : "",
+		run->n, run->kills, what, run->folder);
 	return 1;
 }
 
 /* What was told, against an undisturbed session. */
-static int compare(const struct run *run)
+static int compare(const struct run *run, unsigned client)
 {
-	const struct session *a = reference, *b = run->session;
+	const struct session *a = reference[client];
+	const struct session *b = run->clients[client].session;
 	char what[160];
 
 	for (uint32_t i = 0; i < a->count && i < b->count; i++) {
 		if (!strcmp(a->records[i].label, b->records[i].label) &&
 		    a->records[i].crc == b->records[i].crc)
 			continue;
-		snprintf(what, sizeof(what), "record %u (%s) is another one "
-			 "than undisturbed (%s)", i, b->records[i].label,
-			 a->records[i].label);
+		snprintf(what, sizeof(what), "client %u: record %u (%s) is another "
+			 "one than undisturbed (%s)", client, i,
+			 b->records[i].label, a->records[i].label);
 		return complain(run, what);
 	}
-	return a->count == b->count ? 0 : complain(run, "records are missing");
+	return a->count == b->count || b->is_brief ? 0 :
+		complain(run, "records are missing");
+}
+
+static int judge_client(struct run *run, unsigned i)
+{
+	const struct session *session = run->clients[i].session;
+	char what[400];
+
+	if (!session->done) {
+		snprintf(what, sizeof(what), "client %u's session ended: %s", i,
+			 session->error[0] ? session->error : "killed");
+		return complain(run, what);
+	}
+	if (run->mode == COUNT)
+		return session->loaded ? 0 :
+			complain(run, "no migration came in");
+	return compare(run, i);
 }
 
 static int judge(struct run *run)
 {
-	char what[320];
+	char what[80];
+	int r = 0;
 
-	if (!run->session->done) {
-		snprintf(what, sizeof(what), "the session ended: %s",
-			 run->session->error[0] ? run->session->error
-						: "killed");
-		return complain(run, what);
-	}
-	if (!WIFEXITED(run->server_status) || WEXITSTATUS(run->server_status)) {
-		snprintf(what, sizeof(what), "the server ended with %#x",
-			 run->server_status);
-		return complain(run, what);
-	}
-	if (run->mode == COUNT)
-		return run->session->loaded ? 0 :
-			complain(run, "no migration came in");
-	return compare(run);
+	for (unsigned i = 0; i < run->nr_clients; i++)
+		r |= judge_client(run, i);
+	/* A commit that is not found would be a test of nothing. */
+	if (run->kind == ARRIVAL && run->mode == STORES && !run->kills)
+		r |= complain(run, "no load died in its commit");
+	if (r || (WIFEXITED(run->server_status) &&
+		  !WEXITSTATUS(run->server_status)))
+		return r;
+	snprintf(what, sizeof(what), "the server ended with %#x",
+		 run->server_status);
+	return complain(run, what);
 }
 
-static int one_run(enum mode mode, unsigned n, uint64_t seed)
+static void take_account(struct run *run)
+{
+	for (unsigned i = 0; i < run->nr_clients; i++) {
+		struct session *session = run->clients[i].session;
+
+		arrivals += session->loaded;
+		if (run->mode == COUNT)
+			reference[i] = session;
+		else
+			munmap(session, sizeof(*session));
+	}
+	runs[run->mode]++;
+	points[run->mode] += run->kills;
+	printf("crash: %s %s %u: %u deaths\n", info->name, mode_names[run->mode],
+	       run->n, run->kills);
+}
+
+static int one_run(enum mode mode, unsigned n, bool other, uint64_t seed)
 {
 	struct run run = {
-		.mode = mode, .n = n, .random = seed | 1, .seed = seed,
+		.kind = kind_of(info->name), .mode = mode, .n = n,
+		.other = other, .random = seed | 1, .seed = seed,
+		.nr_clients = info->clients,
+		.is_brief = mode == CALLS && is_early(n, other),
 	};
-	struct session *session;
 	int r;
 
-	session = mmap(NULL, sizeof(*session), PROT_READ | PROT_WRITE,
-		       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (session == MAP_FAILED)
-		abort();
-	run.session = session;
-	if (reference)
-		session->stream = reference->stream;
 	start(&run);
-	follow(&run);
+	trace(&run);
 	alarm(0);
-	runs[mode]++;
 	r = judge(&run);
-	arrivals += session->loaded;
-	printf("crash: %s %u: %u deaths\n", mode_names[mode], n, run.kills);
 	if (!r)
 		folder_remove(run.folder);
-	if (mode == COUNT)
-		reference = session;
-	else
-		munmap(session, sizeof(*session));
+	take_account(&run);
 	return r;
 }
 
-/* -- all runs ---------------------------------------------------------- */
+/* -- all runs ------------------------------------------------------------ */
 
+/* How a server begins is in the other kinds. */
 static unsigned most_calls(unsigned *all)
 {
-	unsigned most = 0;
+	unsigned first = kind_of(info->name) == ARRIVAL ? EARLY : 1, most = 0;
 
 	*all = 0;
 	for (unsigned op = 1; op < MAX_OPS; op++) {
-		*all += calls_of[op];
-		if (calls_of[op] > most)
-			most = calls_of[op];
+		*all += calls_of[0][op] + calls_of[1][op];
+		if (op >= first && calls_in(op, false) > most)
+			most = calls_in(op, false);
 	}
 	return most < MAX_CALLS ? most : MAX_CALLS;
 }
 
-static unsigned steps_with(unsigned calls)
+static unsigned steps_with(unsigned calls, bool other)
 {
 	unsigned n = 0;
 
 	for (unsigned op = 1; op < MAX_OPS; op++)
-		n += calls_of[op] >= calls;
+		n += calls_in(op, other) >= calls;
 	return n;
 }
 
-/* A number of calls that has not been drawn, as often as steps have so many. */
+/* A number that has not been drawn, each as often as its weight says. */
 static unsigned draw(unsigned *weights, unsigned most, uint64_t *random)
 {
 	uint64_t all = 0, at;
 
-	for (unsigned n = 1; n <= most; n++)
+	for (unsigned n = 0; n < most; n++)
 		all += weights[n];
+	if (!all)
+		return most;
 	at = next_random(random) % all;
-	for (unsigned n = 1; n <= most; n++) {
+	for (unsigned n = 0; n < most; n++) {
 		if (at < weights[n]) {
 			weights[n] = 0;
 			return n;
@@ -478,51 +343,119 @@ static unsigned draw(unsigned *weights, unsigned most, uint64_t *random)
 	abort();
 }
 
+static bool is_due(enum mode mode, unsigned i)
+{
+	unsigned every = info->every[mode];
+
+	return every && i % every == every / 2 &&
+	       (!only_mode || !strcmp(only_mode, mode_names[mode]));
+}
+
+/* The numbers of calls of the first thread that has so many, then the others'. */
 static int all_runs(unsigned most, time_t end, uint64_t seed)
 {
-	unsigned weights[MAX_CALLS + 1];
+	static unsigned weights[2 * MAX_CALLS];
 	uint64_t random = seed | 1;
 	int r = 0;
 
-	for (unsigned n = 1; n <= most; n++)
-		weights[n] = steps_with(n);
-	for (unsigned i = 0; i < most && !r; i++) {
-		unsigned n = draw(weights, most, &random);
+	for (unsigned n = 0; n < 2 * most; n++)
+		weights[n] = steps_with(1 + n % most, n >= most);
+	for (unsigned i = 0; !r && time(NULL) < end; i++) {
+		unsigned n = draw(weights, 2 * most, &random);
 
+		if (n == 2 * most)
+			break;
 		for (enum mode mode = CALLS; mode < NR_MODES && !r; mode++)
-			if (i % every[mode] == every[mode] / 2 &&
-			    time(NULL) < end &&
-			    (!only || !strcmp(only, mode_names[mode])))
-				r = one_run(mode, n, seed * 77 + i * 4 + mode);
+			if (is_due(mode, i) && time(NULL) < end)
+				r = one_run(mode, 1 + n % most, n >= most,
+					    seed * 77 + i * 8 + mode);
 	}
 	return r;
 }
 
-int main(int argc, char **argv)
+static void tell(void)
 {
-	unsigned seconds = argc > 2 ? (unsigned)atoi(argv[2]) : 100;
-	uint64_t seed = argc > 3 ? strtoull(argv[3], NULL, 0) : 1;
-	time_t end = time(NULL) + (seconds ? seconds : 1000000);
+	for (enum mode mode = CALLS; mode < NR_MODES; mode++)
+		if (runs[mode])
+			printf("crash: %s: %s: %u deaths in %u sessions\n",
+			       info->name, mode_names[mode], points[mode],
+			       runs[mode]);
+	printf("crash: %s: %u migrations came in whole\n", info->name, arrivals);
+}
+
+static void forget(void)
+{
+	memset(calls_of, 0, sizeof(calls_of));
+	memset(points, 0, sizeof(points));
+	memset(runs, 0, sizeof(runs));
+	memset(reference, 0, sizeof(reference));
+	arrivals = 0;
+}
+
+static int one_kind(time_t end, uint64_t seed)
+{
+	uint64_t steps = 0;
 	unsigned all, most;
 	int r;
 
-	if (argc < 2) {
-		fprintf(stderr, "crash OUTBOARD [SECONDS [SEED [MODE]]]\n");
-		return 2;
-	}
-	outboard = argv[1];
-	only = argc > 4 ? argv[4] : NULL;
-	setvbuf(stdout, NULL, _IOLBF, 0);
-	r = one_run(COUNT, 0, seed);
+	forget();
+	r = one_run(COUNT, 0, false, seed);
 	if (r)
 		return r;
 	most = most_calls(&all);
-	printf("crash: %llu steps, %u calls entered or left, at most %u in one\n",
-	       (unsigned long long)reference->op, all, most);
+	for (unsigned i = 0; i < info->clients; i++)
+		steps += reference[i]->op;
+	printf("crash: %s: %llu steps, %u calls entered or left, at most %u in "
+	       "one\n", info->name, (unsigned long long)steps, all, most);
 	r = all_runs(most, end, seed);
-	for (enum mode mode = CALLS; mode < NR_MODES; mode++)
-		printf("crash: %s: %u deaths in %u sessions\n",
-		       mode_names[mode], points[mode], runs[mode]);
-	printf("crash: %u migrations came in whole\n", arrivals);
+	tell();
 	return r;
+}
+
+static int all_kinds(unsigned seconds, uint64_t seed)
+{
+	unsigned share = 0;
+	time_t begin = time(NULL);
+	int r = 0;
+
+	info = threads > 1 ? more_threads : one_thread;
+	for (; info->name && !r; info++) {
+		share += info->share;
+		if (only_kind && strcmp(only_kind, info->name))
+			continue;
+		if (only_kind)
+			share = 100;
+		r = one_kind(begin + (seconds ? seconds * share / 100 :
+				      1000000), seed);
+	}
+	return r;
+}
+
+static const char *word(int argc, char **argv, int i)
+{
+	return i < argc && strcmp(argv[i], "-") ? argv[i] : NULL;
+}
+
+int main(int argc, char **argv)
+{
+	const char *seconds, *seed;
+
+	if (argc > 2 && !strcmp(argv[1], "--threads")) {
+		threads = (unsigned)atoi(argv[2]);
+		argc -= 2;
+		argv += 2;
+	}
+	if (argc < 2 || threads < 1 || threads > 9) {
+		fprintf(stderr, "crash [--threads N] OUTBOARD "
+			"[SECONDS [SEED [MODE [KIND]]]]\n");
+		return 2;
+	}
+	outboard = argv[1];
+	seconds = word(argc, argv, 2);
+	seed = word(argc, argv, 3);
+	only_mode = word(argc, argv, 4);
+	only_kind = word(argc, argv, 5);
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	return all_kinds(seconds ? (unsigned)atoi(seconds) : 100,
+			 seed ? strtoull(seed, NULL, 0) : 1);
 }

@@ -29,8 +29,34 @@
 
 struct session *current;
 
+static void await_turn(void)
+{
+	struct session_turns *turns = current->turns;
+	uint32_t own = current->number, other = !own;
+
+	/* The first one begins without being told. */
+	if (current->op)
+		sem_post(&turns->turn[other]);
+	if (!current->op && !own)
+		return;
+	while (!turns->gone[other] && sem_wait(&turns->turn[own]))
+		;
+}
+
+static void end_turns(void)
+{
+	struct session_turns *turns = current->turns;
+
+	if (!turns)
+		return;
+	turns->gone[current->number] = true;
+	sem_post(&turns->turn[!current->number]);
+}
+
 void next_op(void)
 {
+	if (current->turns)
+		await_turn();
 	__atomic_add_fetch(&current->op, 1, __ATOMIC_RELEASE);
 }
 
@@ -231,6 +257,14 @@ static int await_event(int fd)
 	if (poll(&p, 1, 10000) != 1)
 		return -ETIMEDOUT;
 	return read(fd, &count, 8) == 8 ? 0 : -errno;
+}
+
+static void drain_event(int fd)
+{
+	uint64_t count;
+
+	while (read(fd, &count, 8) == 8)
+		;
 }
 
 /* How often an interrupt comes is not recorded: one too many is harmless. */
@@ -526,13 +560,99 @@ static int writes_of_many_kinds(struct scene *s)
 	return 0;
 }
 
+/* -- the pin --------------------------------------------------------------- */
+
+/* An eventfd with which the client unmasks. */
+static int give_unmask(struct scene *s, int fd)
+{
+	/* The kernel's: an eventfd, and what it does. */
+	const uint32_t ask[5] = { sizeof(ask), 1 << 2 | 1 << 4, OB_CLIENT_INTX, 0, 1 };
+	struct ob_client_raw call = {
+		.command = 8, .request = ask, .request_len = sizeof(ask),
+		.fds = &fd, .nr_fds = 1,
+	};
+
+	next_op();
+	return ob_client_raw(s->client, &call, &s->err);
+}
+
+static int signal_event(int fd)
+{
+	const uint64_t one = 1;
+
+	next_op();
+	return write(fd, &one, 8) == 8 ? 0 : -errno;
+}
+
+/* As long as nobody takes the completion the pin is up: each time that it is
+ * unmasked it is told again, also after the client has masked it itself. */
+static int watch_pin(struct scene *s, int trigger, int unmask)
+{
+	struct nvme_user_queue *q = &s->disk->admin;
+	struct nvme_user_done done;
+	int n;
+
+	next_op();
+	q->sq[q->tail] = (struct nvme_user_sqe){ .opcode = 0x18, .cid = q->tail };
+	q->tail = (uint16_t)((q->tail + 1) % q->entries);
+	TRY(nvme_user_ring(q, &s->err));
+	TRY(await_event(trigger));
+	for (unsigned i = 0; i < 4; i++) {
+		if (i % 2)
+			TRY(ob_client_irq_mask(s->client, OB_CLIENT_INTX, 0, 1,
+					       &s->err));
+		drain_event(trigger);
+		TRY(signal_event(unmask));
+		TRY(await_event(trigger));
+	}
+	n = nvme_user_poll(q, &done, 1, &s->err);
+	return n < 0 ? n : n == 1 ? 0 : -EPROTO;
+}
+
+static int pin(struct scene *s)
+{
+	const struct nvme_user_params params = {
+		.queues = 1, .depth = 2, .buffer_size = BLOCK, .nsid = 1,
+	};
+	int trigger = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	int unmask = eventfd(0, EFD_CLOEXEC), r;
+
+	if (trigger < 0 || unmask < 0)
+		return -errno;
+	TRY(nvme_user_open(s->client, &params, &s->disk, &s->err));
+	TRY(ob_client_irq_attach(s->client, OB_CLIENT_INTX, 0, &trigger, 1,
+				 &s->err));
+	TRY(give_unmask(s, unmask));
+	r = watch_pin(s, trigger, unmask);
+	record("pin", r, NULL, 0);
+	TRY(ob_client_irq_disable(s->client, OB_CLIENT_INTX, &s->err));
+	next_op();
+	nvme_user_close(s->disk);
+	s->disk = NULL;
+	close(trigger);
+	close(unmask);
+	return r ? ob_fail(&s->err, -r, "an interrupt of the pin is lost") : 0;
+}
+
 /* -- the whole --------------------------------------------------------- */
 
-static int connect_to(struct scene *s, const char *path, bool twin)
+static void path_of(const struct scene *s, const char *name, char path[128])
+{
+	if (name)
+		snprintf(path, 128, "%s/%s", s->folder, name);
+	else
+		snprintf(path, 128, "%s/disk%u", s->folder, current->number);
+}
+
+/* NULL: to the session's own disk. */
+int connect_to(struct scene *s, const char *name, bool twin)
 {
 	const struct ob_client_params params = { .twin_socket = twin };
 	const struct timespec pause = { 0, 2000000 };
+	char path[128];
 	int r = -ENOENT;
+
+	path_of(s, name, path);
 
 	next_op();
 	for (unsigned i = 0; i < CONNECT_TRIES && r; i++) {
@@ -544,16 +664,19 @@ static int connect_to(struct scene *s, const char *path, bool twin)
 	}
 	if (r)
 		return r;
-	ob_client_set_timeout(s->client, 20000);
+	ob_client_set_timeout(s->client, 60000);
 	return ob_client_version(s->client)->twin_socket == twin ? 0 :
 		ob_fail(&s->err, EPROTO, "no twin socket");
 }
 
 /* It is told so, whoever dies. */
-static int second_client(struct scene *s, const char *path)
+static int second_client(struct scene *s)
 {
 	struct ob_client *other = NULL;
+	char path[128];
 	int r;
+
+	path_of(s, NULL, path);
 
 	next_op();
 	r = ob_client_connect(path, NULL, &other, &s->err);
@@ -562,30 +685,45 @@ static int second_client(struct scene *s, const char *path)
 	return r == -EBUSY ? 0 : ob_fail(&s->err, EPROTO, "a second client: %d", r);
 }
 
-static int bring_up(struct scene *s)
+int bring_up(struct scene *s, bool shadow)
 {
 	const struct nvme_user_params params = {
 		.queues = 2, .depth = BATCH, .buffer_size = 2 * BLOCK,
-		.nsid = 1, .shadow = true, .interrupts = true,
+		.nsid = 1, .shadow = shadow, .interrupts = true,
 	};
 
 	return nvme_user_open(s->client, &params, &s->disk, &s->err);
 }
 
-static int first_life(struct scene *s, const char *path)
+static int leave(struct scene *s)
+{
+	next_op();
+	nvme_user_close(s->disk);
+	s->disk = NULL;
+	TRY(ob_client_reset(s->client, &s->err));
+	next_op();
+	ob_client_destroy(s->client);
+	s->client = NULL;
+	return 0;
+}
+
+static int first_life(struct scene *s)
 {
 	uint64_t page;
 
 	TRY(describe(s));
 	TRY(io_fds(s));
-	TRY(second_client(s, path));
+	TRY(second_client(s));
 	TRY(config(s, "config"));
 	TRY(registers(s));
 	TRY(memory(s));
 	TRY(interrupts(s));
-	TRY(bring_up(s));
+	TRY(pin(s));
+	TRY(bring_up(s, true));
 	page = s->disk->queues[0].buffers_addr;
 	TRY(identify(s, page));
+	if (current->is_brief)
+		return leave(s);
 	TRY(features(s, page));
 	TRY(io(s));
 	TRY(far_memory(s, 48, 3));
@@ -598,21 +736,14 @@ static int first_life(struct scene *s, const char *path)
 	TRY(leave_and_stay(s, true));
 	TRY(batch(s, "read after", 0, NVME_USER_READ, 0, BATCH, 0));
 	TRY(config(s, "config at the end"));
-	next_op();
-	nvme_user_close(s->disk);
-	s->disk = NULL;
-	TRY(ob_client_reset(s->client, &s->err));
-	next_op();
-	ob_client_destroy(s->client);
-	s->client = NULL;
-	return 0;
+	return leave(s);
 }
 
 /* What is on the disk is what the next client finds. */
 static int second_life(struct scene *s)
 {
 	TRY(arrive(s));
-	TRY(bring_up(s));
+	TRY(bring_up(s, true));
 	for (unsigned lba = 0; lba < 64; lba += BATCH)
 		TRY(batch(s, "at the end", 0, NVME_USER_READ, lba, BATCH, 0));
 	TRY(far_memory(s, 56, 4));
@@ -622,27 +753,34 @@ static int second_life(struct scene *s)
 	return 0;
 }
 
-static int all(struct scene *s, const char *path)
+static int all(struct scene *s)
 {
-	TRY(connect_to(s, path, false));
-	TRY(first_life(s, path));
-	TRY(connect_to(s, path, true));
+	TRY(connect_to(s, NULL, false));
+	TRY(first_life(s));
+	if (current->is_brief)
+		return 0;
+	TRY(connect_to(s, NULL, true));
 	return second_life(s);
 }
 
-int session_run(struct session *session, const char *path)
+int end_session(struct scene *s, int r)
+{
+	if (r)
+		snprintf(current->error, sizeof(current->error),
+			 "step %llu: %s (%s)", (unsigned long long)current->op,
+			 s->err.msg, strerror(-r));
+	current->done = !r;
+	end_turns();
+	return r ? 1 : 0;
+}
+
+int session_run(struct session *session, const char *folder)
 {
 	struct scene *s = calloc(1, sizeof(*s));
-	int r;
 
 	current = session;
 	if (!s)
 		return 1;
-	r = all(s, path);
-	if (r)
-		snprintf(session->error, sizeof(session->error),
-			 "step %llu: %s (%s)", (unsigned long long)session->op,
-			 s->err.msg, strerror(-r));
-	session->done = !r;
-	return r ? 1 : 0;
+	s->folder = folder;
+	return end_session(s, all(s));
 }

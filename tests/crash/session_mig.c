@@ -10,14 +10,30 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "session_impl.h"
 
 #define CHUNK 16384u
+#define BUSY_TRIES 50u
 
 static bool is_fatal(int r)
 {
 	return r == -ECONNRESET || r == -ETIMEDOUT || r == -EPROTO;
+}
+
+/* One that asks while the requests of the dead are still in the kernel is told so,
+ * after a while, and asks again. */
+int set_state(struct scene *s, enum ob_client_mig_state state)
+{
+	const struct timespec pause = { 0, 20000000 };
+	int r = ob_client_mig_set(s->client, state, &s->err);
+
+	for (unsigned i = 0; r == -EBUSY && i < BUSY_TRIES; i++) {
+		nanosleep(&pause, NULL);
+		r = ob_client_mig_set(s->client, state, &s->err);
+	}
+	return r;
 }
 
 /* The first that is whole; nothing of it is kept in a session that has one. */
@@ -42,11 +58,16 @@ int leave_and_stay(struct scene *s, bool pre_copy)
 	TRY(ob_client_mig_info(s->client, &info, &s->err));
 	record("migration", info.stop_copy | info.pre_copy << 1, NULL, 0);
 	if (pre_copy)
-		TRY(ob_client_mig_set(s->client, OB_CLIENT_PRE_COPY, &s->err));
-	TRY(ob_client_mig_set(s->client, OB_CLIENT_STOP_COPY, &s->err));
+		TRY(set_state(s, OB_CLIENT_PRE_COPY));
+	TRY(set_state(s, OB_CLIENT_STOP_COPY));
 	for (r = 0; !r && got == sizeof(s->buf);) {
 		r = ob_client_mig_read(s->client, s->buf, sizeof(s->buf), &got,
 				       &s->err);
+		if (r == -EBUSY) {	/* its drive has not ended yet */
+			r = 0;
+			got = sizeof(s->buf);
+			continue;
+		}
 		if (!r)
 			keep_stream(s->buf, got, s->disk->admin.sq_addr);
 	}
@@ -55,7 +76,7 @@ int leave_and_stay(struct scene *s, bool pre_copy)
 	current->stream.is_whole |= !r;
 	TRY(ob_client_mig_get(s->client, &state, &s->err));
 	record("stopped", (int)state, NULL, 0);
-	TRY(ob_client_mig_set(s->client, OB_CLIENT_RUNNING, &s->err));
+	TRY(set_state(s, OB_CLIENT_RUNNING));
 	TRY(ob_client_mig_get(s->client, &state, &s->err));
 	record("running", (int)state, NULL, 0);
 	return 0;
@@ -82,28 +103,39 @@ int dirty_log(struct scene *s)
 	return told ? 0 : ob_fail(&s->err, EILSEQ, "the log misses a page");
 }
 
-/* True: the device has all of it, and has taken it over. */
-static int load(struct scene *s, bool *loaded)
+void begin_load(struct scene *s)
+{
+	current->load = s->loads;
+}
+
+void end_load(void)
+{
+	current->load = 0;
+}
+
+int load(struct scene *s, bool *loaded)
 {
 	const struct session_stream *stream = &current->stream;
 	uint32_t at = 0, len;
 	int r = 0;
 
-	TRY(ob_client_mig_set(s->client, OB_CLIENT_STOP, &s->err));
-	TRY(ob_client_mig_set(s->client, OB_CLIENT_RESUMING, &s->err));
+	TRY(set_state(s, OB_CLIENT_STOP));
+	TRY(set_state(s, OB_CLIENT_RESUMING));
 	for (; !r && at < stream->len; at += len) {
 		len = stream->len - at < CHUNK ? stream->len - at : CHUNK;
 		r = ob_client_mig_write(s->client, stream->data + at, len,
 					&s->err);
 	}
-	if (!r)
+	if (!r) {
+		begin_load(s);
 		r = ob_client_mig_set(s->client, OB_CLIENT_STOP, &s->err);
+		end_load();
+	}
 	*loaded = !r;
 	return is_fatal(r) ? r : 0;
 }
 
-/* Whoever dies now, what was taken over is there. */
-static int is_there(struct scene *s)
+int is_there(struct scene *s)
 {
 	uint64_t asq = 0;
 
@@ -121,7 +153,7 @@ int arrive(struct scene *s)
 	current->loaded += loaded;
 	if (loaded) {
 		TRY(is_there(s));
-		TRY(ob_client_mig_set(s->client, OB_CLIENT_RUNNING, &s->err));
+		TRY(set_state(s, OB_CLIENT_RUNNING));
 		TRY(is_there(s));
 	}
 	TRY(ob_client_reset(s->client, &s->err));

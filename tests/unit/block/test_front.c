@@ -32,10 +32,11 @@ static void bad_specs_are_refused_by_name(void **state)
 		{ "file:/nonexistent/disk", ENOENT,
 		  "file:/nonexistent/disk: No such file or directory" },
 		{ "file:/tmp", EINVAL,
-		  "file:/tmp: it is a directory; a drive is a file or a block device" },
+		  "file:/tmp: it is a directory; "
+		  "a drive is a file, a block device or an NVMe namespace" },
 		{ "file:/dev/null", EINVAL,
 		  "file:/dev/null: it is a character device; "
-		  "a drive is a file or a block device" },
+		  "a drive is a file, a block device or an NVMe namespace" },
 		{ "delay:5", EINVAL,
 		  "delay:5: no inner drive; the form is delay:MICROSECONDS|hang:DRIVE" },
 		{ "delay:-5:mem:1M", EINVAL,

@@ -12,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include "../open_fds.h"
 #include "peer.h"
 
 static struct peer peer;
@@ -73,6 +74,44 @@ static void late_reply_is_dropped(void **state)
 	assert_int_equal(read_u32(client, &value, &err), 0);
 	assert_int_equal(value, 0xcafe);
 	assert_int_equal(read_u32(client, &value, &err), 0);
+	ob_client_destroy(client);
+	peer_end(&peer);
+}
+
+/* The header of p's message with the flag of a reply, then what it asked for. */
+static void fds_script(struct peer *p)
+{
+	uint8_t bytes[36] = { 0 };
+
+	peer_version(p, NULL);
+	while (!peer_take(p)) {
+		p->hdr.flags = 1;
+		p->hdr.size = sizeof(bytes);
+		memcpy(bytes, &p->hdr, sizeof(p->hdr));
+		memcpy(bytes + sizeof(p->hdr), p->payload, 16);
+		memcpy(bytes + 32, (uint32_t[]){ 0xcafe }, 4);
+		peer_send_fds(p, bytes, sizeof(bytes), &p->fd, 1);
+	}
+}
+
+/* They are closed, also those that nobody ever looked at. */
+static void fds_that_nobody_wants(void **state)
+{
+	struct ob_client *client;
+	struct ob_err err = { 0 };
+	uint32_t value;
+	unsigned open;
+
+	(void)state;
+	peer_start(&peer, fds_script);
+	client = peer_attach(&peer, NULL);
+	open = count_fds();
+	for (int i = 0; i < 20; i++) {
+		value = 0;
+		assert_int_equal(read_u32(client, &value, &err), 0);
+		assert_int_equal(value, 0xcafe);
+	}
+	assert_int_equal(count_fds(), open);
 	ob_client_destroy(client);
 	peer_end(&peer);
 }
@@ -363,6 +402,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(late_reply_is_dropped),
+		cmocka_unit_test(fds_that_nobody_wants),
 		cmocka_unit_test(silence_ends_in_disconnection),
 		cmocka_unit_test(untrusted_streams_end),
 		cmocka_unit_test(end_of_stream),

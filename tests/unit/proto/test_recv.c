@@ -39,6 +39,38 @@ static void expect(struct pair *p, uint16_t id, uint32_t size, size_t nr_fds)
 	ob_msg_finish(&msg);
 }
 
+/* Closed by whom they come to, and the next message has its own. */
+static void unwanted_fds(void **state)
+{
+	struct pair *p = *state;
+
+	ob_conn_bytes_only(p->conn, true);
+	send_message(p, 1, 64, p->peer, 3);
+	send_message(p, 2, 32, p->peer, 0);
+	expect(p, 1, 64, 0);
+	expect(p, 2, 32, 0);
+	ob_conn_bytes_only(p->conn, false);
+	send_message(p, 3, 64, p->peer, 2);
+	expect(p, 3, 64, 2);
+}
+
+/* Those that came with its begin stay a message's, however its rest is read. */
+static void wanted_fds_and_unwanted(void **state)
+{
+	struct pair *p = *state;
+	uint8_t bytes[64];
+	bool drained;
+
+	make_message(bytes, 1, sizeof(bytes));
+	send_with_fds(p->peer, bytes, 20, p->peer, 2);
+	assert_int_equal(ob_conn_fill(p->conn, &drained), 20);
+	ob_conn_bytes_only(p->conn, true);
+	send_with_fds(p->peer, bytes + 20, 44, p->peer, 1);
+	expect(p, 1, 64, 2);
+	assert_int_equal(ob_conn_fill(p->conn, &drained), -EAGAIN);
+	assert_true(drained);
+}
+
 static void nothing_to_read(void **state)
 {
 	struct pair *p = *state;
@@ -507,6 +539,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(nothing_to_read),
+		TEST(unwanted_fds),
+		TEST(wanted_fds_and_unwanted),
 		TEST(end_of_stream),
 		TEST(r5_byte_at_a_time),
 		TEST(r1_fds_with_the_first_byte_alone),

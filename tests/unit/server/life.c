@@ -230,10 +230,13 @@ static bool life_is_hot(struct ob_device *dev, unsigned bar, uint64_t offset,
 static void life_reset(struct ob_device *dev, enum ob_reset kind)
 {
 	struct runtime *rt = ob_dev_runtime(dev);
+	struct life_hot *hot = ob_dev_hot(dev);
 
-	ob_dev_protect(dev, ob_dev_hot(dev), sizeof(struct life_hot));
+	/* No more than it has to: what is untouched is as it should be. */
+	if (hot->value)
+		ob_dev_protect(dev, hot, sizeof(*hot));
 	memset(ob_dev_state(dev), 0, sizeof(struct life_state));
-	memset(ob_dev_hot(dev), 0, sizeof(struct life_hot));
+	hot->value = 0;
 	rt->busy = false;
 	if (kind != OB_RESET_INIT)
 		die_if(DIE_IN_RESET);
@@ -276,6 +279,7 @@ static int life_check(struct ob_device *dev, const void *plain,
 static void life_loaded(struct ob_device *dev)
 {
 	assert_true(ob_dev_is_halted(dev));
+	die_if(DIE_IN_LOADED);
 	ob_dev_protect(dev, ob_dev_hot(dev), sizeof(struct life_hot));
 	note('l');
 }

@@ -18,6 +18,7 @@
 enum die {
 	DIE_NOT, DIE_BEFORE_WRITE, DIE_AFTER_WRITE, DIE_AFTER_RAISE,
 	DIE_IN_MEMORY_CHANGED, DIE_IN_HALT, DIE_IN_RESET, DIE_IN_WORK,
+	DIE_IN_LOADED,
 };
 
 /* Where the model's every process dies that takes the device over. */

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "life.h"
+#include "rig_mig.h"
 
 #define GUEST 0x100000u
 #define MSIX 2u
@@ -564,6 +565,36 @@ static void test_broken_migration(void **unused)
 	life_end(life);
 }
 
+/* What is loaded becomes the device's as a whole, or not at all: a device that has
+ * never used its hot part has none of the stream's afterwards. */
+static void test_death_in_a_load(void **unused)
+{
+	struct life *life = life_served();
+	struct stream stream = { 0 };
+
+	(void)unused;
+	assert_int_equal(life_put(life, LIFE_ADD, 7), 0);
+	assert_int_equal(life_put(life, LIFE_HOT, 99), 0);
+	rig_save(&life->rig, &stream);
+	assert_int_equal(rig_call(&life->rig, RESET, NULL, 0), 0);
+	rig_load(&life->rig, &stream);
+	life->shared->die = DIE_IN_LOADED;
+	rig_mig_ask(&life->rig, S_STOP);
+	life_wait(life);
+	life_begin(life);
+	assert_true(rig_receive(&life->rig));
+	assert_int_equal(life->rig.hdr.error, EIO);
+	assert_int_equal(life_get(life, LIFE_ADD), 0);
+	assert_int_equal(life_get(life, LIFE_HOT), 0);
+	assert_int_equal(rig_call(&life->rig, RESET, NULL, 0), 0);
+	rig_load(&life->rig, &stream);
+	assert_int_equal(set_state(life, S_STOP), 0);
+	assert_int_equal(life_get(life, LIFE_ADD), 7);
+	assert_int_equal(life_get(life, LIFE_HOT), 99);
+	stream_free(&stream);
+	life_end(life);
+}
+
 /* How much there is to read in PRE_COPY. */
 static uint32_t pre_copy_size(struct life *life)
 {
@@ -614,6 +645,31 @@ static void test_halt(void **unused)
 	life_again(life);
 	assert_int_equal(state_now(life), 1);
 	assert_int_equal(set_state(life, 2), 0);
+	life_end(life);
+}
+
+/* However short its own drain is, a predecessor's operations are waited for. */
+static void test_halt_while_adopting(void **unused)
+{
+	struct mig_ask ask = { sizeof(ask), 1u << 17 | 2, 1, UINT32_MAX };
+	struct life *life = life_start(&life_class);
+
+	(void)unused;
+	life->options = ",drain=1";
+	life_begin(life);
+	assert_int_equal(rig_version(&life->rig, NULL), 0);
+	life_kill(life);
+	life->hold_rings = true;
+	life_begin(life);
+	rig_send(&life->rig, FEATURE, 0, &ask, sizeof(ask), NULL, 0);
+	for (unsigned i = 0; i < 20; i++)
+		rig_settle(&life->rig);
+	life_kill(life);
+	life->hold_rings = false;
+	life_begin(life);
+	assert_true(rig_receive(&life->rig));
+	assert_int_equal(life->rig.hdr.flags & ERROR, 0);
+	assert_int_equal(state_now(life), 1);
 	life_end(life);
 }
 
@@ -900,8 +956,10 @@ int main(void)
 		cmocka_unit_test(test_takers_that_were_killed),
 		cmocka_unit_test(test_old_rings),
 		cmocka_unit_test(test_broken_migration),
+		cmocka_unit_test(test_death_in_a_load),
 		cmocka_unit_test(test_pre_copy_while_adopting),
 		cmocka_unit_test(test_halt),
+		cmocka_unit_test(test_halt_while_adopting),
 		cmocka_unit_test(test_dirty_log),
 		cmocka_unit_test(test_dma_message),
 		cmocka_unit_test(test_twin),

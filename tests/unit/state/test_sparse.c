@@ -8,7 +8,7 @@
 #include "state/state_mem.h"
 
 #define PAGE 4096u
-#define PAGES 64u
+#define PAGES 40u
 
 struct large {
 	uint8_t bytes[PAGES * PAGE];

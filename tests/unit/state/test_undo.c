@@ -172,7 +172,7 @@ struct huge {
 	uint8_t bytes[OB_UNDO_BYTES];
 };
 
-/* A device whose messages could not be undone is none. */
+/* A device whose messages and loads could not be undone is none. */
 static void what_cannot_be_undone_is_refused(void **arg)
 {
 	static const struct ob_field rows[] = {
@@ -180,7 +180,7 @@ static void what_cannot_be_undone_is_refused(void **arg)
 	};
 	static const struct ob_table huge = { "huge", sizeof(struct huge), rows };
 	const struct ob_table *some[OB_NR_TABLES] = {
-		[OB_SECTION_PLAIN] = &huge, [OB_SECTION_HOT] = &huge,
+		[OB_SECTION_HOT] = &huge,
 	};
 	struct ob_err err = { "" };
 	struct ob_state_mem mem;
@@ -188,12 +188,12 @@ static void what_cannot_be_undone_is_refused(void **arg)
 	(void)arg;
 	assert_int_equal(ob_state_create(&mem, "huge", some, &err), 0);
 	ob_step_begin(&mem, OB_STEP_MESSAGE);
-	ob_undo_add(&mem, ob_state_section(&mem, OB_SECTION_PLAIN), sizeof(struct huge));
+	ob_undo_add(&mem, ob_state_section(&mem, OB_SECTION_HOT), sizeof(struct huge));
 	ob_step_end(&mem);
 	ob_state_destroy(&mem);
 	some[OB_SECTION_CORE] = &two_table;
 	assert_int_equal(ob_state_create(&mem, "huge", some, &err), -E2BIG);
-	assert_string_equal(err.msg, "the plain state is too large: with the library's it"
+	assert_string_equal(err.msg, "the state is too large: with the library's it"
 			    " has 196672 bytes, and a step can undo 196608");
 	ob_state_destroy(&mem);
 }

@@ -14,6 +14,8 @@
 #include "base/fd.h"
 #include "lane_model.h"
 #include "life.h"
+#include "server/device_impl.h"
+#include "server/lane.h"
 
 enum { MSIX = 2 };
 enum { NONE = 1, EVENTFD = 4, MASK = 8, UNMASK = 16, TRIGGER = 32 };
@@ -221,6 +223,28 @@ static void test_memory_comes_and_goes(void **state)
 		wait_all();
 	}
 	assert_int_equal(peek(LANE_SPREAD), 1);
+	stop();
+}
+
+/* What may yet be undone is not shown to lanes: it would take theirs with it. */
+static void test_alone_until_committed(void **state)
+{
+	struct ob_device *dev;
+
+	(void)state;
+	start("lanes,lanes=3");
+	dev = guest.rig->dev;
+	ob_step_begin_beside(&dev->mem, OB_STEP_MESSAGE);
+	assert_int_equal(dev->lanes->shut_at, 0);
+	ob_step_begin(&dev->mem, OB_STEP_MESSAGE);
+	ob_dev_step_end(dev);
+	assert_int_equal(dev->lanes->shut_at, 0);
+	ob_step_begin(&dev->mem, OB_STEP_MESSAGE);
+	ob_undo_add(&dev->mem, dev->core, sizeof(*dev->core));
+	ob_dev_step_end(dev);
+	assert_int_not_equal(dev->lanes->shut_at, 0);
+	ob_dev_step_end(dev);
+	assert_int_equal(dev->lanes->shut_at, 0);
 	stop();
 }
 
@@ -499,6 +523,7 @@ int main(void)
 		WITH_THREADS(test_spread),
 		WITH_THREADS(test_without_threads),
 		WITH_THREADS(test_memory_comes_and_goes),
+		WITH_THREADS(test_alone_until_committed),
 		WITH_THREADS(test_when_it_may_spread),
 		WITH_THREADS(test_far_memory_is_not_a_lanes),
 		WITH_THREADS(test_masked),

@@ -450,6 +450,23 @@ static void test_many_deaths(void **state)
 	life_over(life);
 }
 
+/* The keeper gives copies, and forgets them, by the end of their names. */
+static void test_copies_for_a_rehearsal(void **state)
+{
+	struct life *life = life_ready();
+
+	(void)state;
+	life->shared->copy = true;
+	while (life->shared->copy)
+		peek(LANE_CHECK);
+	fake_keep_drain(&life->keep, life->told);
+	assert_true(fake_keep_has(&life->keep, "dev/copy"));
+	assert_true(fake_keep_has(&life->keep, "dev/recorder/copy"));
+	assert_true(fake_keep_has(&life->keep, "dev/recorder/0/copy"));
+	assert_true(fake_keep_has(&life->keep, "dev/recorder/2/copy"));
+	life_over(life);
+}
+
 /* Asks once in each life; whoever dies before it has answered leaves that to the next. */
 static bool has_failed(struct life *life, bool *asked)
 {
@@ -518,6 +535,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_many_deaths),
 		cmocka_unit_test(test_fuse),
+		cmocka_unit_test(test_copies_for_a_rehearsal),
 		cmocka_unit_test(test_one_lane),
 		cmocka_unit_test(test_refused),
 		WITH_THREADS(test_spread),

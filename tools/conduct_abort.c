@@ -21,6 +21,8 @@
 #define QUIT_MS 3000
 #define CANCEL_US UINT64_C(10000000)
 #define SAVE_MS 5000
+#define SAVE_TRIES 5u
+#define SAVE_AGAIN_NS 20000000
 
 /* The first thing that could not be done is told. */
 static void note(struct conductor *c, const struct ob_err *err)
@@ -59,26 +61,40 @@ static void drain(int fd)
 		;
 }
 
-static void take_drives_back(const struct conduct_end *end)
+/* False: it may still have them. */
+static bool hand_over(const struct conduct_end *end)
 {
 	struct control_link *link = NULL;
 	json_t *result = NULL;
+	bool done = false;
 	int ends[2];
 
-	if (!end->runs || !end->control || pipe2(ends, O_CLOEXEC))
-		return;
+	if (pipe2(ends, O_CLOEXEC))
+		return false;
 	if (!control_open(end->control, &link, NULL) &&
 	    !control_send(link, "device.save",
 			  json_pack("{s:s, s:b}", "device", end->id, "live",
 				    false), ends[1], NULL)) {
 		ob_fd_close(&ends[1]);
 		drain(ends[0]);
-		control_receive(link, SAVE_MS, &result, NULL);
+		done = !control_receive(link, SAVE_MS, &result, NULL);
 	}
 	json_decref(result);
 	control_close(link);
 	ob_fd_close(&ends[1]);
 	close(ends[0]);
+	return done;
+}
+
+/* The end of its QEMU, or of its process, may cut that short, so it is asked again. */
+static void take_drives_back(const struct conduct_end *end)
+{
+	const struct timespec nap = { 0, SAVE_AGAIN_NS };
+
+	if (!end->runs || !end->control)
+		return;
+	for (unsigned i = 0; i < SAVE_TRIES && !hand_over(end); i++)
+		nanosleep(&nap, NULL);
 }
 
 /* It is no error if it has gone already. */

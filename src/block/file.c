@@ -197,6 +197,8 @@ static int probe(struct file_drive *file, unsigned flags, struct ob_err *err)
 	bool lived = *size;
 	int r = file->is_nvme ? become_nvme(file, err) : 0;
 
+	if (!r && !lived && file->is_nvme)
+		r = file_nvme_may_read(file, err);
 	if (!r && !lived)
 		r = file_probe_size(file, size, err);
 	if (r || (r = map_slots(file, err)) || file->is_nvme)

@@ -24,7 +24,7 @@ enum file_lane {
 struct file_request {
 	struct ob_op op;
 	struct file_drive *file;
-	struct file_request *next;	/* waiting for admission */
+	struct file_request *next;	/* waiting, for admission or a way */
 	enum file_lane lane;
 	bool waiting, needs_slot, cancelled;
 	int slot;
@@ -60,6 +60,8 @@ struct file_nvme {
 	uint32_t max_transfer;		/* bytes, for one command each */
 	uint64_t max_zero, max_discard;
 	bool deallocates;		/* Write Zeroes may, and it reads as zeros */
+	struct file_request *away;	/* wait for a way to the device */
+	struct ob_timer look;
 };
 
 /*
@@ -134,6 +136,7 @@ int file_nvme_node(const struct file_drive *file);
 /* file_identify.c */
 /* Everything but the size; refuses what cannot be served. */
 int file_nvme_probe(struct file_drive *file, struct ob_err *err);
+int file_nvme_may_read(struct file_drive *file, struct ob_err *err);
 int file_nvme_size(struct file_drive *file, uint64_t *size,
 		   struct ob_err *err);
 

@@ -20,6 +20,7 @@
 #include "block/file.h"
 
 #define ADMIN_IDENTIFY	0x06
+#define OP_READ		0x02
 #define DATA_SIZE	4096u
 
 enum cns {
@@ -62,6 +63,7 @@ enum set { SET_NVM, SET_KEY_VALUE, SET_ZONED };
 #define MAX_TRANSFER	(128u * 1024)
 #define MAX_ZERO_BLOCKS	65536u		/* the field has 16 bits */
 #define MAX_RANGE	(UINT32_C(1) << 31)	/* blocks; the field has 32 */
+#define NOWHERE		(-UINT64_C(0x100000))	/* no process has memory there */
 
 struct answer {
 	_Alignas(DATA_SIZE) uint8_t data[DATA_SIZE];
@@ -301,4 +303,26 @@ int file_nvme_probe(struct file_drive *file, struct ob_err *err)
 	if (!r)
 		note_namespace(file, &answer);
 	return r ? r : ask_controller(file, &answer, err);
+}
+
+/*
+ * Without CAP_SYS_ADMIN the kernel sends only commands of which the controller says what
+ * they do.  It looks at that before it looks for the buffer, so a Read to nowhere tells
+ * without any that reaches the device.
+ */
+int file_nvme_may_read(struct file_drive *file, struct ob_err *err)
+{
+	struct nvme_passthru_cmd64 cmd = {
+		.opcode = OP_READ,
+		.nsid = file->nvme.nsid,
+		.addr = NOWHERE,
+		.data_len = file->drive.info.block_size,
+	};
+
+	if (ioctl(file->fd, NVME_IOCTL_IO64_CMD, &cmd) >= 0 ||
+	    errno != EACCES)
+		return 0;
+	return ob_drive_fail(&file->drive, err, EACCES,
+			     "its controller does not tell what commands do; "
+			     "the kernel wants CAP_SYS_ADMIN then");
 }

@@ -11,6 +11,11 @@
  * The kernel does not try such commands again, as it would its own.  So what the
  * device calls worth another try (its "do not retry" bit is clear) is tried a few
  * times, as the kernel does with its own, and so is what a reset cut short.
+ *
+ * Nor does it keep them until there is a way to the device again.  While a
+ * controller is reset or connected anew it fails them at once: those to a namespace that
+ * may have several controllers, even if it has one, with an errno, over
+ * fabrics with a status.  So they wait here, for a while, and are tried from time to time.
  */
 #include <endian.h>
 #include <errno.h>
@@ -30,12 +35,16 @@
 
 #define STATUS_DNR	0x4000		/* do not retry */
 #define STATUS_CODE	0x07ff		/* type and code */
+#define STATUS_TYPE	0x0700
+#define TYPE_PATH	0x0300
 #define INVALID_OPCODE	0x001
 #define INVALID_FIELD	0x002
 #define WRITE_PROTECTED	0x020
 #define CAPACITY_EXCEEDED 0x081
 
 #define TRIES		5
+#define PAUSE_NS	UINT64_C(20000000)
+#define PAUSES		3000u		/* a minute */
 
 /* As the device reads it: little-endian. */
 struct dsm_range {
@@ -49,7 +58,7 @@ struct nvme_part {
 	struct nvme_uring_cmd cmd;
 	struct dsm_range range;
 	int moves;			/* what its success is as a result */
-	unsigned tries;
+	unsigned tries, pauses;
 	void (*then)(struct ob_op *op, int res);
 };
 
@@ -88,24 +97,81 @@ static bool is_worth_another(const struct nvme_part *nvme, int res)
 		!nvme->part.cancelled && nvme->tries < TRIES;
 }
 
+/* Without a way a ring says EINVAL, which else our mistakes would get, a call EAGAIN. */
+static bool is_out_of_reach(const struct nvme_part *nvme, int res)
+{
+	bool is_path = res > 0 && (res & STATUS_TYPE) == TYPE_PATH &&
+		!(res & STATUS_DNR);
+
+	return (is_path || res == -EINVAL || res == -EAGAIN) &&
+		!nvme->part.cancelled && nvme->pauses < PAUSES;
+}
+
+/* A command may be refused by itself; read, written and flushed must be. */
+static bool is_optional(const struct nvme_part *nvme)
+{
+	return nvme->cmd.opcode == OP_WRITE_ZEROES ||
+		nvme->cmd.opcode == OP_DSM;
+}
+
 /* The status becomes what a system call would have said. */
+static void tell(struct nvme_part *nvme, int res)
+{
+	struct ob_op *op = &nvme->part.op;
+
+	if (res == -EACCES && is_optional(nvme))
+		res = -EOPNOTSUPP;
+	else if (!res)
+		res = nvme->moves;
+	else if (res > 0)
+		res = file_nvme_errno(res);
+	else if (res == -EINTR || res == -EINVAL)
+		res = -EIO;	/* for others: begin again, cannot be done */
+	op->done = nvme->then;
+	nvme->then(op, res);
+}
+
+/* All that wait; who was cancelled meanwhile does not go on. */
+static void look_again(struct ob_timer *timer)
+{
+	struct file_drive *file = container_of(timer, struct file_drive,
+					       nvme.look);
+	struct file_request *part = file->nvme.away, *next;
+
+	file->nvme.away = NULL;
+	for (; part; part = next) {
+		next = part->next;
+		if (part->cancelled)
+			tell((struct nvme_part *)part, -ECANCELED);
+		else
+			issue((struct nvme_part *)part);
+	}
+}
+
+static void wait_for_a_way(struct nvme_part *nvme)
+{
+	struct file_drive *file = nvme->part.file;
+
+	nvme->pauses++;
+	nvme->part.next = file->nvme.away;
+	file->nvme.away = &nvme->part;
+	file->nvme.look.fire = look_again;
+	if (!nvme->part.next)
+		ob_timer_arm(file->drive.loop, &file->nvme.look, PAUSE_NS);
+}
+
 static void answered(struct ob_op *op, int res)
 {
 	struct nvme_part *nvme = (struct nvme_part *)
 		container_of(op, struct file_request, op);
 
+	if (is_out_of_reach(nvme, res))
+		return wait_for_a_way(nvme);
 	if (is_worth_another(nvme, res)) {
 		nvme->tries++;
 		return issue(nvme);
 	}
-	if (!res)
-		res = nvme->moves;
-	else if (res > 0)
-		res = file_nvme_errno(res);
-	else if (res == -EINTR)
-		res = -EIO;		/* for others: begin again */
-	op->done = nvme->then;
-	nvme->then(op, res);
+	tell(nvme, res);
 }
 
 /* part->op.done is the caller's, and gets moves, or -errno. */
@@ -117,7 +183,7 @@ static void begin(struct file_request *part, const struct nvme_uring_cmd *cmd,
 	nvme->cmd = *cmd;
 	nvme->cmd.nsid = part->file->nvme.nsid;
 	nvme->moves = moves;
-	nvme->tries = 0;
+	nvme->tries = nvme->pauses = 0;
 	nvme->then = part->op.done;
 	part->op.done = answered;
 	issue(nvme);

@@ -4,6 +4,7 @@
  * block device is the same namespace's.  The names there are the kernel's, those in
  * /dev anybody's who may write there.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -62,17 +63,49 @@ static bool is_right(int fd, const char *name)
 		st.st_rdev == makedev(major_nr, minor_nr);
 }
 
-/* ng0n1 has nvme0n1. */
+/* Is that its name, of which only the last number is the character device's? */
+static bool is_block_name(const char *name, unsigned last)
+{
+	unsigned number, found;
+	int end = 0;
+
+	return sscanf(name, "nvme%un%u%n", &number, &found, &end) == 2 &&
+		!name[end] && found == last && end < MOST_NAME;
+}
+
+/*
+ * Beside ng0n1, at the controller or the subsystem, is nvme0n1.  The first numbers are
+ * not the same when a controller came back to a subsystem that was still there.
+ */
+static bool find_block(dev_t dev, char name[MOST_NAME])
+{
+	char own[MOST_NAME], path[64];
+	const struct dirent *entry;
+	unsigned last;
+	bool found = false;
+	DIR *dir;
+
+	if (!follow(dev, "", own) || sscanf(own, "ng%*un%u", &last) != 1)
+		return false;
+	snprintf(path, sizeof(path), "/sys/dev/char/%u:%u/..", major(dev),
+		 minor(dev));
+	dir = opendir(path);
+	while (dir && !found && (entry = readdir(dir)))
+		if ((found = is_block_name(entry->d_name, last)))
+			strcpy(name, entry->d_name);
+	if (dir)
+		closedir(dir);
+	return found;
+}
+
 int file_nvme_node(const struct file_drive *file)
 {
 	int alone = file->drive.info.readonly ? 0 : O_EXCL, fd;
-	char own[MOST_NAME], name[MOST_NAME + 2], path[64];
+	char name[MOST_NAME], path[64];
 	struct stat st;
 
-	if (fstat(file->fd, &st) || !follow(st.st_rdev, "", own) ||
-	    strncmp(own, "ng", 2))
+	if (fstat(file->fd, &st) || !find_block(st.st_rdev, name))
 		return -ENOENT;
-	snprintf(name, sizeof(name), "nvme%s", own + 2);
 	snprintf(path, sizeof(path), "/dev/%s", name);
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | alone);
 	if (fd < 0)

@@ -14,26 +14,38 @@
 #include "base/fd.h"
 #include "server/device_impl.h"
 
+static bool is_readable(int fd)
+{
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+
+	return poll(&p, 1, 0) == 1;
+}
+
+/*
+ * It is open before the event is taken: who dies between leaves one that a
+ * successor takes.  The client is told of the pin after that, or its next event
+ * might be taken with this one.
+ */
 static void unmask_ready(struct ob_watch *watch, uint32_t events)
 {
 	struct ob_device *dev = container_of(watch, struct ob_device,
 					     irqs.unmask);
 	uint64_t count;
 	struct iovec iov = { &count, sizeof(count) };
-	ssize_t n = preadv2(watch->fd, &iov, 1, -1, RWF_NOWAIT);
+	ssize_t n;
 
 	(void)events;
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+	if (!is_readable(watch->fd))
 		return;
-	if (n != sizeof(count)) {
-		ob_log(&dev->log, OB_LOG_GUEST, "INTx: what unmasks it is no "
-		       "eventfd");
-		ob_irq_unmask_by(dev, NULL);
-		return;
-	}
 	ob_step_begin(&dev->mem, OB_STEP_WORK);
+	dev->core->intx_masked = OB_INTX_OPEN;
+	n = preadv2(watch->fd, &iov, 1, -1, RWF_NOWAIT);
 	ob_intx_mask(dev, false);
 	ob_dev_step_end(dev);
+	if (n == sizeof(count) || (n < 0 && (errno == EAGAIN || errno == EINTR)))
+		return;
+	ob_log(&dev->log, OB_LOG_GUEST, "INTx: what unmasks it is no eventfd");
+	ob_irq_unmask_by(dev, NULL);
 }
 
 void ob_irq_unmask_drop(struct ob_device *dev)

@@ -250,6 +250,9 @@ static int judge(struct run *run)
 
 	for (unsigned i = 0; i < run->nr_clients; i++)
 		r |= judge_client(run, i);
+	/* A commit that is not found would be a test of nothing. */
+	if (run->kind == ARRIVAL && run->mode == STORES && !run->kills)
+		r |= complain(run, "no load died in its commit");
 	if (r || (WIFEXITED(run->server_status) &&
 		  !WEXITSTATUS(run->server_status)))
 		return r;

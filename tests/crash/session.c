@@ -259,6 +259,14 @@ static int await_event(int fd)
 	return read(fd, &count, 8) == 8 ? 0 : -errno;
 }
 
+static void drain_event(int fd)
+{
+	uint64_t count;
+
+	while (read(fd, &count, 8) == 8)
+		;
+}
+
 /* How often an interrupt comes is not recorded: one too many is harmless. */
 static int interrupts(struct scene *s)
 {
@@ -552,6 +560,80 @@ static int writes_of_many_kinds(struct scene *s)
 	return 0;
 }
 
+/* -- the pin --------------------------------------------------------------- */
+
+/* An eventfd with which the client unmasks. */
+static int give_unmask(struct scene *s, int fd)
+{
+	/* The kernel's: an eventfd, and what it does. */
+	const uint32_t ask[5] = { sizeof(ask), 1 << 2 | 1 << 4, OB_CLIENT_INTX, 0, 1 };
+	struct ob_client_raw call = {
+		.command = 8, .request = ask, .request_len = sizeof(ask),
+		.fds = &fd, .nr_fds = 1,
+	};
+
+	next_op();
+	return ob_client_raw(s->client, &call, &s->err);
+}
+
+static int signal_event(int fd)
+{
+	const uint64_t one = 1;
+
+	next_op();
+	return write(fd, &one, 8) == 8 ? 0 : -errno;
+}
+
+/* As long as nobody takes the completion the pin is up: each time that it is
+ * unmasked it is told again, also after the client has masked it itself. */
+static int watch_pin(struct scene *s, int trigger, int unmask)
+{
+	struct nvme_user_queue *q = &s->disk->admin;
+	struct nvme_user_done done;
+	int n;
+
+	next_op();
+	q->sq[q->tail] = (struct nvme_user_sqe){ .opcode = 0x18, .cid = q->tail };
+	q->tail = (uint16_t)((q->tail + 1) % q->entries);
+	TRY(nvme_user_ring(q, &s->err));
+	TRY(await_event(trigger));
+	for (unsigned i = 0; i < 4; i++) {
+		if (i % 2)
+			TRY(ob_client_irq_mask(s->client, OB_CLIENT_INTX, 0, 1,
+					       &s->err));
+		drain_event(trigger);
+		TRY(signal_event(unmask));
+		TRY(await_event(trigger));
+	}
+	n = nvme_user_poll(q, &done, 1, &s->err);
+	return n < 0 ? n : n == 1 ? 0 : -EPROTO;
+}
+
+static int pin(struct scene *s)
+{
+	const struct nvme_user_params params = {
+		.queues = 1, .depth = 2, .buffer_size = BLOCK, .nsid = 1,
+	};
+	int trigger = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	int unmask = eventfd(0, EFD_CLOEXEC), r;
+
+	if (trigger < 0 || unmask < 0)
+		return -errno;
+	TRY(nvme_user_open(s->client, &params, &s->disk, &s->err));
+	TRY(ob_client_irq_attach(s->client, OB_CLIENT_INTX, 0, &trigger, 1,
+				 &s->err));
+	TRY(give_unmask(s, unmask));
+	r = watch_pin(s, trigger, unmask);
+	record("pin", r, NULL, 0);
+	TRY(ob_client_irq_disable(s->client, OB_CLIENT_INTX, &s->err));
+	next_op();
+	nvme_user_close(s->disk);
+	s->disk = NULL;
+	close(trigger);
+	close(unmask);
+	return r ? ob_fail(&s->err, -r, "an interrupt of the pin is lost") : 0;
+}
+
 /* -- the whole --------------------------------------------------------- */
 
 static void path_of(const struct scene *s, const char *name, char path[128])
@@ -636,6 +718,7 @@ static int first_life(struct scene *s)
 	TRY(registers(s));
 	TRY(memory(s));
 	TRY(interrupts(s));
+	TRY(pin(s));
 	TRY(bring_up(s, true));
 	page = s->disk->queues[0].buffers_addr;
 	TRY(identify(s, page));

@@ -18,7 +18,7 @@ import time
 BOOT_TIMEOUT = 120
 COMMAND_TIMEOUT = 120
 CLOCK_NOISE = ("tsc:", "clocksource:", "hrtimer:", "hpet:", "sched_clock:",
-               "APIC calibration", "TSC found unstable")
+               "APIC calibration", "TSC found unstable", "..MP-BIOS bug: 8254 timer")
 
 
 class GuestError(Exception):

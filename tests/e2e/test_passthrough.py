@@ -23,6 +23,7 @@ OUTBOARD = f"{FOLDER}/outboard"
 DISKS = {
     "small": ("mdts=3", "logical_block_size=512"),
     "large": ("mdts=7", "logical_block_size=4096,physical_block_size=4096"),
+    "paths": ("subsys=several", "logical_block_size=512"),
     "meta": ("", "logical_block_size=512,ms=8"),
     "zones": ("", "logical_block_size=4096,physical_block_size=4096,zoned=on,zoned.zone_size=1M"),
 }
@@ -61,6 +62,7 @@ class Machine:
         self.unit_test = outboard.parents[1] / "tests/unit/block/test_block_nvme"
         pack([outboard, self.unit_test], tools)
         extra = attach("tools", tools, namespace="logical_block_size=512")
+        extra += ["-device", "nvme-subsys,id=several"]
         self.images = {}
         for serial, keys in DISKS.items():
             self.images[serial] = scene.image(serial, SIZE)
@@ -116,13 +118,14 @@ def written(image):
 
 
 def test_nothing_is_lost_under_deaths(machine):
-    """Small commands only (MDTS), in a ring; the block device has the same bytes."""
+    """And upgrades.  Small commands only (MDTS), in a ring, on the second thread; the
+    block device has the same bytes."""
     status, said = machine.outboard(
         f"torture --drive {machine.char('small')} --io-engine uring --threads 2 "
-        "--kills 2 --every 300ms --for 60s --queues 2 --depth 16 --json")
+        "--upgrade --kills 4 --every 300ms --for 60s --seed 4 --queues 2 --depth 16 --json")
     assert status == 0, said
     told = json.loads(said[said.index("{"):])
-    assert told["kills"] == 2
+    assert told["kills"] and told["upgrades"], told
     assert told["reads"] > 0 and told["writes"] > 0
     assert told["errors"] == told["lost"] == told["stale"] == told["damaged"] == 0
     data = machine.images["small"].read_bytes()
@@ -167,6 +170,16 @@ def test_nobody_else_has_it(machine):
     assert "the system uses its block device" in said
 
 
+def test_a_reset_of_the_controller_is_survived(machine):
+    """Of a namespace that may have several controllers, of which none is left then."""
+    reset = f"/sys/class/nvme/nvme{machine.names['paths']}/reset_controller"
+    machine.guest.sh(
+        f"{machine.serve('paths', 'paths')}"
+        f"{OUTBOARD} bench {FOLDER}/paths --rw randwrite --qd 16 --time 2 & bench=$!\n"
+        f"sleep 1; echo 1 >{reset}; echo 1 >{reset}; wait $bench; status=$?\n"
+        f"kill $server; wait $server; cat {FOLDER}/paths.log; exit $status")
+
+
 def test_commands_of_the_dead_are_waited_for(machine):
     """The device has writes of a server that was killed, with its keeper: the next one
     begins nothing, not even a read, which would be quick."""
@@ -194,3 +207,21 @@ def test_commands_of_the_dead_are_waited_for(machine):
 def test_the_guest_kernel_has_no_complaint(machine):
     """None that it had not before: of all tests above."""
     assert set(machine.guest.kernel_complaints()) - machine.complaints == set()
+
+
+def test_a_disk_that_came_back_is_claimed_too(machine):
+    """To a subsystem that was still there, since its device was open: then the two devices
+    of a namespace have different numbers.  The last test, since names change."""
+    old = machine.names["small"]
+    said = machine.guest.sh(
+        f"exec 9<>/dev/ng{old}n1; cd /sys/class/nvme\n"
+        f"echo 1 >nvme{old}/device/remove; echo 1 >/sys/bus/pci/rescan\n"
+        "until cd $(grep -l small */serial | cut -d/ -f1) && ls -d ng* nvme*n*; do "
+        "usleep 50000; done\n"
+        "number=$(ls -d ng*); block=$(ls -d nvme*n*); echo ${number#ng} ${block#nvme}\n"
+        "mkswap /dev/$block; swapon /dev/$block\n"
+        f"timeout 30 {OUTBOARD} serve --no-keeper "
+        f"--device nvme,socket={FOLDER}/y,drive=/dev/$number; swapoff /dev/$block")
+    numbers = re.search(r"^(\d+n\d+) (\d+n\d+)$", said, re.M)
+    assert numbers[1] != numbers[2]
+    assert "the system uses its block device" in said

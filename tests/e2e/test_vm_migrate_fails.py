@@ -63,9 +63,9 @@ class Meddler:
             proxy.close()
 
 
-def meddle(t, step, deed, *options, timeout=120):
+def meddle(t, step, deed, *options, timeout=120, kind=Meddler):
     """(status, report, what was said) of a migration with this deed."""
-    meddler = Meddler(t, step, deed)
+    meddler = kind(t, step, deed)
     try:
         result = t.conduct(*options, timeout=timeout, **meddler.paths())
     finally:
@@ -134,6 +134,35 @@ def test_the_destination_is_killed(home, step):
         return PASS
 
     stayed(home, meddle(home, step, kill))
+    goes_on(home)
+    away(home)
+
+
+class OneSaveFails(Meddler):
+    """... and the way back is cut short once."""
+
+    saves = 0
+
+    def rule(self, side, method):
+        if (side, method) == ("to", "device.save"):
+            self.saves += 1
+            if self.saves == 1:
+                return "the client has gone"
+        return super().rule(side, method)
+
+
+def test_the_destination_is_killed_when_it_has_the_drives(home):
+    """That they are taken back is cut short by the end of its QEMU."""
+    home.prepare()
+    control = home.there.controls[0]
+    device = call(home.scene, control, "status")["devices"][0]["id"]
+
+    def kill():
+        call(home.scene, control, "device.resume", device=device)
+        home.there.guest.kill()
+        return "refused by the test"
+
+    stayed(home, meddle(home, ("to", "device.resume"), kill, kind=OneSaveFails))
     goes_on(home)
     away(home)
 

@@ -139,6 +139,8 @@ int __wrap_ioctl(int fd, unsigned long request, ...)
 		return result(namespace.number);
 	if (!namespace.is_absent && request == NVME_IOCTL_ADMIN_CMD)
 		return result(identify(fd, arg));
+	if (!namespace.is_absent && request == NVME_IOCTL_IO64_CMD)
+		return result(namespace.may_read);
 	return __real_ioctl(fd, request, arg);
 }
 

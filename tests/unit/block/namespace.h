@@ -24,6 +24,7 @@ struct namespace {
 	uint32_t dmrsl;
 	int set;		/* its command set; 0: blocks */
 	int number;		/* -errno: the ioctl fails */
+	int may_read;		/* -errno: it may not be */
 	int identify[7];	/* status or -errno, by CNS; of 0 and 1 */
 	bool is_mad;		/* random bytes instead of all that */
 

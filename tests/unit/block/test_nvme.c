@@ -258,13 +258,13 @@ static void what_a_device_cannot_is_not_asked(void **state)
 	rig_stop(&rig);
 }
 
-static void what_it_turns_out_not_to_do_is_done_otherwise(void **state)
+static void expect_another_way(void **state, int zeroes, int dsm)
 {
 	struct rig rig;
 
 	begin_open(&rig, state, 9);
-	namespace.status[CMD_ZEROES] = 0x4002;
-	namespace.status[CMD_DSM] = 0x4001;
+	namespace.status[CMD_ZEROES] = zeroes;
+	namespace.status[CMD_DSM] = dsm;
 	for (int i = 0; i < 2; i++) {
 		assert_int_equal(io_run(&rig, OB_BLOCK_WRITE_ZEROES, 0, 0, MIB,
 					NULL), 0);
@@ -277,6 +277,13 @@ static void what_it_turns_out_not_to_do_is_done_otherwise(void **state)
 	rig_stop(&rig);
 }
 
+/* It cannot, or we may not. */
+static void what_it_turns_out_not_to_do_is_done_otherwise(void **state)
+{
+	expect_another_way(state, 0x4002, 0x4001);
+	expect_another_way(state, -EACCES, -EACCES);
+}
+
 /* -- errors ---------------------------------------------------------------- */
 
 static void statuses_become_errors(void **state)
@@ -287,7 +294,7 @@ static void statuses_become_errors(void **state)
 		{ 0x4081, -ENOSPC },	/* capacity exceeded */
 		{ 0x4280, -EIO },	/* write fault */
 		{ 0x4080, -EIO },	/* out of range */
-		{ -EACCES, -EIO }, { -ENODEV, -EIO }, { -EAGAIN, -EIO },
+		{ -EACCES, -EIO }, { -ENODEV, -EIO }, { 0x4370, -EIO },
 		{ -ECANCELED, -ECANCELED }, { 0x7fff, -EIO },
 	};
 	uint8_t *buf = page_alloc(4096);
@@ -308,7 +315,7 @@ static void statuses_become_errors(void **state)
 
 static void what_may_be_retried_is(void **state)
 {
-	static const int ways[] = { 0x0370, 0x0281, -EINTR };
+	static const int ways[] = { 0x0282, 0x0281, -EINTR };
 	uint8_t *buf = page_alloc(4096);
 	struct rig rig;
 
@@ -325,6 +332,54 @@ static void what_may_be_retried_is(void **state)
 		assert_int_equal(namespace.count[CMD_READ], 6);
 		namespace.status[CMD_READ] = 0;
 	}
+	rig_stop(&rig);
+	free(buf);
+}
+
+/* A controller that is being reset: nothing fails, and nothing counts as impossible. */
+static void without_a_way_requests_wait(void **state)
+{
+	static const int ways[] = { -EINVAL, -EAGAIN, 0x0370, 0x0303 };
+	static const unsigned ops[] = { CMD_FLUSH, CMD_WRITE, CMD_READ,
+					CMD_ZEROES, CMD_DSM };
+	uint8_t *buf = page_alloc(4096);
+	struct rig rig;
+
+	begin_open(&rig, state, 9);
+	for (size_t i = 0; i < sizeof(ways) / sizeof(*ways); i++) {
+		for (size_t j = 0; j < sizeof(ops) / sizeof(*ops); j++) {
+			namespace.count[ops[j]] = 0;
+			namespace.status[ops[j]] = ways[i];
+			namespace.times[ops[j]] = 2;
+		}
+		assert_int_equal(io_write(&rig, 0, 4096, buf), 0);
+		assert_int_equal(io_read(&rig, 0, 4096, buf), 0);
+		assert_int_equal(io_run(&rig, OB_BLOCK_WRITE_ZEROES, 0, 0, 4096,
+					NULL), 0);
+		assert_int_equal(io_run(&rig, OB_BLOCK_DISCARD, 0, 0, 4096,
+					NULL), 0);
+		assert_int_equal(io_flush(&rig), 0);
+		for (size_t j = 0; j < sizeof(ops) / sizeof(*ops); j++)
+			assert_int_equal(namespace.count[ops[j]], 3);
+	}
+	rig_stop(&rig);
+	free(buf);
+}
+
+static void who_waits_for_a_way_can_be_cancelled(void **state)
+{
+	uint8_t *buf = page_alloc(4096);
+	struct rig rig;
+	struct io io;
+
+	begin_open(&rig, state, 9);
+	namespace.status[CMD_WRITE] = -EINVAL;
+	io_start(&rig, &io, OB_BLOCK_WRITE, 0, 0, 4096, buf);
+	while (!namespace.count[CMD_WRITE])
+		assert_int_equal(ob_loop_turn(rig.loop, true), 0);
+	ob_drive_cancel(rig.drive, io.req);
+	assert_int_equal(io_wait(&rig, &io), -ECANCELED);
+	assert_int_equal(namespace.count[CMD_WRITE], 1);
 	rig_stop(&rig);
 	free(buf);
 }
@@ -389,8 +444,12 @@ static void what_cannot_be_served_is_named(void **state)
 	expect_refusal(&rig, ENODEV, "cannot tell the namespace's number");
 	namespace.identify[0] = -EACCES;
 	expect_refusal(&rig, EACCES, "cannot identify the namespace");
+	namespace.may_read = -EACCES;
+	expect_refusal(&rig, EACCES, "the kernel wants CAP_SYS_ADMIN");
 	namespace.identify[1] = 0x4002;
 	expect_refusal(&rig, EIO, "cannot identify the controller: the device said 0x4002");
+	namespace.may_read = -EFAULT;
+	rig_open_image(&rig, false);
 	rig_stop(&rig);
 }
 
@@ -661,6 +720,8 @@ int main(void)
 		ON_BOTH_ENGINES(what_it_turns_out_not_to_do_is_done_otherwise),
 		ON_BOTH_ENGINES(statuses_become_errors),
 		ON_BOTH_ENGINES(what_may_be_retried_is),
+		ON_BOTH_ENGINES(without_a_way_requests_wait),
+		ON_BOTH_ENGINES(who_waits_for_a_way_can_be_cancelled),
 		ON_BOTH_ENGINES(a_cancelled_request_goes_no_further),
 		ON_BOTH_ENGINES(what_cannot_be_served_is_named),
 		ON_BOTH_ENGINES(any_format_can_be_the_one),

@@ -12,14 +12,15 @@
 
 #include "devices/nvme/nvme.h"
 
+/* Whether another thread's lane works, and would look again, is not to be seen here. */
 void nvme_kick(struct nvme_lane *lane)
 {
-	if (lane->working)
-		lane->again = true;
-	else if (!nvme_is_away(lane) || ob_loop_is_here(lane->loop))
-		ob_defer(lane->loop, &lane->work);
-	else
+	if (lane->n->nr_lanes > 1 && !ob_loop_is_here(lane->loop))
 		ob_loop_post(lane->loop, &lane->arrive);
+	else if (lane->working)
+		lane->again = true;
+	else
+		ob_defer(lane->loop, &lane->work);
 }
 
 void nvme_kick_all(struct nvme *n)

@@ -324,6 +324,7 @@ void ob_adopt_nothing(struct ob_device *dev)
 	ob_dev_unkeep(dev, "bar/");
 	ob_dev_unkeep(dev, "copy");
 	ob_dev_unkeep(dev, "half");
+	ob_dev_unkeep(dev, "recorder/");
 	wait_for_past(dev);
 }
 

@@ -30,6 +30,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "base/bitmap.h"
 #include "base/fd.h"
 #include "server/device_impl.h"
 #include "server/lane.h"
@@ -53,11 +54,21 @@ int ob_irq_tie(struct ob_signal **place, int fd)
 	return 0;
 }
 
+/* It may have been raised and has not left: that is due to the next one. */
+static void owe_again(struct ob_device *dev, unsigned index, unsigned vector)
+{
+	if (index == OB_IRQ_INDEX_MSIX)
+		ob_bit_set_shared(dev->core->msix_pending, vector);
+	else if (index == OB_IRQ_INDEX_MSI)
+		dev->core->msi_pending |= 1u << vector;
+}
+
 int ob_irq_assign(struct ob_device *dev, unsigned index, unsigned vector,
 		  int *fd)
 {
 	struct ob_signal **place = &dev->irqs.triggers[index][vector];
 	struct ob_signal *sig = NULL;
+	bool owed;
 	int r = ob_irq_keep(dev, index, vector, fd ? *fd : -1);
 
 	if (r)
@@ -66,9 +77,12 @@ int ob_irq_assign(struct ob_device *dev, unsigned index, unsigned vector,
 		return r;
 	if (fd)
 		ob_fd_take(fd);
-	ob_lanes_untie(dev, index, vector);
+	owed = *place && (*place)->raised;
+	owed |= ob_lanes_untie(dev, index, vector);
 	trigger_free(dev, place);
 	*place = sig;
+	if (owed)
+		owe_again(dev, index, vector);
 	return 0;
 }
 

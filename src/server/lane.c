@@ -71,10 +71,24 @@ static void home_begin(struct ob_state_mem *mem, enum ob_step_kind kind,
 		ob_step_open(mem, kind);
 }
 
+/*
+ * A message's step is within the one that commits it: until then what it did may be
+ * undone, and nobody else is to have built on that.
+ */
+static bool goes_on_alone(struct ob_device *dev)
+{
+	if (!depth_of(dev) || !dev->mem.undo->count)
+		return false;
+	dev->lanes->shut_at--;
+	ob_lane_renew(dev->lanes->of[0]);
+	return true;
+}
+
 static void home_end(struct ob_state_mem *mem)
 {
 	struct ob_device *dev = container_of(mem, struct ob_device, mem);
-	bool opens = dev->lanes->shut_at == depth_of(dev) + 1;
+	bool opens = dev->lanes->shut_at == depth_of(dev) + 1 &&
+		     !goes_on_alone(dev);
 
 	if (opens) {
 		mem->depth++;

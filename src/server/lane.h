@@ -71,8 +71,8 @@ void ob_lanes_poll(struct ob_device *dev, bool on, bool busy);
 /* Interrupts: a lane signals by eventfds of its own. */
 /* dev, a handle, has none for it: is there one to be had? */
 bool ob_lane_tie(struct ob_device *dev, unsigned index, unsigned vector);
-/* The client took that trigger away. */
-void ob_lanes_untie(struct ob_device *dev, unsigned index, unsigned vector);
+/* The client took that trigger away.  True: some lane has signalled by it. */
+bool ob_lanes_untie(struct ob_device *dev, unsigned index, unsigned vector);
 /* A lane could not: the device's thread is to look what is pending. */
 void ob_lane_owes(struct ob_device *dev);
 

@@ -9,7 +9,9 @@
  * Signals.  One that was raised leaves at the end of the turn, outside of any step:
  * so a struct ob_signal belongs to its loop, and each lane that raises a vector has its
  * own for it, on a descriptor of its own, made when it is first needed.  Where that
- * fails the message is pending, and the device's thread sends it.
+ * fails the message is pending, and the device's thread sends it.  When the client
+ * gives another eventfd, nobody knows whether the old one is still to be signalled: so
+ * the new one is.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -21,6 +23,7 @@
 #include "base/fd.h"
 #include "server/lane.h"
 #include "server/lane_impl.h"
+#include "state/old.h"
 
 /* Polling */
 
@@ -164,8 +167,10 @@ static void untie(struct ob_lane *lane, struct ob_signal **place)
 	lane->over = ls;
 }
 
-void ob_lanes_untie(struct ob_device *dev, unsigned index, unsigned vector)
+bool ob_lanes_untie(struct ob_device *dev, unsigned index, unsigned vector)
 {
+	bool any = false;
+
 	for (unsigned i = 1; i < ob_lanes_nr(dev); i++) {
 		struct ob_lane *lane = dev->lanes->of[i];
 
@@ -173,7 +178,9 @@ void ob_lanes_untie(struct ob_device *dev, unsigned index, unsigned vector)
 			continue;
 		untie(lane, &lane->dev.irqs.triggers[index][vector]);
 		ob_loop_post(lane->dev.loop, &lane->arrange);
+		any = true;
 	}
+	return any;
 }
 
 static void deliver(struct ob_post *post)
@@ -246,6 +253,11 @@ void ob_lane_leave(void *arg)
 
 /* Recorders */
 
+static uint32_t generation(const struct ob_device *dev)
+{
+	return (uint32_t)ob_state_header(&dev->mem)->generation;
+}
+
 static int open_recorder(struct ob_lane *lane, int fd, struct ob_err *err)
 {
 	struct ob_recorder *rec = &lane->dev.rec;
@@ -256,19 +268,24 @@ static int open_recorder(struct ob_lane *lane, int fd, struct ob_err *err)
 	lane->at = &rec->memory->step;
 	if (fd >= 0)
 		return 0;
+	*lane->at = (struct ob_recorder_step){ .generation = generation(lane->home) };
 	r = ob_dev_keep(lane->home, rec->fd, "recorder/%u", lane->number);
 	return r ? ob_fail(err, -r, "the keeper does not take a recorder: %s",
 			   strerror(-r)) : 0;
 }
 
-/* For the fuse: was the dead one's lane in a step? */
+/*
+ * For the fuse: was the dead one's lane in a step?  Another release, or one that began
+ * anew, may have served since it was written.
+ */
 static void note_step(struct ob_device *dev, int fd)
 {
 	struct ob_recorder_step was = { 0 };
 
 	if (pread(fd, &was, sizeof(was),
 		  offsetof(struct ob_recorder_memory, step)) == sizeof(was) &&
-	    was.step & 1)
+	    was.step & 1 &&
+	    was.generation == (uint32_t)ob_old_state_header(dev->old)->generation)
 		dev->lane_was_open = true;
 }
 
@@ -311,7 +328,9 @@ void ob_lanes_adopted(struct ob_device *dev)
 	bool shut = ob_lanes_shut(dev);
 
 	for (unsigned i = 0; i < mine; i++)
-		dev->lanes->of[i]->at->step &= ~UINT64_C(1);
+		*dev->lanes->of[i]->at = (struct ob_recorder_step){
+			.generation = generation(dev),
+		};
 	ob_lanes_open(dev, shut);
 	for (unsigned i = mine; i < dev->nr_dead_lanes; i++)
 		ob_dev_unkeep(dev, "recorder/%u", i);

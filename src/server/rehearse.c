@@ -64,12 +64,13 @@ static int keep_copy(struct ob_device *dev, int from, const void *base,
 	return r ? r : ob_dev_keep(dev, fd, "%s", name);
 }
 
-/* Of the copy of the n-th recorder: the device's own, then the lanes'. */
+/* Of the copy of the n-th recorder: the device's own, then the lanes'.  By its end the
+ * keeper knows a copy. */
 static const char *copy_name(char name[COPY_NAME], unsigned n)
 {
 	if (!n)
 		return "recorder/copy";
-	snprintf(name, COPY_NAME, "recorder/copy/%u", n - 1);
+	snprintf(name, COPY_NAME, "recorder/%u/copy", n - 1);
 	return name;
 }
 

@@ -71,7 +71,7 @@ void ob_device_old_rings_over(struct ob_device *dev);
 
 /*
  * A copy of the state for a rehearsal, between two steps, put as ID/copy and
- * ID/recorder/copy, the lanes' recorders as ID/recorder/copy/N.
+ * ID/recorder/copy, the lanes' recorders as ID/recorder/N/copy.
  */
 int ob_device_copy(struct ob_device *dev, struct ob_err *err);
 

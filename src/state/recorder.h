@@ -61,7 +61,8 @@ struct ob_event_place {
 /* The step that its writer is in: of a lane, the device's own is in its state. */
 struct ob_recorder_step {
 	uint64_t step;		/* odd: inside */
-	uint32_t step_kind, reserved;
+	uint32_t step_kind;
+	uint32_t generation;	/* of the state, in which that is */
 };
 
 struct ob_recorder_memory {

@@ -161,6 +161,28 @@ def test_a_flood_of_one_way_messages(keep, request):
     assert server.worker() == worker
 
 
+def test_r18_doorbells_for_another_thread(keep, request, memory):
+    """A doorbell that was answered is none that is lost, if its queue's thread has
+    not seen it when the process dies, or when the queue leaves that thread."""
+    threads = request.config.getoption("--threads")
+    server, (client,) = keep("nvme,lanes=2,socket={},drive=mem:16M",
+                             words=("--threads", "2") if threads < 2 else ())
+    msix = client.read_int(vfu.CONFIG, 0x34, 1)
+    while client.read_int(vfu.CONFIG, msix, 1) != 0x11:
+        msix = client.read_int(vfu.CONFIG, msix + 1, 1)
+    guest = memory()
+    client.ok(vfu.DMA_MAP, vfu.dma_map(0, 1 << 20), [guest.fd])
+    client.write_int(vfu.CONFIG, msix + 2, 0x8000, 2)
+    disk = nvme.Disk(client, guest.view)
+    for i in range(40):
+        cid = disk.read_block(i, 0x80000)
+        if i % 4 == 0:
+            server.kill()
+        else:
+            client.write_int(vfu.CONFIG, msix + 2, 0x8000 * (i % 2), 2)
+        assert disk.completion_of(cid) == 0
+
+
 # State that was damaged
 
 def state_of(server, disk, chance):

@@ -10,6 +10,7 @@ import subprocess
 import pytest
 
 import conftest
+import edu
 import nvme
 import vfu
 from vfu import RESUMING, RUNNING, STOP, STOP_COPY
@@ -68,6 +69,66 @@ def disk(client, memory):
     guest = memory(2 * MIB)
     client.ok(vfu.DMA_MAP, vfu.dma_map(0, 2 * MIB), [guest.fd])
     return nvme.Disk(client, guest.view)
+
+
+@pytest.fixture
+def spread(request, tmp_path):
+    """A client of a disk with two lanes, and of an edu device beside it."""
+    option = request.config.getoption
+    if option("--socket") or option("--server-cmd"):
+        pytest.skip("needs a server of its own")
+    paths = [str(tmp_path / name) for name in ("disk", "edu")]
+    with subprocess.Popen([option("--outboard"), "serve", "--threads", "2",
+                           "--device", "nvme,lanes=2,drive=mem:16M,socket=" +
+                           paths[0], "--device", "edu,socket=" + paths[1]],
+                          stderr=subprocess.DEVNULL) as process:
+        assert vfu.wait_until(lambda: all(map(vfu.reachable, paths)))
+        clients = [vfu.Client(path) for path in paths]
+        for client in clients:
+            client.negotiate()
+        yield clients
+        for client in clients:
+            client.close()
+        process.terminate()
+
+
+def with_msix(client):
+    """As a driver does; only so are queues spread."""
+    at = client.read_int(vfu.CONFIG, 0x34, 1)
+    while client.read_int(vfu.CONFIG, at, 1) != 0x11:
+        at = client.read_int(vfu.CONFIG, at + 1, 1)
+    client.write_int(vfu.CONFIG, at + 2, 0x8000, 2)
+
+
+def lose_memory(client, memory):
+    """The owner of an edu device's memory cuts it while it is in use."""
+    guest = memory()
+    client.ok(vfu.RESET)
+    client.ok(vfu.DMA_MAP, vfu.dma_map(0, MIB), [guest.fd])
+    client.write_int(vfu.CONFIG, 4, 6, 2)
+    os.ftruncate(guest.fd, 0)
+    edu.start(client, 0, edu.BUFFER, 4096, edu.RUN)
+    assert vfu.wait_until(lambda: edu.idle(client))
+    client.ok(vfu.DMA_UNMAP, vfu.dma_unmap(0, MIB))
+
+
+def test_r7_another_guests_memory(spread, memory):
+    """That it was truncated is nothing to a lane of this one; its own is."""
+    one, other = spread
+    lose_memory(other, memory)
+    with_msix(one)
+    guest = memory(2 * MIB)
+    one.ok(vfu.DMA_MAP, vfu.dma_map(0, 2 * MIB), [guest.fd])
+    ours = nvme.Disk(one, guest.view)
+    for _ in range(2):
+        assert ours.completion_of(ours.read_block(0, 0x100000)) == 0
+        lose_memory(other, memory)
+    for _ in range(2):
+        assert ours.completion_of(ours.read_block(0, 0x100000)) == 0
+        assert one.read_int(0, nvme.CSTS) == 1
+    os.ftruncate(guest.fd, 0x80000)
+    ours.read_block(0, 0x100000)
+    assert vfu.wait_until(lambda: one.read_int(0, nvme.CSTS) == 3)
 
 
 def test_r8_a_slow_stop_holds_nobody_else(serve, memory):

@@ -12,14 +12,15 @@
 
 #include "devices/nvme/nvme.h"
 
+/* Whether another thread's lane works, and would look again, is not to be seen here. */
 void nvme_kick(struct nvme_lane *lane)
 {
-	if (lane->working)
-		lane->again = true;
-	else if (!nvme_is_away(lane) || ob_loop_is_here(lane->loop))
-		ob_defer(lane->loop, &lane->work);
-	else
+	if (lane->n->nr_lanes > 1 && !ob_loop_is_here(lane->loop))
 		ob_loop_post(lane->loop, &lane->arrive);
+	else if (lane->working)
+		lane->again = true;
+	else
+		ob_defer(lane->loop, &lane->work);
 }
 
 void nvme_kick_all(struct nvme *n)
@@ -259,14 +260,26 @@ int nvme_lanes_init(struct nvme *n, struct ob_err *err)
 	return 0;
 }
 
+static void leave_all(struct nvme *n, bool away)
+{
+	nvme_for_each_lane(n, lane)
+		if (lane->loop && nvme_is_away(lane) == away)
+			ob_loop_call(lane->loop, leave_loop, lane);
+}
+
+/*
+ * Those that are away may hand something to each other, and home, up to where they
+ * leave.  They have nothing to do any more, so what comes of that goes no further.
+ */
 void nvme_lanes_finish(struct nvme *n)
 {
 	if (!n->lanes)
 		return;
+	leave_all(n, true);
+	leave_all(n, true);
+	leave_all(n, false);
 	ob_post_cancel(n->loop, &n->asked);
 	nvme_for_each_lane(n, lane) {
-		if (lane->loop)
-			ob_loop_call(lane->loop, leave_loop, lane);
 		nvme_ns_unbranch(lane);
 		nvme_pool_finish(&lane->pool);
 	}

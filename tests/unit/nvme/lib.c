@@ -848,13 +848,20 @@ static void enter_message(struct ob_device *dev, bool hot)
 	dev->undo->whole_step = true;
 }
 
+static void wake(struct ob_device *dev)
+{
+	dev->asleep = false;
+	dev->idle = 0;
+}
+
 static void one_access(struct guest *g, void *arg)
 {
 	struct ob_device *dev = g->dev;
 	struct access *a = arg;
 
-	dev->asleep = false;
-	dev->idle = 0;
+	wake(dev);
+	for (unsigned i = 1; i < dev->nr_lanes; i++)
+		wake(dev->lanes[i]);
 	enter_message(dev, dev->cls->is_hot(dev, OB_BAR0, a->offset,
 					    a->write));
 	if (a->write)

@@ -15,6 +15,8 @@
 #include "base/guard.h"
 #include "lane_model.h"
 #include "life.h"
+#include "server/device_impl.h"
+#include "server/lane.h"
 
 enum { MSIX = 2 };
 enum { NONE = 1, EVENTFD = 4, MASK = 8, UNMASK = 16, TRIGGER = 32 };
@@ -276,6 +278,28 @@ static void test_memory_comes_and_goes(void **state)
 	stop();
 }
 
+/* What may yet be undone is not shown to lanes: it would take theirs with it. */
+static void test_alone_until_committed(void **state)
+{
+	struct ob_device *dev;
+
+	(void)state;
+	start("lanes,lanes=3");
+	dev = guest.rig->dev;
+	ob_step_begin_beside(&dev->mem, OB_STEP_MESSAGE);
+	assert_int_equal(dev->lanes->shut_at, 0);
+	ob_step_begin(&dev->mem, OB_STEP_MESSAGE);
+	ob_dev_step_end(dev);
+	assert_int_equal(dev->lanes->shut_at, 0);
+	ob_step_begin(&dev->mem, OB_STEP_MESSAGE);
+	ob_undo_add(&dev->mem, dev->core, sizeof(*dev->core));
+	ob_dev_step_end(dev);
+	assert_int_not_equal(dev->lanes->shut_at, 0);
+	ob_dev_step_end(dev);
+	assert_int_equal(dev->lanes->shut_at, 0);
+	stop();
+}
+
 /* What must stay on one thread does, as long as it must. */
 static void test_when_it_may_spread(void **state)
 {
@@ -369,6 +393,9 @@ static void test_other_eventfds(void **state)
 		give_eventfds();
 		wait_all();
 		for (unsigned q = 0; q < LANE_QUEUES; q++) {
+			/* Whichever was signalled: the new one was. */
+			if (q % 3)
+				wait_for_signal(q);
 			rig_count(guest.rig, guest.fds[q]);
 			ask(q);
 			wait_for_signal(q);
@@ -478,6 +505,23 @@ static void test_many_deaths(void **state)
 	life_over(life);
 }
 
+/* The keeper gives copies, and forgets them, by the end of their names. */
+static void test_copies_for_a_rehearsal(void **state)
+{
+	struct life *life = life_ready();
+
+	(void)state;
+	life->shared->copy = true;
+	while (life->shared->copy)
+		peek(LANE_CHECK);
+	fake_keep_drain(&life->keep, life->told);
+	assert_true(fake_keep_has(&life->keep, "dev/copy"));
+	assert_true(fake_keep_has(&life->keep, "dev/recorder/copy"));
+	assert_true(fake_keep_has(&life->keep, "dev/recorder/0/copy"));
+	assert_true(fake_keep_has(&life->keep, "dev/recorder/2/copy"));
+	life_over(life);
+}
+
 /* Asks once in each life; whoever dies before it has answered leaves that to the next. */
 static bool has_failed(struct life *life, bool *asked)
 {
@@ -510,7 +554,8 @@ static void test_fuse(void **state)
 		 &(struct { uint64_t offset; uint32_t region, count;
 			    uint64_t value; }){ LANE_BELL + 8, 0, 8, 0 },
 		 24, NULL, 0);
-	for (unsigned i = 0; i < 3 && !has_failed(life, &asked); i++) {
+	for (unsigned i = 0; !has_failed(life, &asked); i++) {
+		assert_true(i < 3);
 		life_wait(life);
 		assert_int_equal(life->signal, SIGSEGV);
 		life_begin(life);
@@ -521,6 +566,32 @@ static void test_fuse(void **state)
 	rig_master(&life->rig, true);
 	ask_all();
 	life_wait_all(life);
+	life_over(life);
+}
+
+/* What a lane's recorder says of another life than the last blames nobody. */
+static void test_fuse_spares_the_forgotten(void **state)
+{
+	struct life *life = life_ready();
+	struct ob_recorder rec;
+
+	(void)state;
+	for (unsigned i = 0; i < 4; i++) {
+		assert_int_equal(ob_recorder_open(&rec, -1, NULL), 0);
+		rec.memory->step = (struct ob_recorder_step){
+			.step = 1, .step_kind = OB_STEP_POLL, .generation = 77,
+		};
+		assert_int_equal(peek(LANE_FAILED), 0);
+		fake_keep_drain(&life->keep, life->told);
+		assert_int_equal(fake_keep_enter(&life->keep, "dev/recorder/0",
+						 ob_fd_take(&rec.fd)), 0);
+		ob_recorder_close(&rec);
+		life->options = "";
+		kill(life->pid, SIGSEGV);
+		life_wait(life);
+		life_begin(life);
+	}
+	assert_int_equal(peek(LANE_FAILED), 0);
 	life_over(life);
 }
 
@@ -546,12 +617,15 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_many_deaths),
 		cmocka_unit_test(test_fuse),
+		cmocka_unit_test(test_fuse_spares_the_forgotten),
+		cmocka_unit_test(test_copies_for_a_rehearsal),
 		cmocka_unit_test(test_one_lane),
 		cmocka_unit_test(test_refused),
 		WITH_THREADS(test_spread),
 		WITH_THREADS(test_without_threads),
 		WITH_THREADS(test_others_losses),
 		WITH_THREADS(test_memory_comes_and_goes),
+		WITH_THREADS(test_alone_until_committed),
 		WITH_THREADS(test_when_it_may_spread),
 		WITH_THREADS(test_far_memory_is_not_a_lanes),
 		WITH_THREADS(test_masked),

@@ -21,12 +21,9 @@ static int get(void *arg, unsigned *device, void *buf, size_t room,
 	       size_t *got, struct ob_err *err)
 {
 	const int *fd = arg;
-	ssize_t n;
+	ssize_t n = move_read(*fd, buf, room);
 
 	(void)device;
-	do
-		n = read(*fd, buf, room);
-	while (n < 0 && errno == EINTR && !move_interrupted());
 	if (n < 0)
 		return ob_fail(err, errno, "cannot read: %s", strerror(errno));
 	*got = (size_t)n;

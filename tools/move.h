@@ -48,6 +48,8 @@ void move_view_end(struct move_view *view);
  */
 void move_catch_signals(void);
 bool move_interrupted(void);
+/* read(2), which a signal ends whenever it comes, also just before: EINTR. */
+ssize_t move_read(int fd, void *buf, size_t len);
 
 /* "outboard VERB: message; the source goes on" and what else is to be said. */
 int move_failed(const char *verb, const struct ob_migrate_result *result,

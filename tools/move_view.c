@@ -5,6 +5,8 @@
  * each phase.  Samples for the plot are kept at the same places.
  */
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <unistd.h>
@@ -17,11 +19,16 @@
 #define BAR_WIDTH 24
 
 static volatile sig_atomic_t interrupted;
+static int wake[2] = { -1, -1 };	/* readable from then on */
 
 static void note_signal(int number)
 {
+	int saved = errno;
+
 	(void)number;
 	interrupted = 1;
+	(void)!write(wake[1], "", 1);
+	errno = saved;
 }
 
 /* Not restarted: a wait that is under way ends, and the flag is seen. */
@@ -29,6 +36,8 @@ void move_catch_signals(void)
 {
 	struct sigaction action = { .sa_handler = note_signal };
 
+	if (wake[0] < 0 && pipe2(wake, O_CLOEXEC | O_NONBLOCK))
+		wake[0] = wake[1] = -1;
 	sigaction(SIGINT, &action, NULL);
 	sigaction(SIGTERM, &action, NULL);
 	sigaction(SIGHUP, &action, NULL);
@@ -40,6 +49,21 @@ void move_catch_signals(void)
 bool move_interrupted(void)
 {
 	return interrupted;
+}
+
+ssize_t move_read(int fd, void *buf, size_t len)
+{
+	struct pollfd fds[2] = {
+		{ .fd = fd, .events = POLLIN },
+		{ .fd = wake[0], .events = POLLIN },
+	};
+	ssize_t n = -1;
+
+	errno = EINTR;
+	while (n < 0 && errno == EINTR && !interrupted)
+		if (poll(fds, 2, -1) > 0 && !interrupted)
+			n = read(fd, buf, len);
+	return n;
 }
 
 void move_view_init(struct move_view *view, const char *verb)

@@ -66,9 +66,7 @@ static ssize_t read_full(int fd, void *buf, size_t len)
 	ssize_t n;
 
 	while (got < len) {
-		n = read(fd, (uint8_t *)buf + got, len - got);
-		if (n < 0 && errno == EINTR && !move_interrupted())
-			continue;
+		n = move_read(fd, (uint8_t *)buf + got, len - got);
 		if (n < 0)
 			return -errno;
 		if (n == 0)

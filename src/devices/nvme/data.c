@@ -273,11 +273,19 @@ int nvme_step_walk(struct nvme_cmd *c)
 					  nvme_page_size(c->n)));
 }
 
+/* With several lanes, others may be there, too. */
+static bool has_cells(const struct nvme_cmd *c)
+{
+	return c->n->cells && nvme_io_is_in_place(c);
+}
+
 static uint32_t part_of(const struct nvme_cmd *c)
 {
 	uint32_t left = c->len - c->moved;
+	uint32_t most = has_cells(c) ? nvme_cell_left(c->offset + c->moved) :
+			NVME_PART_BYTES;
 
-	return left < NVME_PART_BYTES ? left : NVME_PART_BYTES;
+	return left < most ? left : most;
 }
 
 /* The segments of bytes [from, from + len) of the data; how many. */
@@ -317,9 +325,29 @@ static void data_moved(struct ob_dma_op *op, int rc)
 	nvme_cmd_resume(c, nvme_dma_status(c->lane, rc));
 }
 
-static int move_part(struct nvme_cmd *c, uint8_t *at, bool write)
+static int transfer(struct nvme_cmd *c, const struct ob_seg *segs,
+		    unsigned count, uint8_t *at, bool write)
 {
 	struct ob_device *dev = c->lane->dev;
+
+	return write ? ob_dma_write(dev, segs, count, at, &c->dma) :
+		       ob_dma_read(dev, segs, count, at, &c->dma);
+}
+
+static int transfer_alone(struct nvme_cmd *c, const struct ob_seg *segs,
+			  unsigned count, uint8_t *at, bool write)
+{
+	uint64_t offset = c->offset + c->moved;
+	int rc;
+
+	nvme_cell_take(c->ns, offset);
+	rc = transfer(c, segs, count, at, write);
+	nvme_cell_put(c->ns, offset);
+	return rc;
+}
+
+static int move_part(struct nvme_cmd *c, uint8_t *at, bool write)
+{
 	struct ob_seg some[NVME_WALK_SEGS];
 	const struct ob_seg *segs = c->walk.segs;
 	unsigned count = c->walk.count;
@@ -332,9 +360,9 @@ static int move_part(struct nvme_cmd *c, uint8_t *at, bool write)
 	}
 	dma_prepare(c, data_moved);
 	c->lane->moved += part;
-	return dma_started(c, write ?
-			   ob_dma_write(dev, segs, count, at, &c->dma) :
-			   ob_dma_read(dev, segs, count, at, &c->dma));
+	return dma_started(c, has_cells(c) ?
+			   transfer_alone(c, segs, count, at, write) :
+			   transfer(c, segs, count, at, write));
 }
 
 /* The step that calls this is called again until all is moved. */

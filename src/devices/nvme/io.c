@@ -335,6 +335,11 @@ static int step_write(struct nvme_cmd *c)
 	return 0;
 }
 
+bool nvme_io_is_in_place(const struct nvme_cmd *c)
+{
+	return c->steps == read_memory || c->steps == write_memory;
+}
+
 /* -- ahead ------------------------------------------------------------- */
 
 /* Where a command will read or write a drive in memory, or NULL.  It is judged
@@ -385,7 +390,7 @@ static int step_compare_drive(struct nvme_cmd *c)
 {
 	if (!c->ns->info->memory)
 		return step_drive_read(c);
-	memcpy(c->buf.data, memory_of(c), c->len);
+	nvme_cells_read(c->ns, c->offset, c->buf.data, c->len);
 	return 0;
 }
 

@@ -248,6 +248,8 @@ int nvme_lanes_init(struct nvme *n, struct ob_err *err)
 		return ob_fail(err, ENOMEM, "no memory for lanes");
 	memset(n->lanes, 0, size);
 	n->admin = &n->lanes[n->nr_lanes];
+	if (nvme_cells_init(n))
+		return ob_fail(err, ENOMEM, "no memory for lanes");
 	if (lane_init(n->admin, n, 0, NVME_ADMIN_SLOTS, NVME_ADMIN_POOL_PAGES))
 		return ob_fail(err, ENOMEM, "no memory for data");
 	place_at_home(n->admin, n);
@@ -285,4 +287,5 @@ void nvme_lanes_finish(struct nvme *n)
 	}
 	free(n->lanes);
 	n->lanes = NULL;
+	nvme_cells_finish(n);
 }

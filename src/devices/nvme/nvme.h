@@ -314,6 +314,7 @@ struct nvme_cq {
 };
 
 /* Apart from the queues, so that those which nobody uses stay untouched. */
+struct nvme_cell;
 struct nvme_batches {
 	struct nvme_sqe sq[NVME_QIDS][NVME_FETCH];
 	struct nvme_cqe cq[NVME_QIDS][NVME_POST];
@@ -446,6 +447,7 @@ struct nvme {
 	struct nvme_sq *sqs;
 	struct nvme_cq *cqs;
 	struct nvme_batches *batches;
+	struct nvme_cell *cells;	/* with several lanes, else NULL */
 };
 
 static inline uint32_t nvme_page_size(const struct nvme *n)
@@ -530,6 +532,17 @@ void nvme_balance(struct nvme *n);
 struct nvme_lane *nvme_place(struct nvme *n);
 void nvme_note_load(struct nvme_lane *lane, struct nvme_sq *sq,
 		    const struct nvme_sqe *sqe);
+
+/* cell.c: with several lanes; offsets are on the drive */
+int nvme_cells_init(struct nvme *n);
+void nvme_cells_finish(struct nvme *n);
+/* To the end of its cell, bytes. */
+uint32_t nvme_cell_left(uint64_t offset);
+void nvme_cell_take(const struct nvme_ns *ns, uint64_t offset);
+void nvme_cell_put(const struct nvme_ns *ns, uint64_t offset);
+/* Of a drive in memory, with one lane as well. */
+void nvme_cells_read(const struct nvme_ns *ns, uint64_t offset, void *to,
+		     uint32_t len);
 
 /* regs.c */
 void nvme_regs_reset(struct nvme *n);
@@ -764,6 +777,8 @@ void nvme_io_ahead(const struct nvme *n, const struct nvme_sqe *next,
 void nvme_io_cancel(struct nvme_cmd *c);
 void nvme_io_drive_ended(struct nvme_cmd *c, int rc);
 /* Data has come from the guest by message, whatever becomes of its command. */
+/* Is it moved to or from the drive's own memory? */
+bool nvme_io_is_in_place(const struct nvme_cmd *c);
 void nvme_io_data_moved(struct nvme_cmd *c);
 
 #endif

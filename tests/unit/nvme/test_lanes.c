@@ -294,6 +294,65 @@ static void test_counters_are_summed(void **state)
 	guest_end(g);
 }
 
+/* -- one block, two threads --------------------------------------------- */
+
+#define MANY	60u		/* of 64 entries: long enough to meet */
+
+static struct queue *queue_at_home(struct guest *g)
+{
+	for (unsigned i = 1; i <= QUEUES; i++)
+		if (!is_away(g, i))
+			return &g->io[i];
+	fail_msg("no queue is lane 0's");
+	return NULL;
+}
+
+static void give(struct guest *g, struct queue *q, uint8_t opcode,
+		 const uint64_t *at, unsigned nr)
+{
+	for (unsigned i = 0; i < MANY; i++) {
+		struct nvme_sqe sqe = guest_rw(g, opcode, 7, 1, at[i % nr]);
+
+		guest_put(g, q, &sqe);
+	}
+	guest_ring(g, q);
+}
+
+static void take(struct guest *g, struct queue *q)
+{
+	for (unsigned i = 0; i < MANY; i++)
+		assert_int_equal(guest_wait(g, q).status >> 1, 0);
+}
+
+/* Whoever reads while another writes sees the old or the new. */
+static void test_a_block_is_whole(void **state)
+{
+	struct guest *g = start("drive=mem:4M,lanes=2,lba=4096");
+	struct queue *away = &g->io[queue_away(g)], *home = queue_at_home(g);
+	uint64_t from[2] = { guest_alloc(g, 4096), guest_alloc(g, 4096) };
+	uint64_t to[MANY];
+
+	(void)state;
+	for (unsigned i = 0; i < 2; i++)
+		memset(guest_ptr(g, from[i]), 0x5a + i, 4096);
+	for (unsigned i = 0; i < MANY; i++)
+		to[i] = guest_alloc(g, 4096);
+	assert_int_equal(guest_do(g, home, guest_rw(g, NVME_IO_WRITE, 7, 1,
+						    from[0])), 0);
+	for (unsigned round = 0; round < 200; round++) {
+		give(g, away, NVME_IO_WRITE, from, 2);
+		give(g, home, NVME_IO_READ, to, MANY);
+		take(g, home);
+		take(g, away);
+		for (unsigned i = 0; i < MANY; i++) {
+			const uint8_t *at = guest_ptr(g, to[i]);
+
+			assert_memory_equal(at, at + 1, 4095);
+		}
+	}
+	guest_end(g);
+}
+
 /* -- control steps while lanes work ------------------------------------- */
 
 static void admin_between(struct guest *g, unsigned round)
@@ -453,6 +512,7 @@ int main(void)
 		ON_BOTH(test_errors_are_logged),
 		ON_BOTH(test_bad_doorbell),
 		ON_BOTH(test_counters_are_summed),
+		ON_BOTH(test_a_block_is_whole),
 		ON_BOTH(test_admin_commands_between),
 		ON_BOTH(test_gather_under_load),
 		ON_BOTH(test_gather_with_requests_under_way),

@@ -111,8 +111,7 @@ def test_all_threads_are_upgraded_under_load(serve, this, following):
 
 @pytest.mark.parametrize("more", [("--standby",), ("--io-engine", "threads")])
 def test_a_disk_on_two_threads_outlives_all_of_this(serve, this, following, tmp_path, more):
-    """Its first queue is on the second thread, its second on the first.  In memory two
-    commands of a guest may meet in a block, and ThreadSanitizer does not know why."""
+    """Its first queue is on the second thread, its second on the first."""
     with open(tmp_path / "image", "wb") as image:
         image.truncate(64 << 20)
     server = serve(f"nvme,queues=2,lanes=2,thread=1,drive=file:{tmp_path}/image",
@@ -129,6 +128,16 @@ def test_a_disk_on_two_threads_outlives_all_of_this(serve, this, following, tmp_
             os.kill(server.status()["pid"], signal.SIGKILL)
     load.ends_well()
     assert (2, True) in seen
+
+
+def test_a_disk_on_all_threads_is_reset(serve, this):
+    """A reset saves what it changes, and lanes have used many places by then."""
+    server = serve("nvme,queues=16,lanes=16,drive=mem:64M", options=["--threads", "16"])
+    for _ in range(2):
+        subprocess.run([this, "bench", server.socket(0), "--queues", "16", "--qd", "4",
+                        "--ios", "20000", "--interrupts"], check=True, timeout=60,
+                       stdout=subprocess.DEVNULL)
+    assert server.status()["keeper"]["deaths"] == 0
 
 
 def test_who_hangs_up_cancels_what_a_thread_does(serve, this):

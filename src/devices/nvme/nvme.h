@@ -143,7 +143,7 @@ struct nvme_cq_hot {
 	uint32_t head, tail;
 	uint32_t phase;
 	uint32_t rung;			/* ... such a head */
-	uint8_t reserved[40];
+	uint8_t reserved[8];		/* less often written: two to a line */
 };
 
 /* What lane 1 and those behind it count; lane 0 has that of the plain part. */
@@ -152,9 +152,11 @@ struct nvme_lane_counters {
 	uint8_t reserved[16];
 };
 
+/* With up to 31 queues, what each life writes of them is in one page. */
 struct nvme_hot {
-	struct nvme_sq_hot sqs[NVME_QIDS];
 	struct nvme_cq_hot cqs[NVME_QIDS];
+	uint8_t reserved[32];
+	struct nvme_sq_hot sqs[NVME_QIDS];
 	struct nvme_lane_counters lanes[OB_LANES_MAX - 1];
 	struct nvme_slot slots[NVME_SLOTS];
 };
@@ -279,18 +281,18 @@ struct nvme_cmd {
 
 struct nvme_sq {
 	_Alignas(NVME_LINE)
+	struct nvme_sqe *batch;		/* NVME_FETCH */
 	uint16_t pos, count;		/* of batch: not dispatched yet */
 	uint16_t fetching;		/* entries that are on their way */
-	uint32_t in_flight;
-	uint64_t bad_tail;		/* refused last; do not tell again */
 	bool stale;			/* fetch of a former life under way */
+	uint32_t in_flight;
 	uint32_t load;			/* since lanes were compared */
+	uint64_t bad_tail;		/* refused last; do not tell again */
 	uint64_t refused;		/* as a completion queue's */
 	struct nvme_cmd *deleter;	/* waits for in_flight to reach 0 */
 	struct nvme *n;
 	struct nvme_lane *lane;		/* that of its completion queue */
 	struct ob_dma_op dma;
-	struct nvme_sqe *batch;		/* NVME_FETCH */
 };
 
 struct nvme_cq {

@@ -25,16 +25,33 @@ void nvme_guard_slot(const struct nvme_cmd *c)
 	ob_dev_protect(c->n->dev, c->slot, sizeof(*c->slot));
 }
 
-/* Slots that were never used stay untouched memory. */
+/* Those that were never used stay untouched memory; with many lanes all of them are
+ * one piece, since the undo has room for a few. */
+static void protect_slots(struct nvme *n)
+{
+	struct nvme_slot *slots = n->hot->slots;
+
+	if (n->nr_lanes > 1) {
+		ob_dev_protect(n->dev, slots, sizeof(n->hot->slots));
+		return;
+	}
+	nvme_for_each_lane(n, lane)
+		ob_dev_protect(n->dev, slots + lane->slots.first,
+			       (lane->slots.seen - lane->slots.first) *
+			       sizeof(*slots));
+}
+
+/* Queues and lanes that this device cannot have stay untouched as well. */
 void nvme_protect_all(struct nvme *n)
 {
 	struct nvme_hot *hot = n->hot;
 
-	ob_dev_protect(n->dev, hot, offsetof(struct nvme_hot, slots));
-	nvme_for_each_lane(n, lane)
-		ob_dev_protect(n->dev, hot->slots + lane->slots.first,
-			       (lane->slots.seen - lane->slots.first) *
-			       sizeof(hot->slots[0]));
+	ob_dev_protect(n->dev, hot->cqs, sizeof(hot->cqs));
+	ob_dev_protect(n->dev, hot->sqs,
+		       (n->max_queues + 1) * sizeof(hot->sqs[0]));
+	ob_dev_protect(n->dev, hot->lanes,
+		       (n->nr_lanes - 1) * sizeof(hot->lanes[0]));
+	protect_slots(n);
 }
 
 /* -- recovery ---------------------------------------------------------- */

@@ -191,10 +191,10 @@ void nvme_sq_reset(struct nvme *n, unsigned qid)
 {
 	struct nvme_sq *sq = &n->sqs[qid];
 
-	n->hot->sqs[qid] = (struct nvme_sq_hot){ 0 };
 	n->st->sqs[qid] = (struct nvme_sq_state){ 0 };
 	if (qid > n->max_queues)
-		return;
+		return;		/* its cursors are zeros that were never written */
+	n->hot->sqs[qid] = (struct nvme_sq_hot){ 0 };
 	sq->pos = sq->count = 0;
 	sq->in_flight = 0;
 	sq->deleter = NULL;

@@ -170,6 +170,7 @@ static const struct ob_field hot_fields[] = {
 		   &sq_hot_table, "0.1"),
 	OB_STRUCTS(2, struct nvme_hot, cqs, struct nvme_cq_hot,
 		   &cq_hot_table, "0.1"),
+	OB_RESERVED(struct nvme_hot, reserved),
 	OB_STRUCTS(4, struct nvme_hot, lanes, struct nvme_lane_counters,
 		   &lane_counter_table, "0.3", .optional = true),
 	OB_STRUCTS(3, struct nvme_hot, slots, struct nvme_slot,

@@ -279,38 +279,49 @@ struct nvme_cmd {
 	struct nvme_walk walk;
 };
 
+/*
+ * Of both, what a command changes is the middle third, and the size is three halves
+ * of a line: so no two queues, which may be different threads', have theirs in one
+ * line, and a disk of many queues does not pay for whole lines.
+ */
+#define NVME_HALF_LINE	(NVME_LINE / 2)
+
 struct nvme_sq {
-	_Alignas(NVME_LINE)
+	_Alignas(NVME_HALF_LINE)
+	uint64_t bad_tail;		/* refused last; do not tell again */
+	uint64_t refused;		/* as a completion queue's */
+	struct nvme_cmd *deleter;	/* waits for in_flight to reach 0 */
+	struct nvme *n;
+
 	struct nvme_sqe *batch;		/* NVME_FETCH */
 	uint16_t pos, count;		/* of batch: not dispatched yet */
 	uint16_t fetching;		/* entries that are on their way */
 	bool stale;			/* fetch of a former life under way */
 	uint32_t in_flight;
 	uint32_t load;			/* since lanes were compared */
-	uint64_t bad_tail;		/* refused last; do not tell again */
-	uint64_t refused;		/* as a completion queue's */
-	struct nvme_cmd *deleter;	/* waits for in_flight to reach 0 */
-	struct nvme *n;
 	struct nvme_lane *lane;		/* that of its completion queue */
+
 	struct ob_dma_op dma;
 };
 
 struct nvme_cq {
-	_Alignas(NVME_LINE)
+	_Alignas(NVME_HALF_LINE)
+	uint64_t bad_head;
+	uint64_t refused;		/* a doorbell's value, to be told at home */
+	struct nvme *n;
+	struct nvme_lane *lane;
+
 	struct nvme_list done;		/* completions without an entry yet */
+	struct nvme_cq *next;
 	uint16_t posting;		/* entries that are on their way */
 	uint16_t assigned;		/* first of done: their places are on
 					 * record, the guest may see them */
 	uint16_t waiting;		/* entries not told by an interrupt */
-	uint64_t bad_head;
-	uint32_t sqs;			/* submission queues that use it */
-	bool queued;			/* in its lane's flush */
-	bool full;			/* the last flush left some of done */
-	bool stale;
-	uint64_t refused;		/* a doorbell's value, to be told at home */
-	struct nvme_cq *next;
-	struct nvme *n;
-	struct nvme_lane *lane;
+	bool queued : 1;		/* in its lane's flush */
+	bool full : 1;			/* the last flush left some of done */
+	bool stale : 1;
+	uint8_t sqs;			/* submission queues that use it */
+
 	struct ob_dma_op dma;
 	struct nvme_cqe *batch;		/* NVME_POST */
 };

@@ -29,12 +29,9 @@ int nvme_cells_init(struct nvme *n)
 {
 	if (n->nr_lanes == 1)
 		return 0;
-	n->cells = aligned_alloc(_Alignof(struct nvme_cell),
-				 FLAGS * sizeof(*n->cells));
-	if (!n->cells)
-		return -ENOMEM;
-	memset(n->cells, 0, FLAGS * sizeof(*n->cells));
-	return 0;
+	n->cells = nvme_lines_get(_Alignof(struct nvme_cell),
+				  FLAGS * sizeof(*n->cells));
+	return n->cells ? 0 : -ENOMEM;
 }
 
 void nvme_cells_finish(struct nvme *n)

@@ -15,7 +15,6 @@
  */
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "devices/nvme/nvme.h"
 
@@ -24,22 +23,16 @@ unsigned nvme_slot_index(const struct nvme_cmd *c)
 	return c - c->n->cmds;
 }
 
-/* On lines of their own, which calloc does not promise. */
-static void *queues_get(const struct nvme *n, size_t line, size_t each)
-{
-	void *at = aligned_alloc(line, (n->max_queues + 1) * each);
-
-	if (at)
-		memset(at, 0, (n->max_queues + 1) * each);
-	return at;
-}
-
 int nvme_cmds_init(struct nvme *n, struct ob_err *err)
 {
+	unsigned queues = n->max_queues + 1;
+
 	n->cmds = nvme_memory_get(NVME_SLOTS * sizeof(*n->cmds));
 	n->batches = nvme_memory_get(sizeof(*n->batches));
-	n->sqs = queues_get(n, _Alignof(struct nvme_sq), sizeof(*n->sqs));
-	n->cqs = queues_get(n, _Alignof(struct nvme_cq), sizeof(*n->cqs));
+	n->sqs = nvme_lines_get(_Alignof(struct nvme_sq),
+				queues * sizeof(*n->sqs));
+	n->cqs = nvme_lines_get(_Alignof(struct nvme_cq),
+				queues * sizeof(*n->cqs));
 	if (!n->cmds || !n->batches || !n->sqs || !n->cqs)
 		return ob_fail(err, ENOMEM, "no memory for commands");
 	nvme_list_init(&n->aers);
@@ -247,6 +240,14 @@ void nvme_cmd_begin(struct nvme_cmd *c)
 		nvme_cmd_complete(c, status);
 	else
 		nvme_cmd_run(c);
+}
+
+void nvme_cmd_begin_anew(struct nvme_cmd *c)
+{
+	c->slot->result = 0;
+	c->slot->status = 0;
+	c->slot->step = 0;
+	nvme_cmd_begin(c);
 }
 
 static void run_steps(struct nvme_cmd *c)

@@ -60,21 +60,13 @@ static struct nvme_cq *cq_of(const struct nvme_cmd *c)
 	return &c->n->cqs[c->n->st->sqs[c->slot->sqid].cqid];
 }
 
-static void begin_anew(struct nvme_cmd *c)
-{
-	c->slot->result = 0;
-	c->slot->status = 0;
-	c->slot->step = 0;
-	nvme_cmd_begin(c);
-}
-
 static void go_on(struct nvme_cmd *c)
 {
 	struct nvme_cq *cq = cq_of(c);
 
 	switch ((enum nvme_arrival)c->arrival) {
 	case NVME_BEGINS:
-		begin_anew(c);
+		nvme_cmd_begin_anew(c);
 		break;
 	case NVME_ENDS:
 		nvme_cmd_complete(c, c->end_status);

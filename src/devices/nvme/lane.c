@@ -8,7 +8,6 @@
  * client is ever nested in a reply, R9).
  */
 #include <stdlib.h>
-#include <string.h>
 
 #include "devices/nvme/nvme.h"
 
@@ -238,15 +237,12 @@ static int io_lane_init(struct nvme *n, unsigned i, struct ob_err *err)
 
 int nvme_lanes_init(struct nvme *n, struct ob_err *err)
 {
-	size_t size;
-
 	n->nr_lanes = ob_dev_lanes(n->dev);
-	size = (n->nr_lanes + 1) * sizeof(*n->lanes);
 	n->branches = true;
-	n->lanes = aligned_alloc(_Alignof(struct nvme_lane), size);
+	n->lanes = nvme_lines_get(_Alignof(struct nvme_lane),
+				  (n->nr_lanes + 1) * sizeof(*n->lanes));
 	if (!n->lanes)
 		return ob_fail(err, ENOMEM, "no memory for lanes");
-	memset(n->lanes, 0, size);
 	n->admin = &n->lanes[n->nr_lanes];
 	if (nvme_cells_init(n))
 		return ob_fail(err, ENOMEM, "no memory for lanes");

@@ -4,6 +4,8 @@
  * device uses nothing.  The allocator would not do: what it hands out may have
  * been used before, and is then cleared, every page of it.
  */
+#include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 
 #include "devices/nvme/nvme.h"
@@ -20,4 +22,13 @@ void nvme_memory_put(void *at, size_t size)
 {
 	if (at)
 		munmap(at, size);
+}
+
+void *nvme_lines_get(size_t line, size_t size)
+{
+	void *at = aligned_alloc(line, size);
+
+	if (at)
+		memset(at, 0, size);
+	return at;
 }

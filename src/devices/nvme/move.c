@@ -147,10 +147,7 @@ static void begin_again(struct nvme_cmd *c)
 		nvme_cmd_resume(c, c->end_status);
 		return;
 	}
-	c->slot->result = 0;
-	c->slot->status = 0;
-	c->slot->step = 0;
-	nvme_cmd_begin(c);
+	nvme_cmd_begin_anew(c);
 }
 
 /* A turn's share of what is owed, in order. */

@@ -589,6 +589,8 @@ void nvme_cmds_finish(struct nvme *n);
 struct nvme_cmd *nvme_cmd_take(struct nvme *n, uint16_t sqid,
 			       const struct nvme_sqe *sqe);
 void nvme_cmd_begin(struct nvme_cmd *c);
+/* Without what an earlier begin came to. */
+void nvme_cmd_begin_anew(struct nvme_cmd *c);
 void nvme_cmd_run(struct nvme_cmd *c);
 void nvme_cmd_resume(struct nvme_cmd *c, int status);
 void nvme_cmd_complete(struct nvme_cmd *c, uint16_t status);
@@ -715,6 +717,8 @@ void nvme_irq_now(struct nvme_cq *cq);
 /* memory.c: large and zero; a page of it is memory when it is used.  NULL. */
 void *nvme_memory_get(size_t size);
 void nvme_memory_put(void *at, size_t size);
+/* Zeros that begin a line, which calloc does not promise; free gives them back. */
+void *nvme_lines_get(size_t line, size_t size);
 
 /* data.c */
 int nvme_pool_init(struct nvme_pool *pool, uint32_t pages);

@@ -763,7 +763,7 @@ static int all(struct scene *s)
 	return second_life(s);
 }
 
-int end_session(struct scene *s, int r)
+static int end_session(struct scene *s, int r)
 {
 	if (r)
 		snprintf(current->error, sizeof(current->error),
@@ -774,7 +774,8 @@ int end_session(struct scene *s, int r)
 	return r ? 1 : 0;
 }
 
-int session_run(struct session *session, const char *folder)
+int play(struct session *session, const char *folder,
+	 int (*all_of)(struct scene *s))
 {
 	struct scene *s = calloc(1, sizeof(*s));
 
@@ -782,5 +783,10 @@ int session_run(struct session *session, const char *folder)
 	if (!s)
 		return 1;
 	s->folder = folder;
-	return end_session(s, all(s));
+	return end_session(s, all_of(s));
+}
+
+int session_run(struct session *session, const char *folder)
+{
+	return play(session, folder, all);
 }

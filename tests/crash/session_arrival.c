@@ -292,11 +292,5 @@ static int all(struct scene *s)
 
 int session_arrival(struct session *session, const char *folder)
 {
-	struct scene *s = calloc(1, sizeof(*s));
-
-	current = session;
-	if (!s)
-		return 1;
-	s->folder = folder;
-	return end_session(s, all(s));
+	return play(session, folder, all);
 }

@@ -41,8 +41,9 @@ int batch(struct scene *s, const char *label, unsigned queue, uint8_t opcode,
 
 int connect_to(struct scene *s, const char *name, bool twin);
 int bring_up(struct scene *s, bool shadow);
-/* What a session's function has come to; it is over. */
-int end_session(struct scene *s, int r);
+/* A whole session, which is all_of, from its begin to the telling of its end. */
+int play(struct session *session, const char *folder,
+	 int (*all_of)(struct scene *s));
 
 /* session_mig.c: the disk is there, but for arrive. */
 int dirty_log(struct scene *s);

@@ -5,6 +5,7 @@
  * none.
  */
 #include "loop_fixture.h"
+#include "loop_job.h"
 
 #include <base/fd.h>
 
@@ -15,22 +16,6 @@
 #include <unistd.h>
 
 #define MANY 3000	/* more than the ring holds, and than the depth */
-
-struct job {
-	struct ob_op op;
-	int done, res;
-};
-
-static int all_done;
-
-static void on_done(struct ob_op *op, int res)
-{
-	struct job *job = (struct job *)op;
-
-	job->done++;
-	job->res = res;
-	all_done++;
-}
 
 static const struct nvme_uring_cmd flush = { .nsid = 1 };
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "loop_fixture.h"
+#include "loop_job.h"
 
 #include <base/fd.h>
 
@@ -9,22 +10,6 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-struct job {
-	struct ob_op op;
-	int done, res;
-};
-
-static int all_done;
-
-static void on_done(struct ob_op *op, int res)
-{
-	struct job *job = (struct job *)op;
-
-	job->done++;
-	job->res = res;
-	all_done++;
-}
 
 static int wait_for(struct ob_loop *loop, struct job *job)
 {

@@ -97,7 +97,7 @@ static int prepare_queues(struct bench *b)
 	for (unsigned i = 0; i < b->opt.queues; i++) {
 		struct bench_queue *q = &b->queues[i];
 
-		q->nvme = &b->nvme->queues[i];
+		q->nvme = &b->nvme->queues[i * bench_stride(&b->opt)];
 		for (unsigned slot = 0; slot < depth; slot++) {
 			q->free[q->nr_free++] = (uint16_t)slot;
 			if (b->at_least)

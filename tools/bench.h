@@ -56,6 +56,12 @@ struct bench_options {
 	bool verify, json, interrupts, no_shadow, dirty_log;
 };
 
+/* Spare queues lie between the others; what cannot be divided is at the end. */
+static inline unsigned bench_stride(const struct bench_options *opt)
+{
+	return (unsigned)(1 + opt->spare / opt->queues);
+}
+
 struct bench_direction {
 	struct hist latency;
 	uint64_t bytes, errors, first_bad_lba;

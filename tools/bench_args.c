@@ -241,7 +241,7 @@ const struct ob_arg bench_args[] = {
 	  set_depth },
 	{ "queues", "N", "queue pairs (default: one for each thread)",
 	  set_queues },
-	{ "spare", "N", "queue pairs beside them, in which nothing happens",
+	{ "spare", "N", "queue pairs between them, in which nothing happens",
 	  set_spare },
 	{ "threads", "N", "threads, which own their queues (default 1)",
 	  set_threads },

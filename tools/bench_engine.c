@@ -308,10 +308,11 @@ static void nap(uint64_t ns)
 /* Until a completion, or until something may be started. */
 static int sleep_well(struct bench_thread *t)
 {
+	unsigned stride = bench_stride(&t->bench->opt);
 	uint64_t ms = t->pace.rate ? spare(t) / 1000000 : 1000;
-	int r = nvme_user_wait_own(t->bench->nvme, t->index,
-				   (unsigned)t->bench->opt.threads, (int)ms,
-				   &t->err);
+	int r = nvme_user_wait_own(t->bench->nvme, t->index * stride,
+				   (unsigned)t->bench->opt.threads * stride,
+				   (int)ms, &t->err);
 
 	return r == -ETIMEDOUT ? 0 : r;
 }

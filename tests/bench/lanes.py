@@ -8,6 +8,8 @@ threads of a client read 4 KiB at random, sleeping for interrupts, at depth 32 e
   one          one queue and one thread
   two          two queues, each thread one
   four         four, each thread two
+  uneven       as `two`, with a queue beside each in which nothing happens: by their
+               numbers both busy ones belong to the same lane, until they are moved
 
 Prints thousands of reads a second: medians of the rounds, least and most; how many of
 the machine's CPUs the server used; and the 99th percentile of the latency.
@@ -23,6 +25,7 @@ CASES = {
     "one": ["--queues", "1", "--threads", "1", "--qd", "32"],
     "two": ["--queues", "2", "--threads", "2", "--qd", "32"],
     "four": ["--queues", "4", "--threads", "2", "--qd", "32"],
+    "uneven": ["--queues", "2", "--spare", "2", "--threads", "2", "--qd", "32"],
 }
 
 
@@ -48,10 +51,10 @@ def main(outboard, rounds=3, seconds=1, drive="mem:256M"):
                 for lanes in (1, 2) if number % 2 else (2, 1):
                     runs.setdefault((name, lanes), []).append(
                         measure(outboard, folder, drive, lanes, words, float(seconds)))
-    print(f"{'':<6} {'lanes':<6} {'thousand reads/s':>26} {'CPUs':>6} {'p99 us':>8}")
+    print(f"{'':<7} {'lanes':<6} {'thousand reads/s':>26} {'CPUs':>6} {'p99 us':>8}")
     for (name, lanes), rows in sorted(runs.items()):
         rate, cpus, late = zip(*rows)
-        print(f"{name:<6} {lanes:<6} {statistics.median(rate):10.0f} "
+        print(f"{name:<7} {lanes:<6} {statistics.median(rate):10.0f} "
               f"({min(rate):5.0f}-{max(rate):5.0f}) {statistics.median(cpus):6.2f} "
               f"{statistics.median(late):8.0f}")
 

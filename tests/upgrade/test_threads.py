@@ -173,3 +173,13 @@ def test_a_start_that_fails_tells_why_though_others_serve_already(this, tmp_path
             _, said = server.communicate(timeout=vfu.PATIENCE)
     assert server.returncode == 1
     assert "no/such" in said
+
+
+def test_the_queues_of_an_uneven_load_are_parted(serve, this):
+    """By their numbers the first and the third queue belong to one lane."""
+    server = serve("nvme,queues=4,lanes=2,drive=mem:64M",
+                   options=["--threads", "2", "--log-level", "debug"])
+    subprocess.run([this, "bench", server.socket(0), "--queues", "2", "--spare", "2",
+                    "--threads", "2", "--qd", "16", "--ios", "600000", "--interrupts"],
+                   check=True, timeout=60, stdout=subprocess.DEVNULL)
+    assert "goes from lane 1 to 0" in server.log.read_text()

@@ -7,6 +7,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -693,18 +695,56 @@ static void who_has_the_block_device_keeps_us_out(void **state)
 	rig_stop(&rig);
 }
 
-/* It may be hidden, or not ours to open. */
-static void without_a_block_device_there_is_no_claim(void **state)
+/* What is said on standard error meanwhile. */
+static void open_and_listen(struct rig *rig, char *said, size_t size)
 {
+	int real = dup(STDERR_FILENO), to = memfd_create("said", MFD_CLOEXEC);
+	ssize_t n;
+
+	assert_true(real >= 0 && to >= 0);
+	dup2(to, STDERR_FILENO);
+	rig_open_image(rig, false);
+	dup2(real, STDERR_FILENO);
+	n = pread(to, said, size - 1, 0);
+	said[n > 0 ? n : 0] = '\0';
+	close(real);
+	close(to);
+}
+
+/* It may be hidden, or not ours to open: then there is no claim, but a warning. */
+static void without_a_block_device_there_is_a_warning(void **state)
+{
+	static const int errors[] = { EACCES, 0 };
+	char said[1024];
 	struct rig rig;
 
-	begin(&rig, state, 9);
-	namespace.node_errno = EACCES;
-	rig_open_image(&rig, false);
-	assert_int_equal(file_of(&rig)->claim, -1);
-	assert_int_equal(ob_drive_release(rig.drive, NULL), 0);
-	assert_int_equal(ob_drive_acquire(rig.drive, NULL), 0);
+	for (unsigned i = 0; i < 2; i++) {
+		begin(&rig, state, 9);
+		namespace.node_errno = errors[i];
+		open_and_listen(&rig, said, sizeof(said));
+		assert_int_equal(file_of(&rig)->claim, -1);
+		assert_non_null(strstr(said, spec_of(&rig)));
+		assert_non_null(strstr(said, "not claimed"));
+		assert_non_null(strstr(said, errors[i] ? "Permission denied" :
+							 "none was found"));
+		assert_int_equal(ob_drive_release(rig.drive, NULL), 0);
+		assert_int_equal(ob_drive_acquire(rig.drive, NULL), 0);
+		rig_stop(&rig);
+	}
+}
+
+/* One that is claimed is nothing to talk about. */
+static void a_claim_is_taken_in_silence(void **state)
+{
+	struct rig rig, node = begin_with_node(&rig, state);
+	char said[1024];
+
+	namespace.node = node.path;
+	open_and_listen(&rig, said, sizeof(said));
+	assert_true(file_of(&rig)->claim >= 0);
+	assert_null(strstr(said, "claimed"));
 	rig_stop(&rig);
+	rig_stop(&node);
 }
 
 int main(void)
@@ -733,7 +773,8 @@ int main(void)
 		ON_BOTH_ENGINES(who_hands_over_gives_it_up),
 		ON_BOTH_ENGINES(the_block_device_is_claimed_too),
 		ON_BOTH_ENGINES(who_has_the_block_device_keeps_us_out),
-		ON_BOTH_ENGINES(without_a_block_device_there_is_no_claim),
+		ON_BOTH_ENGINES(without_a_block_device_there_is_a_warning),
+		ON_BOTH_ENGINES(a_claim_is_taken_in_silence),
 	};
 
 	return cmocka_run_group_tests_name("block nvme", tests, NULL, NULL);

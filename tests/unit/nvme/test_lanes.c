@@ -280,6 +280,34 @@ static void test_bad_doorbell(void **state)
 	guest_end(g);
 }
 
+static uint64_t errors_logged(struct guest *g)
+{
+	return model(g)->st->counters.errors;
+}
+
+/* A lane has left it to a control step, which has not come when the device stands. */
+static void test_bad_doorbell_before_a_standstill(void **state)
+{
+	struct guest *g = start("drive=mem:4M,lanes=2");
+	struct nvme *n = model(g);
+	unsigned qid = queue_away(g);
+
+	(void)state;
+	ob_dev_enter(g->dev);
+	n->sqs[qid].refused = 64;
+	nvme_ask(n, NVME_WANT_REFUSED);
+	nvme_move_halt(g->dev);
+	assert_int_equal(errors_logged(g), 1);
+	ob_dev_leave(g->dev);
+	guest_settle(g);
+	assert_int_equal(errors_logged(g), 1);
+	ob_dev_enter(g->dev);
+	nvme_move_run(g->dev);
+	ob_dev_leave(g->dev);
+	rounds(g, 1, nothing);
+	guest_end(g);
+}
+
 static void test_counters_are_summed(void **state)
 {
 	struct guest *g = start("drive=mem:4M,lanes=2");
@@ -589,6 +617,7 @@ int main(void)
 		ON_BOTH(test_rare_commands),
 		ON_BOTH(test_errors_are_logged),
 		ON_BOTH(test_bad_doorbell),
+		ON_BOTH(test_bad_doorbell_before_a_standstill),
 		ON_BOTH(test_counters_are_summed),
 		ON_BOTH(test_a_block_is_whole),
 		ON_BOTH(test_admin_commands_between),

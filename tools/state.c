@@ -54,8 +54,8 @@ static const struct ob_arg convert_options[] = {
 static const struct ob_arg schema_options[] = { LOAD_ROW, { 0 } };
 
 static const struct verb verbs[] = {
-	{ "show", "FILE [--json] [--all]", "every section and field by name",
-	  state_show, 1, 1, show_options },
+	{ "show", "FILE... [--json] [--all]", "every section and field by name",
+	  state_show, 1, STATE_SHOW_MAX, show_options },
 	{ "diff", "A B", "the fields that differ; exit code 1 if any do",
 	  state_diff, 2, 2, diff_options },
 	{ "check", "FILE [--device MODEL,...]",
@@ -79,8 +79,8 @@ void tool_state_help(FILE *out)
 		ob_args_help(v->options, out);
 	}
 	fprintf(out, "\nFILE, A, B, IN: a stream, a file in the QEMU profile, or the state "
-		"memory of a\nprocess; show also reads a flight recorder; '-' is standard "
-		"input.\n");
+		"memory of a\nprocess; show also reads a flight recorder, or all of a "
+		"device with lanes, by\ntime; '-' is standard input.\n");
 }
 
 static const struct verb *find(const char *name, struct ob_err *err)

@@ -5,10 +5,13 @@
 
 #include <stdbool.h>
 
+#include <outboard/device.h>
+
 #include "daemon/check.h"
 #include "tools.h"
 
 #define STATE_LOADS_MAX 16
+#define STATE_SHOW_MAX (1 + OB_LANES_MAX)	/* recorders of a device */
 
 /* What the options of all verbs together may say. */
 struct state_options {

@@ -7,36 +7,37 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include <jansson.h>
+
 #include "report.h"
-#include "state/recorder.h"
 #include "state/show.h"
 #include "state_events.h"
-
-/* Of a file: no recorder of ours is longer. */
-#define EVENTS_MAX (1u << 20)
 
 struct events {
 	struct ob_event_entry *list;
 	size_t count;
+	unsigned nr_sources;
+	uint64_t last;
 };
 
-static bool read_events(struct events *events, const void *memory, size_t size)
+static int read_events(struct events *events,
+		       const struct ob_recorder_bytes *recs, unsigned nr,
+		       struct ob_err *err)
 {
-	size_t room = size / sizeof(*events->list);
-
-	room = room < EVENTS_MAX ? room : EVENTS_MAX;
-	events->list = calloc(room + 1, sizeof(*events->list));
+	*events = (struct events){ .nr_sources = nr };
+	events->count = ob_recorder_read_all(recs, nr, &events->list);
 	if (!events->list)
-		return false;
-	events->count = ob_recorder_read(memory, size, events->list, room);
-	return true;
+		return ob_fail(err, ENOMEM, "out of memory");
+	if (events->count)
+		events->last = events->list[events->count - 1].time;
+	return 0;
 }
 
 static uint64_t age(const struct events *events, size_t i)
 {
-	uint64_t last = events->list[events->count - 1].time;
+	uint64_t time = events->list[i].time;
 
-	return last > events->list[i].time ? last - events->list[i].time : 0;
+	return events->last > time ? events->last - time : 0;
 }
 
 static void add_number(json_t *event, const char *name, uint64_t value)
@@ -52,6 +53,8 @@ static json_t *event_json(const struct events *events, size_t i)
 	json_t *event = json_object(), *values = json_object();
 
 	add_number(event, "number", e->number);
+	if (events->nr_sources > 1)
+		add_number(event, "recorder", e->source);
 	add_number(event, "age", age(events, i));
 	add_number(event, "generation", e->generation);
 	add_number(event, "kind", e->kind);
@@ -63,19 +66,14 @@ static json_t *event_json(const struct events *events, size_t i)
 	return event;
 }
 
-json_t *state_events_json(const void *memory, size_t size)
+static json_t *events_json(const struct events *events)
 {
-	struct events events;
-	json_t *list;
+	json_t *list = json_array();
 	size_t i;
 
-	if (!read_events(&events, memory, size))
-		return NULL;
-	list = json_array();
-	for (i = 0; i < events.count; i++)
-		json_array_append_new(list, event_json(&events, i));
-	free(events.list);
-	return list;
+	for (i = 0; i < events->count; i++)
+		json_array_append_new(list, event_json(events, i));
+	return json_pack("{s:s, s:o}", "form", "recorder", "events", list);
 }
 
 static void print_line(const struct events *events, size_t i)
@@ -83,28 +81,35 @@ static void print_line(const struct events *events, size_t i)
 	const struct ob_event_entry *e = &events->list[i];
 	char text[OB_EVENT_TEXT];
 
+	if (events->nr_sources > 1)
+		printf("%4u ", e->source);
 	printf("%8" PRIu64 " %13.6f ms %4u  %s\n", e->number,
 	       (double)age(events, i) / 1e6, e->generation,
 	       ob_event_text(e, text, sizeof(text)));
 }
 
-int state_events_print(const void *memory, size_t size, bool as_json,
-		       struct ob_err *err)
+static void print_lines(const struct events *events)
 {
-	struct events events;
 	size_t i;
 
+	printf("%s  number   before the last life  event\n",
+	       events->nr_sources > 1 ? "file " : "");
+	for (i = 0; i < events->count; i++)
+		print_line(events, i);
+}
+
+int state_events_print(const struct ob_recorder_bytes *recs, unsigned nr,
+		       bool as_json, struct ob_err *err)
+{
+	struct events events;
+	int r = read_events(&events, recs, nr, err);
+
+	if (r)
+		return r;
 	if (as_json)
-		return report_print(stdout,
-				    json_pack("{s:s, s:o}", "form", "recorder",
-					      "events",
-					      state_events_json(memory, size)),
-				    true, err);
-	if (!read_events(&events, memory, size))
-		return ob_fail(err, ENOMEM, "out of memory");
-	printf("  number   before the last life  event\n");
-	for (i = 0; i < events.count; i++)
-		print_line(&events, i);
+		r = report_print(stdout, events_json(&events), true, err);
+	else
+		print_lines(&events);
 	free(events.list);
-	return 0;
+	return r;
 }

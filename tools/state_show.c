@@ -4,6 +4,7 @@
  * that of a stream of another release, or of a model that this build does not
  * have, as much is seen as of ours.
  */
+#include <errno.h>
 #include <string.h>
 
 #include "report.h"
@@ -176,18 +177,43 @@ static int show_state(const struct state_options *opts,
 	return r;
 }
 
+static void close_all(struct state_source **srcs, unsigned nr)
+{
+	while (nr)
+		state_source_close(srcs[--nr]);
+}
+
+/* A device with lanes has several recorders; of anything else one is enough. */
+static int show_recorders(const struct state_options *opts,
+			  struct state_source **srcs, unsigned nr,
+			  struct ob_err *err)
+{
+	struct ob_recorder_bytes recs[STATE_SHOW_MAX];
+
+	for (unsigned i = 0; i < nr; i++) {
+		recs[i].memory = state_source_recorder(srcs[i], &recs[i].size);
+		if (!recs[i].memory)
+			return ob_fail(err, EINVAL, "%.80s: is no flight recorder; "
+				       "of other files one is shown at a time",
+				       state_source_name(srcs[i]));
+	}
+	return state_events_print(recs, nr, opts->json, err);
+}
+
 int state_show(const struct state_options *opts, struct ob_err *err)
 {
-	struct state_source *src;
-	const void *recorder;
+	struct state_source *srcs[STATE_SHOW_MAX];
+	unsigned nr = 0;
 	size_t size;
-	int r = state_source_open_any(opts->words[0], opts->models, &src, err);
+	int r = 0;
 
-	if (r)
-		return TOOL_FAILED;
-	recorder = state_source_recorder(src, &size);
-	r = recorder ? state_events_print(recorder, size, opts->json, err) :
-		show_state(opts, src, err);
-	state_source_close(src);
+	for (; nr < opts->nr_words && !r; nr += !r)
+		r = state_source_open_any(opts->words[nr], opts->models,
+					  &srcs[nr], err);
+	if (!r)
+		r = nr == 1 && !state_source_recorder(srcs[0], &size) ?
+			show_state(opts, srcs[0], err) :
+			show_recorders(opts, srcs, nr, err);
+	close_all(srcs, nr);
 	return r ? TOOL_FAILED : TOOL_OK;
 }

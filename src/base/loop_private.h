@@ -221,7 +221,8 @@ void ob_wide_close(struct ob_loop *loop, struct ob_wide *wide);
 int ob_wide_start(struct ob_wide *wide, struct ob_op *op);
 void ob_wide_cancel(struct ob_wide *wide, struct ob_op *op);
 void ob_wide_cancel_all(struct ob_wide *wide);
-void ob_wide_flush(struct ob_wide *wide);
+/* 1: the kernel takes not all now, come again soon; -errno: and never will. */
+int ob_wide_flush(struct ob_wide *wide);
 bool ob_wide_reap(struct ob_wide *wide);
 
 /* loop_lent.c */

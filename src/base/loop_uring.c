@@ -30,6 +30,7 @@
 #define OPS_A_TURN	8	/* then pollers find what these set off */
 #define SUBMIT_BATCH	4	/* the device starts on these meanwhile */
 #define TRIES		100	/* of a kernel without memory */
+#define RETRY_NS	1000000	/* ... that has not taken commands */
 #define CROWD		64	/* entries of the completion queue */
 #define PASSES		16	/* without a call that others could go along with */
 
@@ -190,7 +191,7 @@ static void uring_flush(struct ob_loop *loop, bool all)
 	unsigned ready = io_uring_sq_ready(&uring->ring);
 
 	if (uring->wide)
-		ob_wide_flush(uring->wide);
+		(void)ob_wide_flush(uring->wide);	/* again before it waits */
 	if (ready > uring->along ||
 	    (ready && (all || ++uring->passed == PASSES)))
 		submit(loop);
@@ -583,10 +584,12 @@ static int wait_until(struct io_uring *ring, unsigned count, int64_t timeout_ns)
 static int uring_wait(struct ob_loop *loop, int64_t timeout_ns)
 {
 	struct uring *uring = loop->io;
-	int r;
+	int r = uring->wide ? ob_wide_flush(uring->wide) : 0;
 
-	if (uring->wide)
-		ob_wide_flush(uring->wide);
+	if (r < 0)
+		return r;
+	if (r && (timeout_ns < 0 || timeout_ns > RETRY_NS))
+		timeout_ns = RETRY_NS;
 	r = wait_until(&uring->ring, 1 + ob_sure_along(loop->sure), timeout_ns);
 
 	uring->along = uring->passed = 0;

@@ -170,10 +170,32 @@ void ob_wide_cancel_all(struct ob_wide *wide)
 	io_uring_sqe_set_data64(sqe, 0);
 }
 
-void ob_wide_flush(struct ob_wide *wide)
+/*
+ * What the kernel does not take now stays in the queue and is offered again: nobody
+ * else would, since the loop sleeps in its first ring.
+ */
+int ob_wide_flush(struct ob_wide *wide)
 {
+	int r = 0;
+
 	if (io_uring_sq_ready(&wide->ring))
-		io_uring_submit(&wide->ring);
+		r = io_uring_submit(&wide->ring);
+	switch (r) {
+	case -EAGAIN:
+	case -EBUSY:
+	case -EINTR:
+	case -ENOMEM:
+		return 1;
+	default:
+		return r < 0 ? r : io_uring_sq_ready(&wide->ring) > 0;
+	}
+}
+
+/* Completions for which there was no room come although nothing is taken. */
+static void look(struct io_uring *ring)
+{
+	if (io_uring_submit_and_get_events(ring) < 0)
+		io_uring_get_events(ring);
 }
 
 /* The entries are copied off the queue before a callback runs, as everywhere. */
@@ -201,7 +223,7 @@ bool ob_wide_reap(struct ob_wide *wide)
 
 	if (IO_URING_READ_ONCE(*wide->ring.sq.kflags) &
 	    (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW))
-		io_uring_submit_and_get_events(&wide->ring);
+		look(&wide->ring);
 	n = take(wide, ops, res);
 	for (unsigned i = 0; i < n; i++)
 		ob_op_complete(ops[i], res[i]);

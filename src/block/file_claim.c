@@ -10,7 +10,7 @@
  * Who only reads leaves others alone that only read, and so has the locks alone.
  *
  * The block device may not be there (hidden, or not in this container), or be none that we
- * may open: then there is no claim, and the operator's care has to do.
+ * may open: then there is no claim, the operator is told, and his care has to do.
  *
  * It is kept like the image: from the first life on, until a hand-over.
  */
@@ -18,6 +18,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "block/file.h"
 #include "block/lock.h"
 
@@ -35,6 +36,17 @@ static int lock(struct file_drive *file, bool once, struct ob_err *err)
 				 why.msg) : 0;
 }
 
+static void warn(const struct file_drive *file, int error)
+{
+	struct ob_log log = { .who = file->drive.name };
+
+	ob_log(&log, OB_LOG_WARN, "the block device of this namespace is not "
+	       "claimed (%s): nothing keeps others from mounting it or writing "
+	       "to it while it is in use here", error == ENOENT ?
+	       "none was found; it may be hidden, or not in this container" :
+	       strerror(error));
+}
+
 int file_claim_take(struct file_drive *file, bool once, struct ob_err *err)
 {
 	int r;
@@ -46,8 +58,10 @@ int file_claim_take(struct file_drive *file, bool once, struct ob_err *err)
 		return ob_drive_fail(&file->drive, err, EBUSY,
 				     "the system uses its block device "
 				     "(as a file system, or in another device)");
-	if (r < 0)
+	if (r < 0) {
+		warn(file, -r);
 		return 0;
+	}
 	file->claim = r;
 	r = lock(file, once, err);
 	if (!r && (r = ob_drive_keep(&file->drive, WORD, file->claim)))

@@ -9,14 +9,18 @@
  * much like one of blocks.
  *
  * The questions are those that the kernel lets anybody ask who may open the
- * device.
+ * device.  They are calls that wait: the ring takes only commands for the namespace, and
+ * whoever asks while the controller is being reset waits for that, and with it all that
+ * its thread has to do.  So what was answered is kept, and a successor does not ask.
  */
 #include <errno.h>
 #include <inttypes.h>
 #include <linux/nvme_ioctl.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <unistd.h>
 
+#include "base/fd.h"
 #include "block/file.h"
 
 #define ADMIN_IDENTIFY	0x06
@@ -56,6 +60,8 @@ enum set { SET_NVM, SET_KEY_VALUE, SET_ZONED };
  * its limits are taken for what they are at least.
  */
 #define PAGE_SHIFT	12
+#define MIN_SHIFT	9		/* of a block */
+#define MAX_SHIFT	16
 /*
  * Most for one command.  Every kind of controller takes a buffer of 33 pages that
  * lie anywhere; what it takes beyond that is not told.
@@ -165,7 +171,7 @@ static int read_format(const struct file_drive *file,
 		return ob_drive_fail(&file->drive, err, EOPNOTSUPP,
 				     "its blocks have %u bytes of metadata (format %u)",
 				     metadata, index);
-	if (*shift < 9 || *shift > 16)
+	if (*shift < MIN_SHIFT || *shift > MAX_SHIFT)
 		return ob_drive_fail(&file->drive, err, EOPNOTSUPP,
 				     "its blocks are of 2^%u bytes, not of 512 to "
 				     "65536 (format %u)",
@@ -213,17 +219,21 @@ static uint64_t limit(unsigned log2_pages, uint64_t otherwise)
 		UINT64_C(1) << (PAGE_SHIFT + log2_pages) : otherwise;
 }
 
+static void note_blocks(struct file_drive *file)
+{
+	file->drive.info.block_size = 1u << file->nvme.shift;
+	file->direct = true;
+	file->offset_align = file->drive.info.block_size;
+	file->mem_align = 4;
+}
+
 static void note_namespace(struct file_drive *file, const struct answer *answer)
 {
-	struct ob_drive_info *info = &file->drive.info;
 	unsigned deallocate = answer->data[NS_DEALLOCATE];
 
 	/* Only if what is deallocated reads as zeros. */
 	file->nvme.deallocates = (deallocate & 7) == 1 && deallocate & 8;
-	info->block_size = 1u << file->nvme.shift;
-	file->direct = true;
-	file->offset_align = info->block_size;
-	file->mem_align = 4;
+	note_blocks(file);
 }
 
 static void note_controller(struct file_drive *file,
@@ -289,7 +299,7 @@ static int ask_number(struct file_drive *file, struct ob_err *err)
 	return 0;
 }
 
-int file_nvme_probe(struct file_drive *file, struct ob_err *err)
+static int probe(struct file_drive *file, struct ob_err *err)
 {
 	struct answer answer;
 	int r = ask_number(file, err);
@@ -303,6 +313,105 @@ int file_nvme_probe(struct file_drive *file, struct ob_err *err)
 	if (!r)
 		note_namespace(file, &answer);
 	return r ? r : ask_controller(file, &answer, err);
+}
+
+/* -- what is kept of it ------------------------------------------------ */
+
+#define KNOWN_WORD	"identify"
+#define KNOWN_MAGIC	0x3144494454554full	/* "OUTDID1" */
+
+enum known_flags {
+	KNOWN_DEALLOCATES = 1, KNOWN_ZEROES = 2, KNOWN_DISCARDS = 4,
+	KNOWN_WRITE_CACHE = 8, KNOWN_FLAGS = 15
+};
+
+struct known {
+	uint64_t magic;
+	uint32_t nsid, shift, flags, max_transfer;
+	uint64_t max_zero, max_discard;
+};
+
+static bool is_limit(const struct known *known, uint64_t limit, uint64_t most)
+{
+	uint64_t block = UINT64_C(1) << known->shift;
+
+	return limit >= block && limit <= most && limit % block == 0;
+}
+
+/* As hostile as all that a dead worker leaves behind. */
+static bool is_sane(const struct known *known)
+{
+	return known->magic == KNOWN_MAGIC && known->nsid &&
+	       known->shift >= MIN_SHIFT && known->shift <= MAX_SHIFT &&
+	       !(known->flags & ~(uint32_t)KNOWN_FLAGS) &&
+	       is_limit(known, known->max_transfer, MAX_TRANSFER) &&
+	       is_limit(known, known->max_zero,
+			(uint64_t)MAX_ZERO_BLOCKS << known->shift) &&
+	       is_limit(known, known->max_discard,
+			(uint64_t)MAX_RANGE << known->shift);
+}
+
+static void recall(struct file_drive *file, const struct known *known)
+{
+	struct ob_drive_info *info = &file->drive.info;
+	struct file_nvme *nvme = &file->nvme;
+
+	nvme->nsid = known->nsid;
+	nvme->shift = known->shift;
+	nvme->max_transfer = known->max_transfer;
+	nvme->max_zero = known->max_zero;
+	nvme->max_discard = known->max_discard;
+	nvme->deallocates = known->flags & KNOWN_DEALLOCATES;
+	note_blocks(file);
+	file->no_zero_range = !(known->flags & KNOWN_ZEROES);
+	info->discard_granularity = known->flags & KNOWN_DISCARDS ?
+				    info->block_size : 0;
+	info->write_cache = known->flags & KNOWN_WRITE_CACHE;
+}
+
+static bool is_known(struct file_drive *file)
+{
+	OB_CLEANUP_FD int fd = ob_drive_kept(&file->drive, KNOWN_WORD);
+	struct known known;
+
+	if (fd < 0 || pread(fd, &known, sizeof(known), 0) != sizeof(known) ||
+	    !is_sane(&known))
+		return false;
+	recall(file, &known);
+	return true;
+}
+
+/* Who cannot have it kept has a successor that asks. */
+static void keep(struct file_drive *file)
+{
+	const struct ob_drive_info *info = &file->drive.info;
+	const struct file_nvme *nvme = &file->nvme;
+	const struct known known = {
+		.magic = KNOWN_MAGIC, .nsid = nvme->nsid, .shift = nvme->shift,
+		.flags = (nvme->deallocates ? KNOWN_DEALLOCATES : 0) |
+			 (file->no_zero_range ? 0 : KNOWN_ZEROES) |
+			 (info->discard_granularity ? KNOWN_DISCARDS : 0) |
+			 (info->write_cache ? KNOWN_WRITE_CACHE : 0),
+		.max_transfer = nvme->max_transfer,
+		.max_zero = nvme->max_zero, .max_discard = nvme->max_discard,
+	};
+	OB_CLEANUP_FD int fd = ob_memfd_create("drive-identify", 0);
+
+	if (fd >= 0 && pwrite(fd, &known, sizeof(known), 0) == sizeof(known))
+		(void)ob_drive_keep(&file->drive, KNOWN_WORD, fd);
+}
+
+/* The record says whether it lived: what lies there without one counts for nothing. */
+int file_nvme_probe(struct file_drive *file, struct ob_err *err)
+{
+	int r;
+
+	if (file->drive.info.size && is_known(file))
+		return 0;
+	r = probe(file, err);
+	if (!r)
+		keep(file);
+	return r;
 }
 
 /*

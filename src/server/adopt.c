@@ -251,7 +251,9 @@ static int hand_over(struct ob_device *dev, struct ob_err *err)
 
 	hdr->generation = ob_old_state_header(dev->old)->generation + 1;
 	ob_fuse_taken(dev, false);
-	r = ob_dev_keep(dev, dev->mem.fd, "state");
+	r = ob_mig_keep_half(dev);
+	if (!r)
+		r = ob_dev_keep(dev, dev->mem.fd, "state");
 	if (r)
 		return ob_fail(err, -r, "the keeper does not take the state: %s",
 			       strerror(-r));
@@ -323,7 +325,7 @@ void ob_adopt_nothing(struct ob_device *dev)
 	ob_dev_unkeep_client(dev);
 	ob_dev_unkeep(dev, "bar/");
 	ob_dev_unkeep(dev, "copy");
-	ob_dev_unkeep(dev, "half");
+	ob_dev_unkeep(dev, "half/");
 	ob_dev_unkeep(dev, "recorder/");
 	wait_for_past(dev);
 }

@@ -109,6 +109,11 @@ void ob_lanes_alone(struct ob_device *dev)
 		shut(dev, depth_of(dev));
 }
 
+bool ob_lanes_are_in(const struct ob_device *dev)
+{
+	return dev->lanes && !dev->lanes->shut_at;
+}
+
 bool ob_lanes_shut(struct ob_device *dev)
 {
 	if (!dev->lanes || dev->lanes->shut_at)

@@ -59,6 +59,8 @@ bool ob_lanes_shut(struct ob_device *dev);
 void ob_lanes_open(struct ob_device *dev, bool did);
 /* The open step, which was begun beside others, goes on alone. */
 void ob_lanes_alone(struct ob_device *dev);
+/* May another lane be in a step now? */
+bool ob_lanes_are_in(const struct ob_device *dev);
 /* Something of what lanes depend on has changed outside of a step. */
 static inline void ob_lanes_update(struct ob_device *dev)
 {

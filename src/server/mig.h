@@ -150,6 +150,8 @@ int ob_mig_load_begin(struct ob_device *dev, struct ob_err *err);
 int ob_mig_load_commit(struct ob_device *dev, struct ob_err *err);
 /* A successor, within its first step: has its predecessor died in the middle of that? */
 void ob_mig_adopt_half(struct ob_device *dev);
+/* Before our state is the truth: of a device that failed of it, and says so nowhere else. */
+int ob_mig_keep_half(struct ob_device *dev);
 /* It has not, or what followed from it is in the state. */
 void ob_mig_half_over(struct ob_device *dev);
 void ob_mig_load_end(struct ob_device *dev);

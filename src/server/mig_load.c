@@ -14,12 +14,14 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/fd.h"
 #include "server/device_impl.h"
 #include "server/server.h"
 #include "server/session.h"
 #include "state/load.h"
+#include "state/old.h"
 
 #define BARS 6u
 #define CHECK_PIECE (64u << 10)
@@ -276,6 +278,40 @@ static void commit(struct ob_device *dev, const struct ob_mig_load *load)
 }
 
 /*
+ * The names have the state that is half one thing and half another, so that they say
+ * nothing about any other, should they be left behind: a release that does not know
+ * them may go on, drop nothing, and be followed by one that does.  "load" is who
+ * loads; a device that has failed of it, and cannot say so in its own state, has a number:
+ * states that follow each other have different ones, since the next one's comes
+ * before that state is the truth.
+ */
+static unsigned place_of(const struct ob_state_header *hdr)
+{
+	return hdr->generation & 1;
+}
+
+/* Takes b. */
+static bool is_same_file(int a, int b)
+{
+	OB_CLEANUP_FD int fd = b;
+	struct stat x, y;
+
+	return a >= 0 && fd >= 0 && !fstat(a, &x) && !fstat(fd, &y) &&
+	       x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+/* Of the state that is taken over. */
+static bool was_half(const struct ob_device *dev)
+{
+	OB_CLEANUP_FD int state = ob_dev_kept(dev, "state");
+	unsigned place = place_of(ob_old_state_header(dev->old));
+
+	return (dev->mig.state == OB_MIG_RESUMING &&
+		is_same_file(state, ob_dev_kept(dev, "half/load"))) ||
+	       is_same_file(state, ob_dev_kept(dev, "half/%u", place));
+}
+
+/*
  * Content is replaced where it is, the rest as a whole: who dies between leaves
  * registers of one state with content of another.  The name says so until the
  * step is over (ob_mig_adopt_half).
@@ -287,7 +323,7 @@ static int begin_commit(struct ob_device *dev, const struct ob_mig_load *load,
 
 	if (!load->plan.nr_sinks)
 		return 0;
-	r = ob_dev_keep(dev, dev->mem.fd, "half");
+	r = ob_dev_keep(dev, dev->mem.fd, "half/load");
 	if (r)
 		return ob_fail(err, -r, "the keeper does not take it: %s",
 			       strerror(-r));
@@ -298,20 +334,27 @@ static int begin_commit(struct ob_device *dev, const struct ob_mig_load *load,
 /* Neither the old state nor the new one: the guest begins anew. */
 void ob_mig_adopt_half(struct ob_device *dev)
 {
-	OB_CLEANUP_FD int fd = ob_dev_kept(dev, "half");
-
-	dev->mig.half = fd >= 0;
-	if (fd < 0 || dev->mig.state != OB_MIG_RESUMING)
+	dev->mig.half = was_half(dev);
+	if (!dev->mig.half) {
+		ob_dev_unkeep(dev, "half/");
 		return;
+	}
 	ob_log(&dev->log, OB_LOG_ERROR, "its process died when a state had come "
 	       "in and its content, or a part of it, was in place already");
 	ob_fuse_fail(dev);
 }
 
+int ob_mig_keep_half(struct ob_device *dev)
+{
+	return dev->mig.half && dev->failed ?
+		ob_dev_keep(dev, dev->mem.fd, "half/%u",
+			    place_of(ob_state_header(&dev->mem))) : 0;
+}
+
 void ob_mig_half_over(struct ob_device *dev)
 {
 	if (dev->mig.half && !dev->failed)
-		ob_dev_unkeep(dev, "half");
+		ob_dev_unkeep(dev, "half/");
 	dev->mig.half &= dev->failed;
 }
 

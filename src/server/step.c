@@ -28,12 +28,32 @@ void ob_step_protect_journal(struct ob_device *dev)
 		ob_undo_add(&dev->mem, &dev->ss->twin, sizeof(dev->ss->twin));
 }
 
-static void protect_state(struct ob_device *dev)
+/*
+ * Beside other lanes the pending bits are theirs, too.  A bit that one of them sets while
+ * the step is open is no part of it: undone with the rest, it would be a lost
+ * interrupt (R18), unless the model raises again what may be owed.  So they stay
+ * as they are; one that this step set and does again is one message.  Bits are cleared
+ * in control steps only, which save all of it: what was cleared and may not have been
+ * told is set again.
+ */
+static void protect_core(struct ob_device *dev)
 {
-	size_t core = offsetof(struct ob_core, msix) +
+	const size_t bits = offsetof(struct ob_core, msix_pending);
+	const size_t end = bits + sizeof(dev->core->msix_pending);
+	size_t size = offsetof(struct ob_core, msix) +
 		      dev->pci.msix_vectors * sizeof(struct ob_msix_entry);
 
-	ob_undo_add(&dev->mem, dev->core, core);
+	if (!ob_lanes_are_in(dev)) {
+		ob_undo_add(&dev->mem, dev->core, size);
+		return;
+	}
+	ob_undo_add(&dev->mem, dev->core, bits);
+	ob_undo_add(&dev->mem, (const uint8_t *)dev->core + end, size - end);
+}
+
+static void protect_state(struct ob_device *dev)
+{
+	protect_core(dev);
 	if (dev->cls->state)
 		ob_undo_add(&dev->mem, dev->plain, dev->cls->state->size);
 }

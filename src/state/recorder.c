@@ -203,6 +203,8 @@ void ob_recorder_born(struct ob_recorder *rec, uint64_t time,
 
 /* Reading */
 
+#define EVENTS_MAX (1u << 20)	/* no recorder of ours is longer */
+
 struct view {
 	const uint8_t *entries;
 	uint64_t next, generation;
@@ -308,27 +310,52 @@ static size_t merge(struct source *sources, unsigned nr,
 	struct source *s;
 	size_t n = 0;
 
-	while ((s = earliest(sources, nr)))
-		out[n++] = s->events[s->at++];
+	while ((s = earliest(sources, nr))) {
+		out[n] = s->events[s->at++];
+		out[n++].source = (uint32_t)(s - sources);
+	}
 	return n;
+}
+
+/* Of another release there may be more than of ours. */
+static size_t room_for(const struct ob_recorder_bytes *rec)
+{
+	size_t room = rec->size / sizeof(struct ob_event_place);
+
+	return room < EVENTS_MAX ? room : EVENTS_MAX;
+}
+
+static void read_source(const struct ob_recorder_bytes *rec,
+			struct ob_event_entry *events, struct source *out)
+{
+	*out = (struct source){
+		.events = events,
+		.count = ob_recorder_read(rec->memory, rec->size, events,
+					  room_for(rec)),
+	};
 }
 
 size_t ob_recorder_read_all(const struct ob_recorder_bytes *recs, unsigned nr,
 			    struct ob_event_entry **out)
 {
-	size_t room = (size_t)nr * OB_RECORDER_EVENTS, n = 0;
-	struct ob_event_entry *events = calloc(room + 1, sizeof(*events));
 	struct source *sources = calloc(nr + 1, sizeof(*sources));
+	struct ob_event_entry *events;
+	size_t room = 1, n = 0;
 
-	*out = calloc(room + 1, sizeof(**out));
+	for (unsigned i = 0; i < nr; i++)
+		room += room_for(&recs[i]);
+	events = calloc(room, sizeof(*events));
+	*out = calloc(room, sizeof(**out));
 	if (events && sources && *out) {
+		room = 0;
 		for (unsigned i = 0; i < nr; i++) {
-			sources[i].events = events + i * OB_RECORDER_EVENTS;
-			sources[i].count = ob_recorder_read(recs[i].memory,
-				recs[i].size, sources[i].events,
-				OB_RECORDER_EVENTS);
+			read_source(&recs[i], events + room, &sources[i]);
+			room += room_for(&recs[i]);
 		}
 		n = merge(sources, nr, *out);
+	} else {
+		free(*out);
+		*out = NULL;
 	}
 	free(sources);
 	free(events);

@@ -46,6 +46,7 @@ struct ob_event_entry {
 	uint32_t generation;
 	uint16_t kind, a;
 	uint32_t b;
+	uint32_t source;	/* of several recorders: which, from 0 */
 	uint64_t c;
 };
 
@@ -142,7 +143,8 @@ size_t ob_recorder_read(const void *memory, size_t size,
 			struct ob_event_entry *out, size_t room);
 
 /*
- * The same of all recorders of a device with lanes, by time.  *out is the
+ * The same of all recorders of a device with lanes, by time; those of one recorder
+ * stay in order.  No more than a million of each.  *out is the
  * caller's to free; NULL and none when memory is short.
  */
 struct ob_recorder_bytes {

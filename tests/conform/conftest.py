@@ -5,6 +5,8 @@
     pytest tests/conform --outboard PATH        another build of it
     pytest tests/conform --threads 2            devices that are not on the first thread
     pytest tests/conform --threads 2 --models nvme-lanes    ... or on both
+    pytest tests/conform/test_moved_disk.py --threads 2 --lanes 2
+                                            disks whose queues are on both, with MSI-X
     pytest tests/conform --server-cmd 'PROGRAM ... {socket} ...'
     pytest tests/conform --socket PATH          a server that runs already
 
@@ -23,6 +25,7 @@ import time
 
 import pytest
 
+import nvme
 import operated
 import vfu
 
@@ -47,6 +50,8 @@ def pytest_addoption(parser):
                     help="which of its models: " + ", ".join(MODELS | SPREAD))
     group.addoption("--threads", type=int, default=1,
                     help="of its server; devices are on the last one")
+    group.addoption("--lanes", type=int, default=1,
+                    help="of disks; their drivers have MSI-X then")
     group.addoption("--server-cmd", help="command line, with {socket}")
     group.addoption("--socket", help="socket of a running server")
     group.addoption("--header-errors", action="store_true",
@@ -108,8 +113,20 @@ class Server:
             raise
 
 
+def pytest_configure(config):
+    nvme.Disk.messages = config.getoption("--lanes") > 1
+
+
+def with_lanes(config, device):
+    lanes = config.getoption("--lanes")
+    if lanes > 1 and device.startswith("nvme,") and ",lanes=" not in device:
+        device += f",lanes={lanes}"
+    return device
+
+
 def model_argv(config, *devices):
     argv = [config.getoption("--outboard"), "serve"]
+    devices = [with_lanes(config, device) for device in devices]
     threads = config.getoption("--threads")
     if threads > 1:
         argv += ["--threads", str(threads)]

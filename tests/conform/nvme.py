@@ -5,9 +5,16 @@ completions found by their phase in memory.
 The rings are in the guest's memory: 0x1000 admin submission, 0x2000 admin
 completion, 0x3000 and 0x4000 the same for I/O, 0x5000 a list of pages, 0x6000
 and 0x7000 shadow doorbells and event indexes.  Data go behind 1 MiB.
+
+With Disk.messages it has MSI-X, a vector for each queue, and waits for completions
+as a driver does: by its interrupt.  Only so does a device with lanes have the I/O queue
+on another thread (--lanes).
 """
 
+import os
+import select
 import struct
+import weakref
 
 import vfu
 
@@ -19,6 +26,7 @@ LIST, SHADOW, EVENTS = 0x5000, 0x6000, 0x7000
 PAGE = 4096
 CREATE_SQ, CREATE_CQ, IDENTIFY, DOORBELL_BUFFER = 1, 5, 6, 0x7c
 WRITE, READ = 1, 2
+MSIX_CAP, MSIX_ENABLE = 0x11, 0x8000
 
 
 def store(view, at, value):
@@ -28,8 +36,22 @@ def store(view, at, value):
         words[at // 4] = value
 
 
+def set_msix(client, on):
+    at = client.read_int(vfu.CONFIG, 0x34, 1)
+    while client.read_int(vfu.CONFIG, at, 1) != MSIX_CAP:
+        at = client.read_int(vfu.CONFIG, at + 1, 1)
+    client.write_int(vfu.CONFIG, at + 2, MSIX_ENABLE if on else 0, 2)
+
+
+def close_all(fds):
+    for fd in fds:
+        os.close(fd)
+
+
 class Disk:
     """The controller of a client, whose memory at 0 is the view."""
+
+    messages = False        # of all of them, if a test is not particular
 
     def __init__(self, client, view):
         self.client, self.memory = client, view
@@ -37,8 +59,11 @@ class Disk:
         self.cid = 0
         self.shadow = self.mapped = None
         self.tell = True        # of shadow doorbells, by the register
+        self.signals = None     # eventfds of the queues
         view[:0x10000] = bytes(0x10000)
         client.write_int(vfu.CONFIG, 4, 6, 2)
+        if self.messages:
+            self.use_messages()
         client.write_int(0, CC, 0)
         assert vfu.wait_until(lambda: not client.read_int(0, CSTS) & 1)
         client.write_int(0, AQA, (ENTRIES - 1) << 16 | (ENTRIES - 1))
@@ -48,14 +73,28 @@ class Disk:
         assert vfu.wait_until(lambda: client.read_int(0, CSTS) & 1)
         self.stride = 4 << (client.read_int(0, CAP, 8) >> 32 & 15)
         size = (ENTRIES - 1) << 16 | 1
-        for opcode, ring, flags in ((CREATE_CQ, 1, 1),
+        interrupts = 1 << 16 | 2 if self.signals else 0
+        for opcode, ring, flags in ((CREATE_CQ, 1, interrupts | 1),
                                     (CREATE_SQ, 0, 1 << 16 | 1)):
             self.admin(opcode, RINGS[1][ring], 0, size, flags)
 
     def on(self, client):
         """The same controller, after it has moved."""
         self.client = client
+        if self.signals:
+            self.give_signals()
         return self
+
+    def use_messages(self):
+        set_msix(self.client, True)
+        self.signals = [os.eventfd(0, os.EFD_NONBLOCK) for _ in RINGS]
+        weakref.finalize(self, close_all, self.signals)
+        self.give_signals()
+
+    def give_signals(self):
+        for vector, fd in enumerate(self.signals):
+            self.client.ok(vfu.SET_IRQS, vfu.set_irqs(
+                vfu.DATA_EVENTFD | vfu.TRIGGER, vfu.MSIX, vector, 1), [fd])
 
     def admin(self, opcode, prp1=0, prp2=0, *cdw):
         """One that has to succeed, to its end."""
@@ -120,9 +159,19 @@ class Disk:
         self.client.alive()
         return not self._entry(queue)[2]
 
+    def wait_for_entry(self, queue):
+        """Whoever has interrupts looks again when there was one, and not before."""
+        if not self.signals:
+            assert vfu.wait_until(lambda: self._entry(queue)[2])
+            return
+        while not self._entry(queue)[2]:
+            fd = self.signals[queue]
+            assert select.select([fd], [], [], vfu.PATIENCE)[0], "no interrupt"
+            os.eventfd_read(fd)
+
     def completion(self, queue=1):
         """The next (command id, status)."""
-        assert vfu.wait_until(lambda: self._entry(queue)[2])
+        self.wait_for_entry(queue)
         cid, status, _ = self._entry(queue)
         self.head[queue] = (self.head[queue] + 1) % ENTRIES
         if not self.head[queue]:

@@ -92,14 +92,6 @@ def spread(request, tmp_path):
         process.terminate()
 
 
-def with_msix(client):
-    """As a driver does; only so are queues spread."""
-    at = client.read_int(vfu.CONFIG, 0x34, 1)
-    while client.read_int(vfu.CONFIG, at, 1) != 0x11:
-        at = client.read_int(vfu.CONFIG, at + 1, 1)
-    client.write_int(vfu.CONFIG, at + 2, 0x8000, 2)
-
-
 def lose_memory(client, memory):
     """The owner of an edu device's memory cuts it while it is in use."""
     guest = memory()
@@ -116,7 +108,7 @@ def test_r7_another_guests_memory(spread, memory):
     """That it was truncated is nothing to a lane of this one; its own is."""
     one, other = spread
     lose_memory(other, memory)
-    with_msix(one)
+    nvme.set_msix(one, True)
     guest = memory(2 * MIB)
     one.ok(vfu.DMA_MAP, vfu.dma_map(0, 2 * MIB), [guest.fd])
     ours = nvme.Disk(one, guest.view)

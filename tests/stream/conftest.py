@@ -39,8 +39,8 @@ class Outboard:
         assert made.returncode == code, text
         return text
 
-    def show(self, path):
-        return json.loads(self.ok("state", "show", path, "--json"))
+    def show(self, *paths):
+        return json.loads(self.ok("state", "show", *paths, "--json"))
 
 
 @pytest.fixture(scope="session")

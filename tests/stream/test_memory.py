@@ -218,6 +218,25 @@ def test_recorder_of_a_pipe(outboard):
     assert len(shown["events"]) == 1
 
 
+def test_recorders_of_lanes_are_merged_by_time(outboard, write):
+    """Of each event which recorder it is from, as they were given."""
+    paths = [write(recorder([(MESSAGE, 9, 3, 1024), (RESET, 0, 0, 0)]), "0"),
+             write(recorder([]), "1"),
+             write(recorder([(INTERRUPT, 2, 5, 0)] * 3, first=2), "2")]
+    shown = outboard.show(*paths)["events"]
+    assert [(event["recorder"], event["number"]) for event in shown] == [
+        (0, 1), (0, 2), (2, 2), (2, 3), (2, 4)]
+    assert [event["age"] for event in shown] == [3000000, 2000000, 2000000, 1000000, 0]
+    lines = outboard.ok("state", "show", *paths).decode().splitlines()
+    assert lines[0].split()[:2] == ["file", "number"]
+    assert lines[1].split() == "0 1 3.000000 ms 2 message command=9 id=3 end=1024".split()
+    assert len(lines) == 6
+    # Only recorders are shown together, and not any number of them.
+    other = write(b"OUTREC0\0" + bytes(100), "3")
+    assert "is no flight recorder" in outboard.fails("state", "show", paths[0], other)
+    assert "usage" in outboard.fails("state", "show", *[paths[0]] * 18, code=2)
+
+
 def test_recorder_can_only_be_shown(outboard, write, tmp_path):
     path = write(recorder([]))
     for words in (("check", path), ("diff", path, path),

@@ -68,13 +68,24 @@ static void halt_commands(struct nvme *n)
 			halt_command(list[i]);
 }
 
+/*
+ * What lanes have asked for comes by a post, perhaps after this: and then it would
+ * change a state that may have been saved, so that who goes on with that has lost it.
+ * The rest of what is asked for changes nothing of a device that stands.
+ */
+static void serve_asked(struct nvme *n)
+{
+	if (n->failing)
+		nvme_fatal(n, n->why_fatal);
+	nvme_doorbells_refused(n);
+}
+
 void nvme_move_halt(struct ob_device *dev)
 {
 	struct nvme *n = ob_dev_runtime(dev);
 
 	nvme_gather(n);
-	if (n->failing)
-		nvme_fatal(n, n->why_fatal);
+	serve_asked(n);
 	nvme_doorbells_halt(n);
 	n->halted = n->draining = true;
 	nvme_set_polling(n, false, false);

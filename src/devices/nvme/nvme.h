@@ -441,6 +441,7 @@ struct nvme {
 	bool branches;			/* each lane has a branch of each drive */
 	bool spread;			/* not all I/O queues are lane 0's */
 	bool blocked;			/* they would be, but for what is under way */
+	uint64_t balance_after;		/* lanes are not compared before, turn_time */
 	bool polls, polls_busy;
 	unsigned wants;			/* enum nvme_want, of all lanes */
 	const char *why_fatal;

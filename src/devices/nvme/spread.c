@@ -19,6 +19,7 @@
 
 #define LOAD_WINDOW	32768u		/* commands' worth of work */
 #define LOAD_SHIFT	14		/* bytes that are as much as a command */
+#define BALANCE_NS	100000000u	/* from one comparison to the next */
 
 /* -- moving ------------------------------------------------------------ */
 
@@ -199,19 +200,42 @@ void nvme_spread_changed(struct ob_device *dev)
 
 /* -- balance ----------------------------------------------------------- */
 
-/* Where there is nothing to choose nobody is asked. */
+/* Only what such a command moves; one that will be refused moves nothing. */
+static uint64_t bytes_moved(const struct nvme *n, const struct nvme_sqe *sqe)
+{
+	uint64_t start = sqe->cdw10 | (uint64_t)sqe->cdw11 << 32;
+	uint64_t count = (sqe->cdw12 & 0xffff) + 1, blocks;
+
+	if (sqe->opcode != NVME_IO_READ && sqe->opcode != NVME_IO_WRITE &&
+	    sqe->opcode != NVME_IO_COMPARE)
+		return 0;
+	if (!sqe->nsid || sqe->nsid > n->nr_ns)
+		return 0;
+	blocks = n->ns[sqe->nsid - 1].blocks;
+	if (count << n->lba_shift > NVME_MAX_TRANSFER || start > blocks ||
+	    count > blocks - start)
+		return 0;
+	return count << n->lba_shift;
+}
+
+/*
+ * Where there is nothing to choose nobody is asked; nor is anybody asked often,
+ * however a guest turns its load to and fro: a comparison keeps all lanes out, and a
+ * move has two threads look for what the queue has.
+ */
 void nvme_note_load(struct nvme_lane *lane, struct nvme_sq *sq,
 		    const struct nvme_sqe *sqe)
 {
-	uint32_t bytes = ((sqe->cdw12 & 0xffff) + 1) << lane->n->lba_shift;
-	uint32_t load = 1 + (bytes >> LOAD_SHIFT);
+	struct nvme *n = lane->n;
+	uint32_t load = 1 + (bytes_moved(n, sqe) >> LOAD_SHIFT);
 
 	sq->load += load;
 	lane->load += load;
 	if (lane->load < LOAD_WINDOW || lane->nr_sqs < 2)
 		return;
 	lane->load = 0;
-	nvme_ask(lane->n, NVME_WANT_BALANCE);
+	if (ob_loop_turn_time(lane->loop) >= n->balance_after)
+		nvme_ask(n, NVME_WANT_BALANCE);
 }
 
 static uint64_t load_of_cq(const struct nvme *n, unsigned cqid)
@@ -267,6 +291,7 @@ void nvme_balance(struct nvme *n)
 
 	if (!n->spread)
 		return;
+	n->balance_after = ob_loop_turn_time(n->loop) + BALANCE_NS;
 	for (unsigned i = 1; i < n->nr_lanes; i++) {
 		uint64_t load = load_of_lane(n, &n->lanes[i]);
 

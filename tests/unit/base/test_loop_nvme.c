@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <liburing.h>
 #include <linux/nvme_ioctl.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -140,6 +141,96 @@ static void test_destroy_ends_every_command(void **state)
 		assert_int_equal(jobs[i].done, 1);
 }
 
+/* -- a kernel that does not take them ----------------------------------- */
+
+static struct {
+	int error;
+	unsigned times;		/* still to come */
+} refuse;
+
+int __real_io_uring_submit(struct io_uring *ring);
+int __wrap_io_uring_submit(struct io_uring *ring);
+
+int __wrap_io_uring_submit(struct io_uring *ring)
+{
+	if (!refuse.times || !(ring->flags & IORING_SETUP_SQE128))
+		return __real_io_uring_submit(ring);
+	refuse.times--;
+	return refuse.error;
+}
+
+static void begin_many(struct ob_loop *loop, struct job *jobs, int fd)
+{
+	for (int i = 0; i < MANY; i++) {
+		jobs[i] = (struct job){ .op.done = on_done };
+		ob_op_nvme(loop, &jobs[i].op, fd, &flush);
+	}
+}
+
+/* The loop sleeps; nothing but these is to wake it. */
+static void test_refused_ones_are_given_again(void **state)
+{
+	static const int errors[] = { EAGAIN, EBUSY, EINTR, ENOMEM };
+	OB_CLEANUP_FD int fd = open_null();
+	struct job *jobs = calloc(MANY, sizeof(*jobs));
+	unsigned nr = ob_loop_is_uring(*state) ? 4 : 1;
+
+	get_ready(*state);
+	for (unsigned i = 0; i < nr; i++) {
+		all_done = 0;
+		refuse.error = -errors[i];
+		refuse.times = 5;
+		(void)run(*state, fd);
+		all_done = 0;
+		refuse.times = 100;
+		begin_many(*state, jobs, fd);
+		turn_until(*state, &all_done, MANY);
+		refuse.times = 0;
+		for (int k = 0; k < MANY; k++)
+			assert_int_equal(jobs[k].done, 1);
+	}
+	free(jobs);
+}
+
+static void test_destroy_ends_refused_ones(void **state)
+{
+	OB_CLEANUP_FD int fd = open_null();
+	struct ob_loop *loop = loop_like(*state, 32);
+	struct job jobs[100] = { 0 };
+
+	if (ob_loop_nvme(loop)) {
+		ob_loop_destroy(loop);
+		skip();
+	}
+	refuse.error = -EAGAIN;
+	refuse.times = 5;
+	for (int i = 0; i < 100; i++) {
+		jobs[i].op.done = on_done;
+		ob_op_nvme(loop, &jobs[i].op, fd, &flush);
+	}
+	ob_loop_destroy(loop);
+	refuse.times = 0;
+	for (int i = 0; i < 100; i++)
+		assert_int_equal(jobs[i].done, 1);
+}
+
+/* As when it cannot wait any more: the process is to end, and has a successor. */
+static void test_what_is_refused_for_ever_ends_the_loop(void **state)
+{
+	OB_CLEANUP_FD int fd = open_null();
+	struct job job = { .op.done = on_done };
+
+	get_ready(*state);
+	if (!ob_loop_is_uring(*state))
+		skip();
+	refuse.error = -EBADF;
+	refuse.times = 1000;
+	ob_op_nvme(*state, &job.op, fd, &flush);
+	assert_int_equal(ob_loop_turn(*state, true), -EBADF);
+	refuse.times = 0;
+	turn_until(*state, &job.done, 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -148,6 +239,9 @@ int main(void)
 		ON_BOTH_ENGINES(test_commands_and_other_operations),
 		ON_BOTH_ENGINES(test_cancelled_ones_end_once),
 		ON_BOTH_ENGINES(test_destroy_ends_every_command),
+		ON_BOTH_ENGINES(test_refused_ones_are_given_again),
+		ON_BOTH_ENGINES(test_destroy_ends_refused_ones),
+		ON_BOTH_ENGINES(test_what_is_refused_for_ever_ends_the_loop),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

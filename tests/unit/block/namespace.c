@@ -135,6 +135,8 @@ int __wrap_ioctl(int fd, unsigned long request, ...)
 	va_start(ap, request);
 	arg = va_arg(ap, void *);
 	va_end(ap);
+	namespace.asked += request == NVME_IOCTL_ID ||
+			   request == NVME_IOCTL_ADMIN_CMD;
 	if (!namespace.is_absent && request == NVME_IOCTL_ID)
 		return result(namespace.number);
 	if (!namespace.is_absent && request == NVME_IOCTL_ADMIN_CMD)

@@ -38,6 +38,7 @@ struct namespace {
 	int node_errno;
 
 	/* what came */
+	unsigned asked;		/* Identify, and its number */
 	unsigned count[16];
 	uint64_t most[16];	/* bytes */
 	struct nvme_uring_cmd last;

@@ -7,10 +7,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "block/file.h"
+#include "heirs.h"
 #include "namespace.h"
 #include "rig.h"
 
@@ -622,6 +625,112 @@ static void who_hands_over_gives_it_up(void **state)
 	free(buf);
 }
 
+/* -- what is kept ----------------------------------------------------------- */
+
+static void nothing(struct heirs *heirs, struct rig *rig, void *arg)
+{
+	(void)heirs;
+	(void)rig;
+	(void)arg;
+}
+
+static int kept_as(const struct heirs *heirs, const char *word)
+{
+	for (unsigned i = 0; i < HEIRS_NAMES; i++)
+		if (heirs->kept[i].fd >= 0 && strstr(heirs->kept[i].name, word))
+			return heirs->kept[i].fd;
+	fail_msg("%s is not kept", word);
+	return -1;
+}
+
+static void begin_heirs(struct rig *rig, struct heirs *heirs, void **state)
+{
+	begin(rig, state, 12);
+	namespace.mdts = 3;
+	namespace.wzsl = 6;
+	namespace.dmrsl = 100;
+	heirs_start(heirs, rig, spec_of(rig));
+	heirs_live(heirs, nothing, NULL);
+	namespace.asked = 0;
+}
+
+static void end_heirs(struct rig *rig, struct heirs *heirs)
+{
+	rig_close(rig);
+	heirs_stop(heirs);
+	rig_stop(rig);
+}
+
+static void is_as_it_was(const struct file_drive *file)
+{
+	const struct ob_drive_info *info = &file->drive.info;
+
+	assert_int_equal(file->nvme.nsid, namespace.number);
+	assert_int_equal(info->block_size, 4096);
+	assert_int_equal(info->discard_granularity, 4096);
+	assert_true(info->write_cache);
+	assert_true(file->nvme.deallocates && !file->no_zero_range);
+	assert_int_equal(file->nvme.max_transfer, 32 * KIB);
+	assert_int_equal(file->nvme.max_zero, 256 * KIB);
+	assert_int_equal(file->nvme.max_discard, 100 * 4096);
+}
+
+/* Its controller may be in a reset, for which a question would wait. */
+static void a_successor_does_not_ask(void **state)
+{
+	struct heirs heirs;
+	struct rig rig;
+
+	begin_heirs(&rig, &heirs, state);
+	for (unsigned i = 0; i < 7; i++)
+		namespace.identify[i] = -EAGAIN;
+	heirs_must_open(&heirs, &rig);
+	assert_int_equal(namespace.asked, 0);
+	is_as_it_was(file_of(&rig));
+	assert_int_equal(ob_drive_refresh(rig.drive, NULL), -EAGAIN);
+	end_heirs(&rig, &heirs);
+}
+
+static void is_possible(const struct file_drive *file)
+{
+	uint64_t block = file->drive.info.block_size;
+
+	assert_true(block >= 512 && block <= 64 * KIB);
+	assert_true(file->nvme.max_transfer >= block &&
+		    file->nvme.max_transfer <= 128 * KIB);
+	assert_true(file->nvme.max_zero >= block &&
+		    file->nvme.max_zero % block == 0);
+	assert_true(file->nvme.max_discard >= block &&
+		    file->nvme.max_discard % block == 0);
+}
+
+/* What cannot be is not believed: then it asks. */
+static void a_successor_asks_if_what_is_kept_is_nonsense(void **state)
+{
+	struct heirs heirs;
+	struct rig rig;
+	uint8_t was[40], bad[40];
+
+	begin_heirs(&rig, &heirs, state);
+	assert_int_equal(pread(kept_as(&heirs, "identify"), was, 40, 0), 40);
+	for (unsigned i = 0; i < 40; i++) {
+		memcpy(bad, was, sizeof(bad));
+		bad[i] ^= 0x80;
+		assert_int_equal(pwrite(kept_as(&heirs, "identify"), bad, 40, 0),
+				 40);
+		namespace.asked = 0;
+		heirs_must_open(&heirs, &rig);
+		is_possible(file_of(&rig));
+		if (namespace.asked)
+			is_as_it_was(file_of(&rig));
+		else
+			assert_true(i >= 8);	/* behind the magic number */
+		rig_close(&rig);
+	}
+	heirs_must_open(&heirs, &rig);
+	end_heirs(&rig, &heirs);
+}
+
 /* -- the claim ------------------------------------------------------------- */
 
 static struct rig begin_with_node(struct rig *rig, void **state)
@@ -693,18 +802,56 @@ static void who_has_the_block_device_keeps_us_out(void **state)
 	rig_stop(&rig);
 }
 
-/* It may be hidden, or not ours to open. */
-static void without_a_block_device_there_is_no_claim(void **state)
+/* What is said on standard error meanwhile. */
+static void open_and_listen(struct rig *rig, char *said, size_t size)
 {
+	int real = dup(STDERR_FILENO), to = memfd_create("said", MFD_CLOEXEC);
+	ssize_t n;
+
+	assert_true(real >= 0 && to >= 0);
+	dup2(to, STDERR_FILENO);
+	rig_open_image(rig, false);
+	dup2(real, STDERR_FILENO);
+	n = pread(to, said, size - 1, 0);
+	said[n > 0 ? n : 0] = '\0';
+	close(real);
+	close(to);
+}
+
+/* It may be hidden, or not ours to open: then there is no claim, but a warning. */
+static void without_a_block_device_there_is_a_warning(void **state)
+{
+	static const int errors[] = { EACCES, 0 };
+	char said[1024];
 	struct rig rig;
 
-	begin(&rig, state, 9);
-	namespace.node_errno = EACCES;
-	rig_open_image(&rig, false);
-	assert_int_equal(file_of(&rig)->claim, -1);
-	assert_int_equal(ob_drive_release(rig.drive, NULL), 0);
-	assert_int_equal(ob_drive_acquire(rig.drive, NULL), 0);
+	for (unsigned i = 0; i < 2; i++) {
+		begin(&rig, state, 9);
+		namespace.node_errno = errors[i];
+		open_and_listen(&rig, said, sizeof(said));
+		assert_int_equal(file_of(&rig)->claim, -1);
+		assert_non_null(strstr(said, spec_of(&rig)));
+		assert_non_null(strstr(said, "not claimed"));
+		assert_non_null(strstr(said, errors[i] ? "Permission denied" :
+							 "none was found"));
+		assert_int_equal(ob_drive_release(rig.drive, NULL), 0);
+		assert_int_equal(ob_drive_acquire(rig.drive, NULL), 0);
+		rig_stop(&rig);
+	}
+}
+
+/* One that is claimed is nothing to talk about. */
+static void a_claim_is_taken_in_silence(void **state)
+{
+	struct rig rig, node = begin_with_node(&rig, state);
+	char said[1024];
+
+	namespace.node = node.path;
+	open_and_listen(&rig, said, sizeof(said));
+	assert_true(file_of(&rig)->claim >= 0);
+	assert_null(strstr(said, "claimed"));
 	rig_stop(&rig);
+	rig_stop(&node);
 }
 
 int main(void)
@@ -731,9 +878,12 @@ int main(void)
 		ON_BOTH_ENGINES(read_only_is_read_only),
 		ON_BOTH_ENGINES(nothing_begins_before_the_dead_are_through),
 		ON_BOTH_ENGINES(who_hands_over_gives_it_up),
+		ON_BOTH_ENGINES(a_successor_does_not_ask),
+		ON_BOTH_ENGINES(a_successor_asks_if_what_is_kept_is_nonsense),
 		ON_BOTH_ENGINES(the_block_device_is_claimed_too),
 		ON_BOTH_ENGINES(who_has_the_block_device_keeps_us_out),
-		ON_BOTH_ENGINES(without_a_block_device_there_is_no_claim),
+		ON_BOTH_ENGINES(without_a_block_device_there_is_a_warning),
+		ON_BOTH_ENGINES(a_claim_is_taken_in_silence),
 	};
 
 	return cmocka_run_group_tests_name("block nvme", tests, NULL, NULL);

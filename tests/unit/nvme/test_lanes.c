@@ -280,6 +280,34 @@ static void test_bad_doorbell(void **state)
 	guest_end(g);
 }
 
+static uint64_t errors_logged(struct guest *g)
+{
+	return model(g)->st->counters.errors;
+}
+
+/* A lane has left it to a control step, which has not come when the device stands. */
+static void test_bad_doorbell_before_a_standstill(void **state)
+{
+	struct guest *g = start("drive=mem:4M,lanes=2");
+	struct nvme *n = model(g);
+	unsigned qid = queue_away(g);
+
+	(void)state;
+	ob_dev_enter(g->dev);
+	n->sqs[qid].refused = 64;
+	nvme_ask(n, NVME_WANT_REFUSED);
+	nvme_move_halt(g->dev);
+	assert_int_equal(errors_logged(g), 1);
+	ob_dev_leave(g->dev);
+	guest_settle(g);
+	assert_int_equal(errors_logged(g), 1);
+	ob_dev_enter(g->dev);
+	nvme_move_run(g->dev);
+	ob_dev_leave(g->dev);
+	rounds(g, 1, nothing);
+	guest_end(g);
+}
+
 static void test_counters_are_summed(void **state)
 {
 	struct guest *g = start("drive=mem:4M,lanes=2");
@@ -478,25 +506,103 @@ static void test_reset_under_load(void **state)
 
 /* -- balance ------------------------------------------------------------ */
 
-/* Two queues of one lane work, the other lane's do nothing: one goes there. */
-static void test_busy_queue_moves(void **state)
+#define WINDOW	1900u		/* rounds of load that have lanes compared */
+
+/* The load of a queue, as its lane counts it, or a new time of the next comparison. */
+static uint32_t load_of(struct guest *g, unsigned qid)
 {
-	struct guest *g = start("drive=mem:4M,lanes=2");
-	unsigned first = queue_away(g), second = first;
-	uint64_t data = guest_alloc(g, 128 << 10), next = g->next;
+	uint32_t load;
 
-	(void)state;
-	while (!is_away(g, ++second))
+	ob_dev_enter(g->dev);
+	load = model(g)->sqs[qid].load;
+	ob_dev_leave(g->dev);
+	return load;
+}
+
+static void compare_after(struct guest *g, uint64_t when)
+{
+	ob_dev_enter(g->dev);
+	model(g)->balance_after = when;
+	ob_dev_leave(g->dev);
+}
+
+static unsigned next_away(struct guest *g, unsigned qid)
+{
+	while (!is_away(g, ++qid))
 		;
-	for (unsigned i = 0; is_away(g, first) && is_away(g, second); i++) {
-		struct nvme_sqe sqe = guest_rw(g, NVME_IO_READ, 0, 256, data);
+	return qid;
+}
 
-		assert_true(i < 20000);
-		g->next = next;
+/* Two queues of one lane work, until one has moved; the rounds that it took. */
+static unsigned work_two(struct guest *g, unsigned first, unsigned second,
+			 unsigned most)
+{
+	uint64_t next = g->next, data = guest_alloc(g, 128 << 10);
+	struct nvme_sqe sqe = guest_rw(g, NVME_IO_READ, 0, 256, data);
+	unsigned i = 0;
+
+	for (; i < most && is_away(g, first) == is_away(g, second); i++) {
 		assert_int_equal(guest_do(g, &g->io[first], sqe), 0);
 		assert_int_equal(guest_do(g, &g->io[second], sqe), 0);
 	}
+	g->next = next;
+	return i;
+}
+
+/* The other lane's do nothing: one goes there. */
+static void test_busy_queue_moves(void **state)
+{
+	struct guest *g = start("drive=mem:4M,lanes=2");
+	unsigned first = queue_away(g), second = next_away(g, first);
+
+	(void)state;
+	assert_true(work_two(g, first, second, 10 * WINDOW) < 10 * WINDOW);
+	assert_true(model(g)->balance_after > 0);
 	rounds(g, 1, nothing);
+	guest_end(g);
+}
+
+/* Before the time has come again nobody is asked, whatever the load. */
+static void test_moves_are_far_between(void **state)
+{
+	struct guest *g = start("drive=mem:4M,lanes=2");
+	unsigned first = queue_away(g), second = next_away(g, first);
+
+	(void)state;
+	compare_after(g, UINT64_MAX);
+	assert_int_equal(work_two(g, first, second, 2 * WINDOW), 2 * WINDOW);
+	assert_true(load_of(g, first) > 2 * WINDOW);	/* nobody compared */
+	compare_after(g, 0);
+	assert_true(work_two(g, first, second, 10 * WINDOW) < 10 * WINDOW);
+	guest_end(g);
+}
+
+/* Where it does not mean a length, or one that is refused, it is no load. */
+static void test_what_moves_nothing_is_no_load(void **state)
+{
+	struct guest *g = start("drive=mem:4M,lanes=2");
+	unsigned qid = queue_away(g);
+	uint64_t data = guest_alloc(g, 4096);
+	struct nvme_sqe flush = {
+		.opcode = NVME_IO_FLUSH, .nsid = 1, .cdw12 = 0xffff,
+	};
+	struct nvme_sqe far = guest_rw(g, NVME_IO_READ, UINT32_MAX, 128, data);
+	struct nvme_sqe other = guest_rw(g, NVME_IO_READ, 0, 8, data);
+	struct nvme_sqe unknown = guest_rw(g, 0x70, 0, 1024, data);
+	struct nvme_sqe large = guest_rw(g, NVME_IO_WRITE, 0, 2048, data);
+	uint32_t before = load_of(g, qid);
+
+	(void)state;
+	other.nsid = 2;
+	assert_int_equal(guest_do(g, &g->io[qid], flush), 0);
+	assert_int_not_equal(guest_do(g, &g->io[qid], far), 0);
+	assert_int_not_equal(guest_do(g, &g->io[qid], other), 0);
+	assert_int_not_equal(guest_do(g, &g->io[qid], unknown), 0);
+	assert_int_not_equal(guest_do(g, &g->io[qid], large), 0);
+	assert_int_equal(load_of(g, qid), before + 5);
+	assert_int_equal(guest_do(g, &g->io[qid],
+				  guest_rw(g, NVME_IO_READ, 0, 8, data)), 0);
+	assert_int_equal(load_of(g, qid), before + 6);
 	guest_end(g);
 }
 
@@ -511,6 +617,7 @@ int main(void)
 		ON_BOTH(test_rare_commands),
 		ON_BOTH(test_errors_are_logged),
 		ON_BOTH(test_bad_doorbell),
+		ON_BOTH(test_bad_doorbell_before_a_standstill),
 		ON_BOTH(test_counters_are_summed),
 		ON_BOTH(test_a_block_is_whole),
 		ON_BOTH(test_admin_commands_between),
@@ -519,6 +626,8 @@ int main(void)
 		ON_BOTH(test_delete_under_load),
 		ON_BOTH(test_reset_under_load),
 		ON_BOTH(test_busy_queue_moves),
+		ON_BOTH(test_moves_are_far_between),
+		ON_BOTH(test_what_moves_nothing_is_no_load),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

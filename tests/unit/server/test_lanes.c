@@ -11,12 +11,14 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/bitmap.h"
 #include "base/fd.h"
 #include "base/guard.h"
 #include "lane_model.h"
 #include "life.h"
 #include "server/device_impl.h"
 #include "server/lane.h"
+#include "state/old.h"
 
 enum { MSIX = 2 };
 enum { NONE = 1, EVENTFD = 4, MASK = 8, UNMASK = 16, TRIGGER = 32 };
@@ -297,6 +299,53 @@ static void test_alone_until_committed(void **state)
 	assert_int_not_equal(dev->lanes->shut_at, 0);
 	ob_dev_step_end(dev);
 	assert_int_equal(dev->lanes->shut_at, 0);
+	stop();
+}
+
+/* What a successor would find of the open step: it copies, and undoes there. */
+static struct ob_core after_death(struct ob_device *dev)
+{
+	struct ob_old_state *old = NULL;
+	struct ob_core core = { 0 };
+
+	assert_int_equal(ob_old_state_open(dev->mem.fd, &old, NULL), 0);
+	assert_int_equal(ob_old_state_read(old, OB_SECTION_CORE, &ob_core_table,
+					   &core, NULL), 0);
+	ob_old_state_close(old);
+	return core;
+}
+
+/* An interrupt that a lane leaves pending beside a step that is undone (R18). */
+static void test_pending_beside_a_step(void **state)
+{
+	struct ob_device *dev;
+	struct ob_core found;
+
+	(void)state;
+	start("lanes,lanes=3");
+	dev = guest.rig->dev;
+	dev->counts = true;
+	ob_step_begin_beside(&dev->mem, OB_STEP_WORK);
+	ob_dev_protect(dev, NULL, 0);
+	ob_bit_set_shared(dev->core->msix_pending, 5);
+	dev->core->intx_level = 1;
+	dev->core->msix[6].data = 7;
+	found = after_death(dev);
+	assert_int_equal(found.msix_pending[0], 1 << 5);
+	assert_int_equal(found.intx_level, 0);
+	assert_int_equal(found.msix[6].data, 0);
+	/* The rest of it happens alone, and as a whole. */
+	ob_lanes_alone(dev);
+	ob_dev_protect(dev, NULL, 0);
+	ob_bit_clear(dev->core->msix_pending, 5);
+	found = after_death(dev);
+	assert_int_equal(found.msix_pending[0], 1 << 5);
+	assert_int_equal(found.intx_level, 0);
+	dev->core->intx_level = 0;
+	dev->core->msix[6].data = 0;
+	ob_undo_commit(&dev->mem);
+	dev->counts = false;
+	ob_dev_step_end(dev);
 	stop();
 }
 
@@ -626,6 +675,7 @@ int main(void)
 		WITH_THREADS(test_others_losses),
 		WITH_THREADS(test_memory_comes_and_goes),
 		WITH_THREADS(test_alone_until_committed),
+		WITH_THREADS(test_pending_beside_a_step),
 		WITH_THREADS(test_when_it_may_spread),
 		WITH_THREADS(test_far_memory_is_not_a_lanes),
 		WITH_THREADS(test_masked),

@@ -9,11 +9,16 @@
  *
  * Memory that is larger than the caches is waited for, line by line, unless it
  * was asked for before.  The entries behind a command are known when it
- * begins, so the blocks of the next ones are asked for then.  All of a block
- * would be too much: the core has room for some twenty lines that are on their
- * way, and those of the present command would queue behind them.  The first
- * lines are enough for the core's own prefetcher to see where it goes on, and one
- * line of a later block gets its address translated.
+ * begins, so the next one's block is asked for then.  All of it would be too
+ * much: the core has room for some twenty lines that are on their way, and
+ * those of the present command would queue behind them.  The first lines are
+ * enough for the core's own prefetcher to see where it goes on.
+ *
+ * Before there can be a line its address must be translated, by tables that are
+ * as cold.  The core does several such walks at once, but no instruction behind
+ * an address that waits for one can end, so it sees only a few hundred ahead, and
+ * with a command in between each is waited for alone.  So one line of each block
+ * of a batch is asked for in a row, when it has been fetched.
  */
 #include <string.h>
 
@@ -30,8 +35,7 @@ struct io_request {
 	 ~(_Alignof(max_align_t) - 1))
 #define VERIFY_CHUNK (256u << 10)
 #define LINE 64u
-#define AHEAD_LINES 16u
-#define AHEAD_FAR 3u
+#define AHEAD_LINES 8u
 
 static size_t request_stride(const struct nvme *n)
 {
@@ -358,19 +362,25 @@ static const uint8_t *place_of(const struct nvme *n, const struct nvme_sqe *sqe)
 	return (const uint8_t *)ns->info->memory + (block << n->lba_shift);
 }
 
-static void ask_for(const uint8_t *place, unsigned lines)
+/* A function that does nothing else can be taken for one that does nothing. */
+static inline __attribute__((always_inline))
+void ask_for(const uint8_t *place, unsigned lines)
 {
 	for (unsigned i = 0; place && i < lines; i++)
 		__builtin_prefetch(place + i * LINE);
 }
 
-void nvme_io_ahead(const struct nvme *n, const struct nvme_sqe *next,
-		   unsigned count)
+void nvme_io_ahead(const struct nvme *n, const struct nvme_sqe *next)
 {
-	if (count)
-		ask_for(place_of(n, next), AHEAD_LINES);
-	if (count > AHEAD_FAR)
-		ask_for(place_of(n, next + AHEAD_FAR), 1);
+	ask_for(place_of(n, next), AHEAD_LINES);
+}
+
+void nvme_io_fetched(const struct nvme *n, const struct nvme_sqe *batch,
+		     unsigned count)
+{
+	for (unsigned i = 0; i < count; i++)
+		ask_for(place_of(n, &batch[i]), 1);
+	nvme_io_ahead(n, batch);
 }
 
 /* -- compare ----------------------------------------------------------- */

@@ -789,9 +789,10 @@ int nvme_step_page(struct nvme_cmd *c);	/* len is 4096 */
 /* io.c */
 int nvme_io_init(struct nvme *n, struct ob_err *err);
 struct ob_block_request *nvme_io_request(struct nvme *n, unsigned slot);
-/* These come after the command that begins now: hurries their memory. */
-void nvme_io_ahead(const struct nvme *n, const struct nvme_sqe *next,
-		   unsigned count);
+/* Hurry the memory of those that come, and of the one that comes next. */
+void nvme_io_fetched(const struct nvme *n, const struct nvme_sqe *batch,
+		     unsigned count);
+void nvme_io_ahead(const struct nvme *n, const struct nvme_sqe *next);
 void nvme_io_cancel(struct nvme_cmd *c);
 void nvme_io_drive_ended(struct nvme_cmd *c, int rc);
 /* Data has come from the guest by message, whatever becomes of its command. */

@@ -126,7 +126,7 @@ static bool fetch(struct nvme *n, unsigned qid)
 	sq->pos = 0;
 	sq->count = count;
 	if (qid)
-		nvme_io_ahead(n, sq->batch, count);
+		nvme_io_fetched(n, sq->batch, count);
 	return true;
 }
 
@@ -153,8 +153,8 @@ static bool dispatch(struct nvme *n, unsigned qid)
 	pass_entry(n, qid);
 	if (n->spread && qid)
 		nvme_note_load(sq->lane, sq, &c->slot->sqe);
-	if (qid)
-		nvme_io_ahead(n, &sq->batch[sq->pos], sq->count - sq->pos);
+	if (qid && sq->pos < sq->count)
+		nvme_io_ahead(n, &sq->batch[sq->pos]);
 	nvme_cmd_begin(c);
 	return true;
 }

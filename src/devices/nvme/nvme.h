@@ -118,10 +118,11 @@ struct nvme_plain {
 	uint64_t attached, changed;	/* bit per namespace, nsid - 1 */
 	struct nvme_sq_state sqs[NVME_QIDS];
 	struct nvme_cq_state cqs[NVME_QIDS];
-	uint8_t error_log[NVME_ERROR_ENTRIES * sizeof(struct nvme_error_entry)];
 	struct nvme_shape shape;
 	/* All names follow from it; zeros behind the text. */
 	uint8_t serial[20], model[40], reserved2[4];
+	/* Last, so that what every life writes is in one page. */
+	uint8_t error_log[NVME_ERROR_ENTRIES * sizeof(struct nvme_error_entry)];
 };
 
 /* -- state, hot part --------------------------------------------------- */

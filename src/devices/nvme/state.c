@@ -103,12 +103,12 @@ static const struct ob_field plain_fields[] = {
 		   &sq_table, "0.1"),
 	OB_STRUCTS(19, struct nvme_plain, cqs, struct nvme_cq_state,
 		   &cq_table, "0.1"),
-	OB_BYTES(20, struct nvme_plain, error_log, "0.1"),
 	OB_STRUCTS(21, struct nvme_plain, shape, struct nvme_shape,
 		   &shape_table, "0.2"),
 	OB_BYTES(22, struct nvme_plain, serial, "0.2"),
 	OB_BYTES(23, struct nvme_plain, model, "0.2"),
 	OB_RESERVED(struct nvme_plain, reserved2),
+	OB_BYTES(20, struct nvme_plain, error_log, "0.1"),
 	OB_END
 };
 

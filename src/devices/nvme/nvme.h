@@ -330,6 +330,8 @@ struct nvme_cq {
 /* Apart from the queues, so that those which nobody uses stay untouched. */
 struct nvme_cell;
 struct nvme_batches {
+	uint32_t indexes[2 * NVME_QIDS];	/* as we set EventIdx last */
+	_Alignas(NVME_LINE)
 	struct nvme_sqe sq[NVME_QIDS][NVME_FETCH];
 	struct nvme_cqe cq[NVME_QIDS][NVME_POST];
 };
@@ -429,7 +431,6 @@ struct nvme {
 	bool failing;			/* a lane has asked for nvme_fatal */
 	unsigned guards;		/* depth of nvme_guard */
 	unsigned last_cq;		/* highest created */
-	uint32_t indexes[2 * NVME_QIDS];	/* as we set EventIdx last */
 	char serial[21], model[41];
 	char uuid[37];
 
@@ -457,7 +458,8 @@ struct nvme {
 	char *requests;
 	size_t request_stride;
 
-	/* max_queues + 1 of each; the guest can have no others. */
+	/* max_queues + 1 of each; the guest can have no others.  Zeros, and no
+	 * memory, until they are created for the first time. */
 	struct nvme_sq *sqs;
 	struct nvme_cq *cqs;
 	struct nvme_batches *batches;
@@ -657,6 +659,9 @@ int nvme_check(struct ob_device *dev, const void *plain, const void *hot,
 
 /* sq.c, cq.c */
 bool nvme_sq_serve(struct nvme_lane *lane, unsigned qid, unsigned *budget);
+/* The runtime of one that begins. */
+void nvme_sq_renew(struct nvme *n, unsigned qid);
+void nvme_cq_renew(struct nvme *n, unsigned qid);
 void nvme_sq_reset(struct nvme *n, unsigned qid);
 void nvme_sq_command_done(struct nvme *n, unsigned qid);
 /* In a control step: deletions that waited for the last command. */

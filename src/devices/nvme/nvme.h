@@ -452,7 +452,8 @@ struct nvme {
 	unsigned nr_aers;
 
 	struct nvme_cmd *cmds;
-	unsigned slots_written;		/* of a loaded state */
+	size_t hot_written;		/* bytes of a loaded state: zeros follow, */
+	unsigned slots_written;		/* and so many slots */
 	unsigned nr_busy_flush;
 	unsigned nr_owed;		/* of all lanes */
 	char *requests;

@@ -33,9 +33,8 @@ enum ob_intx {
 /* What a device with up to 222 vectors uses is in one page. */
 struct ob_core {
 	uint8_t config[OB_CONFIG_USED];
-	uint8_t intx_level;	/* the model asserts the pin */
-	uint8_t intx_masked;	/* enum ob_intx */
-	uint8_t reserved[2];
+	uint16_t intx_level;	/* the model asserts the pin */
+	uint16_t intx_masked;	/* enum ob_intx */
 	uint32_t msi_pending;
 	uint64_t msix_pending[OB_MSIX_MAX / 64];	/* the PBA */
 	struct ob_msix_entry msix[OB_MSIX_MAX];
@@ -50,8 +49,7 @@ struct ob_dma_entry {
 };
 
 struct ob_dma_table {
-	uint32_t used;		/* all entries from here on are free */
-	uint8_t reserved[4];
+	uint64_t used;		/* all entries from here on are free */
 	struct ob_dma_entry entries[OB_DMA_MAPS_MAX];
 };
 

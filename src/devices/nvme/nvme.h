@@ -84,7 +84,7 @@ struct nvme_cq_state {
 };
 
 struct nvme_event {
-	uint8_t type, info, log, reserved;
+	uint8_t type, info, log;
 };
 
 struct nvme_counters {
@@ -110,8 +110,7 @@ struct nvme_plain {
 	uint32_t generation;		/* of the controller's life */
 	uint8_t dbbuf;
 	uint8_t nr_events;
-	uint8_t events_masked;		/* bit per type, until its log is read */
-	uint8_t reserved;
+	uint16_t events_masked;		/* bit per type, until its log is read */
 	struct nvme_event events[NVME_MAX_EVENTS];
 	struct nvme_features features;
 	struct nvme_counters counters;

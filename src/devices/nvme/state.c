@@ -38,7 +38,6 @@ static const struct ob_field event_fields[] = {
 	      .max = NVME_NR_EVENT_TYPES - 1),
 	OB_U8(2, struct nvme_event, info, "0.1"),
 	OB_U8(3, struct nvme_event, log, "0.1"),
-	OB_RESERVED(struct nvme_event, reserved),
 	OB_END
 };
 
@@ -89,8 +88,7 @@ static const struct ob_field plain_fields[] = {
 	OB_U8(10, struct nvme_plain, dbbuf, "0.1", .max = 1),
 	OB_U8(11, struct nvme_plain, nr_events, "0.1",
 	      .max = NVME_MAX_EVENTS),
-	OB_U8(12, struct nvme_plain, events_masked, "0.1", .max = 7),
-	OB_RESERVED(struct nvme_plain, reserved),
+	OB_U16(12, struct nvme_plain, events_masked, "0.1", .max = 7),
 	OB_STRUCTS(13, struct nvme_plain, events, struct nvme_event,
 		   &event_table, "0.1"),
 	OB_STRUCTS(14, struct nvme_plain, features, struct nvme_features,

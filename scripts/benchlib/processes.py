@@ -39,6 +39,9 @@ def memory(pid):
     return anonymous + sum(files.values())
 
 
+SETTLED = 1.5   # seconds after the ready line: the watchdog looks until then
+
+
 def switches(pid):
     """How often they got a CPU or lost it."""
     return sum(int(n) for one in processes(pid) for n in re.findall(

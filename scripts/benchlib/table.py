@@ -4,15 +4,17 @@ it, all rounds of it, for the page."""
 import contextlib
 import json
 import statistics
+import time
 
 from . import guest
 from . import harness
 from .harness import (IMAGE, ROUNDS, SOCKET, TWIN, Missing, alternate, fio, line, load,
                       make_image, output, scaled, served, spread)
+from .processes import SETTLED
 
 SIZE = "1G"
 DEPTHS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
-DEVICES = 101
+DEVICES = 1000
 
 
 def fill(cpus):
@@ -205,6 +207,7 @@ def many(count):
     folder = harness.FOLDER
     others = [f"nvme,drive=null:1G,socket={folder}/bench-{n}.sock" for n in range(1, count)]
     with served("nvme,drive=null:1G", more=others) as server:
+        time.sleep(SETTLED)
         return {"ready_ms": server.ready_ms, "memory_kib": server.memory_kib()}
 
 

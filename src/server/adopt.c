@@ -330,6 +330,17 @@ void ob_adopt_nothing(struct ob_device *dev)
 	wait_for_past(dev);
 }
 
+/* Nor is anything mapped, as a rule: to see that has made a page of the table. */
+static void nobody_is_there(struct ob_device *dev)
+{
+	const struct ob_dma_table *table =
+		ob_state_section(&dev->mem, OB_SECTION_DMA);
+
+	ob_dev_unkeep_client(dev);
+	if (!table->used)
+		ob_state_clear(&dev->mem, OB_SECTION_DMA);
+}
+
 void ob_adopt_resume(struct ob_device *dev)
 {
 	if (!dev->adopting)
@@ -340,7 +351,7 @@ void ob_adopt_resume(struct ob_device *dev)
 	else if (dev->ss->connected)
 		ob_session_lost(dev);
 	else		/* of one whose end, or whose coming, was cut short */
-		ob_dev_unkeep_client(dev);
+		nobody_is_there(dev);
 	if (!dev->waiting)
 		ob_device_old_rings_over(dev);
 }

@@ -517,6 +517,7 @@ void ob_device_destroy(struct ob_device *dev)
 	ob_options_destroy(dev->opts);
 	free(dev->listener.address);
 	free(dev->listener.name);
+	free(dev->listener.refusals);
 	free(dev->runtime);
 	free(dev->id);
 	free(dev);

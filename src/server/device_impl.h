@@ -49,7 +49,7 @@ struct ob_listener {
 	char *name;			/* the keeper's; NULL: we accept */
 	dev_t dev;			/* of the socket file, so that only */
 	ino_t ino;			/* our own is unlinked */
-	struct ob_refusal refusals[OB_REFUSALS];
+	struct ob_refusal *refusals;	/* OB_REFUSALS; NULL: there were none */
 };
 
 /* The memfd behind a BAR's mappable areas. */

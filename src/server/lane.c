@@ -77,7 +77,7 @@ static void home_begin(struct ob_state_mem *mem, enum ob_step_kind kind,
  */
 static bool goes_on_alone(struct ob_device *dev)
 {
-	if (!depth_of(dev) || !dev->mem.undo->count)
+	if (!depth_of(dev) || !dev->mem.saved)
 		return false;
 	dev->lanes->shut_at--;
 	ob_lane_renew(dev->lanes->of[0]);

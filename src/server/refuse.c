@@ -13,6 +13,7 @@
  */
 #include <errno.h>
 #include <poll.h>
+#include <stdlib.h>
 #include <sys/socket.h>
 
 #include "base/fd.h"
@@ -101,14 +102,23 @@ static void too_long(struct ob_timer *timer)
 	end(container_of(timer, struct ob_refusal, timer));
 }
 
+static struct ob_refusal *free_place(struct ob_listener *listener)
+{
+	struct ob_refusal *ref = listener->refusals;
+
+	if (!ref)
+		ref = listener->refusals = calloc(OB_REFUSALS, sizeof(*ref));
+	for (unsigned i = 0; ref && i < OB_REFUSALS; i++)
+		if (!ref[i].dev)
+			return &ref[i];
+	return NULL;
+}
+
 void ob_refuse(struct ob_device *dev, unsigned place, int fd)
 {
-	struct ob_refusal *ref = dev->listener.refusals;
-	struct ob_refusal *last = ref + OB_REFUSALS;
+	struct ob_refusal *ref = free_place(&dev->listener);
 
-	while (ref < last && ref->dev)
-		ref++;
-	if (ref == last) {
+	if (!ref) {
 		hang_up(dev, place, fd);
 		return;
 	}
@@ -127,9 +137,9 @@ void ob_refuse(struct ob_device *dev, unsigned place, int fd)
 
 void ob_refusals_end(struct ob_device *dev, bool for_good)
 {
-	struct ob_refusal *ref = dev->listener.refusals;
+	struct ob_refusal *refs = dev->listener.refusals, *ref;
 
-	for (; ref < dev->listener.refusals + OB_REFUSALS; ref++) {
+	for (ref = refs; refs && ref < refs + OB_REFUSALS; ref++) {
 		if (!ref->dev)
 			continue;
 		if (for_good) {

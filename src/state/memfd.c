@@ -269,10 +269,9 @@ void ob_state_cool(struct ob_state_mem *mem)
 		&ob_state_header(mem)->sections[OB_SECTION_UNDO];
 	const size_t page = page_up(1);
 
-	if (ob_step_is_open(mem) || mem->undo->count)
+	if (ob_step_is_open(mem) || mem->saved)
 		return;
-	madvise(mem->base + undo->offset + page, page_up(undo->size) - page,
-		MADV_REMOVE);
+	madvise(mem->base + undo->offset, page_up(undo->size), MADV_REMOVE);
 	each_page(mem, page, undo->offset, give_back);
 }
 

@@ -111,6 +111,7 @@ struct ob_state_mem {
 	uint8_t *base;
 	size_t size;
 	unsigned depth;		/* steps may nest; only the outermost counts */
+	uint32_t saved;		/* the undo's count: who looks there makes a page of it */
 	struct ob_undo *undo;
 	const struct ob_step_ops *ops;	/* when depth says so */
 };
@@ -197,7 +198,7 @@ void ob_undo_commit(struct ob_state_mem *mem);
 
 static inline void ob_step_close(struct ob_state_mem *mem)
 {
-	if (mem->undo->count)
+	if (mem->saved)
 		ob_undo_commit(mem);
 	atomic_signal_fence(memory_order_seq_cst);
 	((struct ob_state_header *)mem->base)->step++;

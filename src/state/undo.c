@@ -10,12 +10,13 @@
 
 #include "state/state_mem.h"
 
-static bool is_saved(const struct ob_undo *undo, uint64_t offset, size_t len)
+static bool is_saved(const struct ob_state_mem *mem, uint64_t offset, size_t len)
 {
-	for (uint32_t i = 0; i < undo->count; i++)
-		if (offset >= undo->extents[i].offset &&
-		    offset + len <= undo->extents[i].offset +
-				    undo->extents[i].size)
+	const struct ob_state_extent *extents = mem->undo->extents;
+
+	for (uint32_t i = 0; i < mem->saved; i++)
+		if (offset >= extents[i].offset &&
+		    offset + len <= extents[i].offset + extents[i].size)
 			return true;
 	return false;
 }
@@ -26,22 +27,25 @@ void ob_undo_add(struct ob_state_mem *mem, const void *at, size_t len)
 	uint64_t offset = (const uint8_t *)at - mem->base;
 	struct ob_state_extent *ext;
 
-	if (!len || is_saved(undo, offset, len))
+	if (!len || is_saved(mem, offset, len))
 		return;
-	if (undo->count == OB_UNDO_EXTENTS || len > OB_UNDO_BYTES - undo->used)
+	if (mem->saved == OB_UNDO_EXTENTS || len > OB_UNDO_BYTES - undo->used)
 		abort();
-	ext = &undo->extents[undo->count];
+	ext = &undo->extents[mem->saved];
 	ext->offset = offset;
 	ext->size = len;
 	memcpy(undo->bytes + undo->used, at, len);
 	undo->used += len;
 	atomic_signal_fence(memory_order_seq_cst);
-	__atomic_store_n(&undo->count, undo->count + 1, __ATOMIC_RELEASE);
+	__atomic_store_n(&undo->count, ++mem->saved, __ATOMIC_RELEASE);
 	atomic_signal_fence(memory_order_seq_cst);
 }
 
 void ob_undo_commit(struct ob_state_mem *mem)
 {
+	if (!mem->saved)
+		return;
+	mem->saved = 0;
 	atomic_signal_fence(memory_order_seq_cst);
 	__atomic_store_n(&mem->undo->count, 0, __ATOMIC_RELEASE);
 	/* What comes next may overwrite the bytes: not before the count. */

@@ -119,11 +119,16 @@ def shown(binary, data):
 OWN = {"timestamp_ns", "timestamp_ms", "timestamp_live", "changes", "burst_of_32"}
 
 
+def bare(value):
+    """Bytes of which one release has more, zeros, are the same."""
+    return value.rstrip("0") if isinstance(value, str) and value.startswith("0x") else value
+
+
 def differences(ours, theirs, but, where=""):
     if isinstance(ours, dict) and isinstance(theirs, dict):
         return [path for name in (ours.keys() | theirs.keys()) - but
                 for path in differences(ours.get(name), theirs.get(name), but, f"{where}.{name}")]
-    return [] if ours == theirs else [f"{where}: {ours} -> {theirs}"]
+    return [] if bare(ours) == bare(theirs) else [f"{where}: {ours} -> {theirs}"]
 
 
 def same(binary, before, after, but=frozenset()):

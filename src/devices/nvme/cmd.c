@@ -23,17 +23,29 @@ unsigned nvme_slot_index(const struct nvme_cmd *c)
 	return c - c->n->cmds;
 }
 
+/* One piece of memory; in front what each queue writes. */
+static size_t size_of_queues(const struct nvme *n)
+{
+	return (n->max_queues + 1) * (sizeof(*n->sqs) + sizeof(*n->cqs)) +
+	       sizeof(*n->batches);
+}
+
+static void divide_queues(struct nvme *n)
+{
+	_Static_assert((sizeof(*n->sqs) + sizeof(*n->cqs)) % NVME_LINE == 0,
+		       "batches begin a line");
+
+	n->cqs = (struct nvme_cq *)(n->sqs + n->max_queues + 1);
+	n->batches = (struct nvme_batches *)(n->cqs + n->max_queues + 1);
+}
+
 int nvme_cmds_init(struct nvme *n, struct ob_err *err)
 {
-	unsigned queues = n->max_queues + 1;
-
 	n->cmds = nvme_memory_get(NVME_SLOTS * sizeof(*n->cmds));
-	n->batches = nvme_memory_get(sizeof(*n->batches));
-	n->sqs = nvme_lines_get(_Alignof(struct nvme_sq),
-				queues * sizeof(*n->sqs));
-	n->cqs = nvme_lines_get(_Alignof(struct nvme_cq),
-				queues * sizeof(*n->cqs));
-	if (!n->cmds || !n->batches || !n->sqs || !n->cqs)
+	n->sqs = nvme_memory_get(size_of_queues(n));
+	if (n->sqs)
+		divide_queues(n);
+	if (!n->cmds || !n->sqs)
 		return ob_fail(err, ENOMEM, "no memory for commands");
 	nvme_list_init(&n->aers);
 	return nvme_io_init(n, err);
@@ -42,9 +54,7 @@ int nvme_cmds_init(struct nvme *n, struct ob_err *err)
 void nvme_cmds_finish(struct nvme *n)
 {
 	nvme_memory_put(n->requests, NVME_IO_SLOTS * n->request_stride);
-	free(n->sqs);
-	free(n->cqs);
-	nvme_memory_put(n->batches, sizeof(*n->batches));
+	nvme_memory_put(n->sqs, size_of_queues(n));
 	nvme_memory_put(n->cmds, NVME_SLOTS * sizeof(*n->cmds));
 }
 

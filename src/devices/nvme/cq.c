@@ -308,6 +308,8 @@ void nvme_cqs_halt(struct nvme *n)
 	for (unsigned i = 0; i <= n->max_queues; i++) {
 		struct nvme_cq *cq = &n->cqs[i];
 
+		if (!n->st->cqs[i].created)
+			continue;
 		cq->waiting = 0;
 		if (cq->posting && !cq->stale && !cq->dma.rc) {
 			cq->stale = true;
@@ -317,14 +319,10 @@ void nvme_cqs_halt(struct nvme *n)
 	}
 }
 
-void nvme_cq_reset(struct nvme *n, unsigned qid)
+void nvme_cq_renew(struct nvme *n, unsigned qid)
 {
 	struct nvme_cq *cq = &n->cqs[qid];
 
-	n->hot->cqs[qid] = (struct nvme_cq_hot){ .phase = 1 };
-	n->st->cqs[qid] = (struct nvme_cq_state){ 0 };
-	if (qid > n->max_queues)
-		return;
 	nvme_list_init(&cq->done);
 	if (cq->full)
 		cq->lane->nr_full--;
@@ -336,6 +334,14 @@ void nvme_cq_reset(struct nvme *n, unsigned qid)
 	cq->n = n;
 	cq->lane = qid ? n->lanes : n->admin;
 	cq->batch = n->batches->cq[qid];
+}
+
+void nvme_cq_reset(struct nvme *n, unsigned qid)
+{
+	n->hot->cqs[qid] = (struct nvme_cq_hot){ .phase = 1 };
+	n->st->cqs[qid] = (struct nvme_cq_state){ 0 };
+	if (qid <= n->max_queues && n->cqs[qid].n)
+		nvme_cq_renew(n, qid);
 }
 
 /* After a client came back: is the memory of all queues there again? */

@@ -103,8 +103,9 @@ static void refuse_value(struct nvme *n, unsigned qid, bool cq, uint32_t value)
 
 static void refuse_left(struct nvme *n, unsigned qid, bool cq, uint64_t *value)
 {
-	if (*value != NVME_NO_VALUE)
-		refuse(n, qid, cq, *value, NVME_EVENT_BAD_DB_VALUE);
+	if (!is_created(n, qid, cq) || *value == NVME_NO_VALUE)
+		return;
+	refuse(n, qid, cq, *value, NVME_EVENT_BAD_DB_VALUE);
 	*value = NVME_NO_VALUE;
 }
 
@@ -302,7 +303,7 @@ static void set_index(const struct nvme_lane *lane, uint32_t *page, unsigned i,
 {
 	struct nvme *n = lane->n;
 
-	n->indexes[i] = v;
+	n->batches->indexes[i] = v;
 	if (nvme_shared_load(&page[i]) == v)
 		return;
 	nvme_shared_store(&page[i], v);
@@ -323,7 +324,7 @@ static bool uses_pin(const struct nvme *n, unsigned cqid)
 static bool comes_up(const struct nvme *n, unsigned i, uint32_t at,
 		     uint32_t entries)
 {
-	uint32_t index = n->indexes[i];
+	uint32_t index = n->batches->indexes[i];
 	uint32_t ahead = index < at ? index + entries - at : index - at;
 
 	return ahead < entries / 2 || ahead >= entries;
@@ -542,7 +543,8 @@ void nvme_doorbell_fresh(struct nvme *n, unsigned qid, bool cq)
 	if (register_page(n))
 		nvme_shared_store(&n->db_page[2 * qid + cq], 0);
 	set_shadow(n, 2 * qid + cq, 0);
-	n->sqs[qid].lane->tails[qid] = UINT32_MAX;
+	if (!cq)
+		n->sqs[qid].lane->tails[qid] = UINT32_MAX;
 }
 
 /* A zeroed page is not the truth about queues that are in use already. */

@@ -38,33 +38,50 @@ static bool has_range(const struct nvme_slot *slot)
 	       slot->sqe.opcode != NVME_IO_DSM;
 }
 
+struct teller {
+	const struct nvme *n;
+	void (*each)(void *arg, const struct ob_device_inflight *io);
+	void *arg;
+};
+
+static void tell_slot(const struct teller *t, unsigned i)
+{
+	const struct nvme_slot *slot = &t->n->hot->slots[i];
+	unsigned shift = t->n->st->shape.lba_shift;
+	struct ob_device_inflight io = {
+		.queue = slot->sqid, .command = slot->sqe.cid,
+		.operation = operation(slot),
+		.phase = slot->stage == NVME_SLOT_DONE ?
+			 "to be posted" : "running",
+	};
+
+	if (slot->stage == NVME_SLOT_FREE)
+		return;
+	io.since = t->n->cmds[i].since;
+	if (has_range(slot)) {
+		io.offset = ((uint64_t)slot->sqe.cdw11 << 32 |
+			     slot->sqe.cdw10) << shift;
+		io.bytes = ((slot->sqe.cdw12 & 0xffffull) + 1) << shift;
+	}
+	t->each(t->arg, &io);
+}
+
+/* To look at those that were never used would make them memory. */
+static void tell_slots(const struct teller *t, const struct nvme_slots *slots)
+{
+	for (unsigned i = slots->first; i < slots->seen; i++)
+		tell_slot(t, i);
+}
+
 void nvme_inflight(struct ob_device *dev,
 		   void (*each)(void *arg,
 				const struct ob_device_inflight *io),
 		   void *arg)
 {
-	const struct nvme_plain *plain = ob_dev_state(dev);
-	const struct nvme_hot *hot = ob_dev_hot(dev);
 	const struct nvme *n = ob_dev_runtime(dev);
-	unsigned shift = plain->shape.lba_shift;
+	const struct teller teller = { n, each, arg };
 
-	for (unsigned i = 0; i < NVME_SLOTS; i++) {
-		const struct nvme_slot *slot = &hot->slots[i];
-		struct ob_device_inflight io = {
-			.queue = slot->sqid, .command = slot->sqe.cid,
-			.operation = operation(slot),
-			.phase = slot->stage == NVME_SLOT_DONE ?
-				 "to be posted" : "running",
-		};
-
-		if (slot->stage == NVME_SLOT_FREE)
-			continue;
-		io.since = n->cmds[i].since;
-		if (has_range(slot)) {
-			io.offset = ((uint64_t)slot->sqe.cdw11 << 32 |
-				     slot->sqe.cdw10) << shift;
-			io.bytes = ((slot->sqe.cdw12 & 0xffffull) + 1) << shift;
-		}
-		each(arg, &io);
-	}
+	tell_slots(&teller, &n->admin->slots);
+	for (unsigned i = 0; i < n->nr_lanes; i++)
+		tell_slots(&teller, &n->lanes[i].slots);
 }

@@ -243,13 +243,15 @@ static void adopt_timestamp(struct nvme *n)
 }
 
 /* Memory that was never written is not looked at: it would become real. */
-static unsigned slots_written(const struct nvme *n)
+static void note_written(struct nvme *n)
 {
 	size_t bytes = ob_dev_hot_written(n->dev);
 	size_t first = offsetof(struct nvme_hot, slots);
 
-	return bytes <= first ? 0 : (bytes - first + sizeof(struct nvme_slot) - 1) /
-				    sizeof(struct nvme_slot);
+	n->hot_written = bytes;
+	n->slots_written = bytes <= first ? 0 :
+		(bytes - first + sizeof(struct nvme_slot) - 1) /
+		sizeof(struct nvme_slot);
 }
 
 /* check has accepted the state, and a reset has emptied the runtime.  Memory
@@ -260,7 +262,7 @@ void nvme_move_loaded(struct ob_device *dev)
 
 	n->halted = n->draining = true;
 	adopt_timestamp(n);
-	n->slots_written = slots_written(n);
+	note_written(n);
 	nvme_recover(n);
 	nvme_identity_adopt(n);
 	nvme_queues_adopt(n);

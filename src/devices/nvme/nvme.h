@@ -84,7 +84,7 @@ struct nvme_cq_state {
 };
 
 struct nvme_event {
-	uint8_t type, info, log, reserved;
+	uint8_t type, info, log;
 };
 
 struct nvme_counters {
@@ -110,18 +110,18 @@ struct nvme_plain {
 	uint32_t generation;		/* of the controller's life */
 	uint8_t dbbuf;
 	uint8_t nr_events;
-	uint8_t events_masked;		/* bit per type, until its log is read */
-	uint8_t reserved;
+	uint16_t events_masked;		/* bit per type, until its log is read */
 	struct nvme_event events[NVME_MAX_EVENTS];
 	struct nvme_features features;
 	struct nvme_counters counters;
 	uint64_t attached, changed;	/* bit per namespace, nsid - 1 */
 	struct nvme_sq_state sqs[NVME_QIDS];
 	struct nvme_cq_state cqs[NVME_QIDS];
-	uint8_t error_log[NVME_ERROR_ENTRIES * sizeof(struct nvme_error_entry)];
 	struct nvme_shape shape;
 	/* All names follow from it; zeros behind the text. */
 	uint8_t serial[20], model[40], reserved2[4];
+	/* Last, so that what every life writes is in one page. */
+	uint8_t error_log[NVME_ERROR_ENTRIES * sizeof(struct nvme_error_entry)];
 };
 
 /* -- state, hot part --------------------------------------------------- */
@@ -329,6 +329,8 @@ struct nvme_cq {
 /* Apart from the queues, so that those which nobody uses stay untouched. */
 struct nvme_cell;
 struct nvme_batches {
+	uint32_t indexes[2 * NVME_QIDS];	/* as we set EventIdx last */
+	_Alignas(NVME_LINE)
 	struct nvme_sqe sq[NVME_QIDS][NVME_FETCH];
 	struct nvme_cqe cq[NVME_QIDS][NVME_POST];
 };
@@ -428,7 +430,6 @@ struct nvme {
 	bool failing;			/* a lane has asked for nvme_fatal */
 	unsigned guards;		/* depth of nvme_guard */
 	unsigned last_cq;		/* highest created */
-	uint32_t indexes[2 * NVME_QIDS];	/* as we set EventIdx last */
 	char serial[21], model[41];
 	char uuid[37];
 
@@ -451,13 +452,15 @@ struct nvme {
 	unsigned nr_aers;
 
 	struct nvme_cmd *cmds;
-	unsigned slots_written;		/* of a loaded state */
+	size_t hot_written;		/* bytes of a loaded state: zeros follow, */
+	unsigned slots_written;		/* and so many slots */
 	unsigned nr_busy_flush;
 	unsigned nr_owed;		/* of all lanes */
 	char *requests;
 	size_t request_stride;
 
-	/* max_queues + 1 of each; the guest can have no others. */
+	/* max_queues + 1 of each; the guest can have no others.  Zeros, and no
+	 * memory, until they are created for the first time. */
 	struct nvme_sq *sqs;
 	struct nvme_cq *cqs;
 	struct nvme_batches *batches;
@@ -657,6 +660,9 @@ int nvme_check(struct ob_device *dev, const void *plain, const void *hot,
 
 /* sq.c, cq.c */
 bool nvme_sq_serve(struct nvme_lane *lane, unsigned qid, unsigned *budget);
+/* The runtime of one that begins. */
+void nvme_sq_renew(struct nvme *n, unsigned qid);
+void nvme_cq_renew(struct nvme *n, unsigned qid);
 void nvme_sq_reset(struct nvme *n, unsigned qid);
 void nvme_sq_command_done(struct nvme *n, unsigned qid);
 /* In a control step: deletions that waited for the last command. */

@@ -51,9 +51,15 @@ static void tie_sq(struct nvme *n, unsigned qid)
 /* What follows from the queues of a state that came from elsewhere. */
 void nvme_queues_adopt(struct nvme *n)
 {
-	for (unsigned i = 0; i < NVME_QIDS; i++)
-		if (n->st->sqs[i].created)
-			tie_sq(n, i);
+	for (unsigned i = 0; i <= n->max_queues; i++)
+		if (n->st->cqs[i].created)
+			nvme_cq_renew(n, i);
+	for (unsigned i = 0; i <= n->max_queues; i++) {
+		if (!n->st->sqs[i].created)
+			continue;
+		nvme_sq_renew(n, i);
+		tie_sq(n, i);
+	}
 	nvme_queues_note(n);
 }
 
@@ -77,6 +83,8 @@ int nvme_queue_admin(struct nvme *n)
 	n->st->sqs[0] = (struct nvme_sq_state){
 		.base = n->st->asq, .entries = sq_size + 1, .created = 1,
 	};
+	nvme_cq_renew(n, 0);
+	nvme_sq_renew(n, 0);
 	tie_sq(n, 0);
 	nvme_queues_note(n);
 	/* A mapped page can be written before. */
@@ -140,6 +148,7 @@ int nvme_step_create_cq(struct nvme_cmd *c)
 		return rc;
 	guard_cq(n, qid);
 	nvme_cq_reset(n, qid);
+	nvme_cq_renew(n, qid);
 	n->cqs[qid].lane = nvme_place(n);
 	n->st->cqs[qid] = (struct nvme_cq_state){
 		.base = prp1(sqe),
@@ -184,6 +193,7 @@ int nvme_step_create_sq(struct nvme_cmd *c)
 		return rc;
 	guard_sq(n, qid);
 	nvme_sq_reset(n, qid);
+	nvme_sq_renew(n, qid);
 	n->st->sqs[qid] = (struct nvme_sq_state){
 		.base = prp1(sqe),
 		.entries = (sqe->cdw10 >> 16) + 1,

@@ -56,6 +56,12 @@ void nvme_protect_all(struct nvme *n)
 
 /* -- recovery ---------------------------------------------------------- */
 
+static bool was_written(const struct nvme *n, const void *at)
+{
+	return (size_t)((const char *)at - (const char *)n->hot) <
+	       n->hot_written;
+}
+
 /*
  * A release without counters: any that fit the cursors will do, if what the
  * slots hold is before them.  A slot's index is a number of its own.
@@ -77,6 +83,8 @@ static void recover_sq(struct nvme *n, unsigned qid)
 	struct nvme_sq_hot *hot = &n->hot->sqs[qid];
 	uint32_t entries = n->st->sqs[qid].entries;
 
+	if (!was_written(n, hot))
+		return;
 	if (hot->fetched == NVME_NO_VALUE)
 		number_sq(n, qid);
 	else if (entries)
@@ -113,6 +121,8 @@ static void recover_counters(struct nvme *n)
 	for (unsigned i = 0; i < OB_LANES_MAX - 1; i++) {
 		struct nvme_counters *more = &n->hot->lanes[i].counters;
 
+		if (!was_written(n, more))
+			break;
 		sum->blocks_read += more->blocks_read;
 		sum->blocks_written += more->blocks_written;
 		sum->reads += more->reads;

@@ -39,7 +39,7 @@ static void move_cq(struct nvme *n, unsigned cqid, struct nvme_lane *to)
 {
 	struct nvme_cq *cq = &n->cqs[cqid];
 
-	if (cq->lane == to)
+	if (!n->st->cqs[cqid].created || cq->lane == to)
 		return;
 	nvme_irq_now(cq);
 	unqueue(cq);
@@ -76,7 +76,8 @@ static void moved(struct nvme *n)
 	for (unsigned i = 0; i < n->nr_lanes; i++)
 		n->lanes[i].load = 0;
 	for (unsigned i = 0; i <= n->max_queues; i++)
-		n->sqs[i].load = 0;
+		if (n->st->sqs[i].created)
+			n->sqs[i].load = 0;
 }
 
 static unsigned nr_cqs(const struct nvme *n, const struct nvme_lane *lane)

@@ -187,14 +187,10 @@ bool nvme_sq_serve(struct nvme_lane *lane, unsigned qid, unsigned *budget)
 	return did;
 }
 
-void nvme_sq_reset(struct nvme *n, unsigned qid)
+void nvme_sq_renew(struct nvme *n, unsigned qid)
 {
 	struct nvme_sq *sq = &n->sqs[qid];
 
-	n->st->sqs[qid] = (struct nvme_sq_state){ 0 };
-	if (qid > n->max_queues)
-		return;		/* its cursors are zeros that were never written */
-	n->hot->sqs[qid] = (struct nvme_sq_hot){ 0 };
 	sq->pos = sq->count = 0;
 	sq->in_flight = 0;
 	sq->deleter = NULL;
@@ -206,6 +202,16 @@ void nvme_sq_reset(struct nvme *n, unsigned qid)
 	sq->batch = n->batches->sq[qid];
 }
 
+void nvme_sq_reset(struct nvme *n, unsigned qid)
+{
+	n->st->sqs[qid] = (struct nvme_sq_state){ 0 };
+	if (qid > n->max_queues)
+		return;		/* its cursors are zeros that were never written */
+	n->hot->sqs[qid] = (struct nvme_sq_hot){ 0 };
+	if (n->sqs[qid].n)
+		nvme_sq_renew(n, qid);
+}
+
 /*
  * Entries without a slot are still the guest's: the head has not passed them.
  * A deletion that waits is begun again and waits again.
@@ -213,6 +219,8 @@ void nvme_sq_reset(struct nvme *n, unsigned qid)
 void nvme_sqs_halt(struct nvme *n)
 {
 	for (unsigned i = 0; i <= n->max_queues; i++) {
+		if (!n->st->sqs[i].created)
+			continue;
 		n->sqs[i].pos = n->sqs[i].count = 0;
 		n->sqs[i].deleter = NULL;
 	}

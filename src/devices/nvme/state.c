@@ -38,7 +38,6 @@ static const struct ob_field event_fields[] = {
 	      .max = NVME_NR_EVENT_TYPES - 1),
 	OB_U8(2, struct nvme_event, info, "0.1"),
 	OB_U8(3, struct nvme_event, log, "0.1"),
-	OB_RESERVED(struct nvme_event, reserved),
 	OB_END
 };
 
@@ -89,8 +88,7 @@ static const struct ob_field plain_fields[] = {
 	OB_U8(10, struct nvme_plain, dbbuf, "0.1", .max = 1),
 	OB_U8(11, struct nvme_plain, nr_events, "0.1",
 	      .max = NVME_MAX_EVENTS),
-	OB_U8(12, struct nvme_plain, events_masked, "0.1", .max = 7),
-	OB_RESERVED(struct nvme_plain, reserved),
+	OB_U16(12, struct nvme_plain, events_masked, "0.1", .max = 7),
 	OB_STRUCTS(13, struct nvme_plain, events, struct nvme_event,
 		   &event_table, "0.1"),
 	OB_STRUCTS(14, struct nvme_plain, features, struct nvme_features,
@@ -103,12 +101,12 @@ static const struct ob_field plain_fields[] = {
 		   &sq_table, "0.1"),
 	OB_STRUCTS(19, struct nvme_plain, cqs, struct nvme_cq_state,
 		   &cq_table, "0.1"),
-	OB_BYTES(20, struct nvme_plain, error_log, "0.1"),
 	OB_STRUCTS(21, struct nvme_plain, shape, struct nvme_shape,
 		   &shape_table, "0.2"),
 	OB_BYTES(22, struct nvme_plain, serial, "0.2"),
 	OB_BYTES(23, struct nvme_plain, model, "0.2"),
 	OB_RESERVED(struct nvme_plain, reserved2),
+	OB_BYTES(20, struct nvme_plain, error_log, "0.1"),
 	OB_END
 };
 

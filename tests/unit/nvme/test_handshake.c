@@ -224,6 +224,7 @@ static struct nvme n;
 static struct nvme_lane lanes[2];		/* and the admin queue's */
 static struct nvme_sq sqs[NVME_QIDS];
 static struct nvme_cq cqs[NVME_QIDS];
+static struct nvme_batches batches;
 static uint32_t shadows[2 * NVME_QIDS], indexes[2 * NVME_QIDS];
 
 static struct {
@@ -469,8 +470,8 @@ static void set_up(const struct device *d)
 		hot.cqs[q + 1].head = d->head[q];
 		hot.cqs[q + 1].tail = d->posted[q];
 		n.cqs[q + 1].done.first = d->waiting[q] ? &n.cmds[0] : NULL;
-		n.indexes[2 * q + 2] = d->indexes[2 * q];
-		n.indexes[2 * q + 3] = d->indexes[2 * q + 1];
+		batches.indexes[2 * q + 2] = d->indexes[2 * q];
+		batches.indexes[2 * q + 3] = d->indexes[2 * q + 1];
 	}
 }
 
@@ -481,8 +482,8 @@ static void take_over(struct device *d)
 		d->tail[q] = hot.sqs[q + 1].tail;
 		d->head[q] = hot.cqs[q + 1].head;
 		d->posted[q] = hot.cqs[q + 1].tail;
-		d->indexes[2 * q] = n.indexes[2 * q + 2];
-		d->indexes[2 * q + 1] = n.indexes[2 * q + 3];
+		d->indexes[2 * q] = batches.indexes[2 * q + 2];
+		d->indexes[2 * q + 1] = batches.indexes[2 * q + 3];
 	}
 }
 
@@ -823,6 +824,7 @@ static void prepare(struct world *w)
 	w->deaths = setup.deaths;
 	n = (struct nvme){
 		.st = &plain, .hot = &hot, .sqs = sqs, .cqs = cqs,
+		.batches = &batches,
 		.master = true,
 		.lanes = lanes, .admin = &lanes[1], .nr_lanes = 1,
 		.last_cq = setup.queues, .max_queues = setup.queues,

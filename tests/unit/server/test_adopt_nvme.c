@@ -10,11 +10,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "block/lock.h"
 #include "devices/models.h"
 #include "life.h"
+#include "server/device_impl.h"
 
 enum { CC = 0x14, CSTS = 0x1c, AQA = 0x24, ASQ = 0x28, ACQ = 0x30 };
 #define ENABLE 0x460001u
@@ -217,6 +219,31 @@ static void test_enabled_while_adopting_it_gets_its_drives(void **state)
 	close(fd);
 }
 
+static unsigned pages(const struct rig *rig)
+{
+	struct stat st;
+
+	assert_int_equal(fstat(rig->dev->mem.fd, &st), 0);
+	return (unsigned)(st.st_blocks / (4096 / 512));
+}
+
+/* There may be a thousand of them: header, core, plain, hot, session, and two for the
+ * schema; none for the undo, and no more when a client was there. */
+static void test_an_idle_disk_is_a_few_pages(void **state)
+{
+	struct rig *rig = rig_start_model(&ob_nvme_class, "nvme,drive=null:1G");
+
+	(void)state;
+	assert_int_equal(pages(rig), 7);
+	rig_connect(rig);
+	assert_int_equal(rig_version(rig, NULL), 0);
+	rig_set_config(rig, COMMAND, 6, 2);
+	rig_hang_up(rig);
+	rig_settle(rig);
+	assert_int_equal(pages(rig), 7);
+	rig_end(rig);
+}
+
 static int setup(void **state)
 {
 	(void)state;
@@ -228,6 +255,7 @@ static int setup(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_an_idle_disk_is_a_few_pages),
 		cmocka_unit_test(test_features_stay_when_a_new_state_is_inherited),
 		cmocka_unit_test(test_an_enabled_controller_stays_enabled),
 		cmocka_unit_test(test_a_reset_cut_short_is_done_again),

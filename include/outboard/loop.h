@@ -46,6 +46,13 @@ bool ob_loop_is_uring(const struct ob_loop *loop);
 /* True when the loop never sleeps (params, or a poller that is busy). */
 bool ob_loop_is_busy(const struct ob_loop *loop);
 
+/*
+ * True when somebody waits to be heard, as far as that can be seen without a system
+ * call: a callback that has more to do may leave it for the next turn.  False while
+ * operations are in flight, whose ends are no hurry.
+ */
+bool ob_loop_has_news(const struct ob_loop *loop);
+
 /* CLOCK_MONOTONIC in nanoseconds. */
 uint64_t ob_loop_now(const struct ob_loop *loop);
 /*

@@ -173,6 +173,9 @@ def registers(found):
     yield at_least("posted writes, in batches", 5, posted, unit=" M/s")
     yield at_most("4-byte read while I/O saturates the core, p99", 50,
                   pick(found["saturated"], "p99"), "{:.1f}", " µs")
+    if found.get("beside copies"):
+        yield Row("  a message to a process that only copies, p99", "",
+                  f"{spread(pick(found['beside copies'], 'p99'), '{:.1f}')} µs")
 
 
 def log(found):

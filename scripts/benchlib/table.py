@@ -251,6 +251,27 @@ def saturated(server, client):
                     cpus=client)["registers"]["latency_us"]
 
 
+def beside_copies(server, client):
+    """The same of somebody who does nothing but copy: the machine's own part of it."""
+    program = harness.tests_program("bench_beside")
+    if server == client:
+        raise Missing("a copy beside a client needs two CPUs")
+    return lambda: json.loads(output([program, *server, *client, scaled(4)]))
+
+
+def measure_saturated(server, client):
+    steps = {"ours": lambda: saturated(server, client)}
+    with contextlib.suppress(Missing):
+        steps["bare"] = beside_copies(server, client)
+    found = alternate(ROUNDS, **steps)
+    for name, what in (("ours", "4-byte read while I/O saturates the core"),
+                       ("bare", "  a message to who only copies")):
+        for key in ("p50", "p99"):
+            if name in found:
+                line(f"{what}, {key} µs", spread(values(found[name], key)))
+    return found
+
+
 def measure_registers(server, client):
     print("\nRegisters: the ratio to bare messages of the same size\n")
     found = {"rows": {}}
@@ -267,10 +288,8 @@ def measure_registers(server, client):
              f"p99 {entry['server']['p99_ns'] / 1e3:.1f} µs")
     found["posted"] = rows["posted, batched"]["server"]["rate"]
     line("posted writes, many in one receive", f"{found['posted']['median'] / 1e6:.1f} million/s")
-    found["saturated"] = [saturated(server, client) for _ in range(ROUNDS)]
-    line("4-byte read while I/O saturates the core, p99 µs",
-         spread(values(found["saturated"], "p99")))
-    return found
+    beside = measure_saturated(server, client)
+    return found | {"saturated": beside["ours"], "beside copies": beside.get("bare", [])}
 
 
 # --- the dirty log, and a guest ---------------------------------------------

@@ -56,6 +56,12 @@ bool ob_loop_is_busy(const struct ob_loop *loop)
 	return false;
 }
 
+bool ob_loop_has_news(const struct ob_loop *loop)
+{
+	return !loop->in_flight && loop->engine->has_news &&
+		loop->engine->has_news(loop);
+}
+
 void ob_loop_stop(struct ob_loop *loop)
 {
 	loop->stop = true;

@@ -41,6 +41,8 @@ struct engine {
 	void (*close)(struct ob_loop *loop);
 	/* Dispatches what is ready; true if there was anything. */
 	bool (*reap)(struct ob_loop *loop);
+	/* Optional.  Would reap find something, or ask the kernel for it? */
+	bool (*has_news)(const struct ob_loop *loop);
 	/* Hands queued requests to the kernel.  all: also if there is nothing but
 	 * what may go along with others. */
 	void (*flush)(struct ob_loop *loop, bool all);

@@ -536,6 +536,13 @@ static unsigned take(struct ob_loop *loop, struct io_uring_cqe *copies)
 	return n;
 }
 
+static bool uring_has_news(const struct ob_loop *loop)
+{
+	const struct io_uring *ring = &((const struct uring *)loop->io)->ring;
+
+	return needs_enter(ring) || io_uring_cq_ready(ring);
+}
+
 /*
  * Each entry is taken off the queue before its callback runs, because the
  * callback may submit, and the kernel may then need the room.
@@ -609,6 +616,7 @@ const struct engine ob_engine_uring = {
 	.open = uring_open,
 	.close = uring_close,
 	.reap = uring_reap,
+	.has_news = uring_has_news,
 	.flush = uring_flush,
 	.wait = uring_wait,
 	.watch_arm = uring_watch_arm,

@@ -42,6 +42,13 @@ def test_whole_page(tmp_path):
         assert xml.parse(tmp_path / name).getroot().tag.endswith("svg")
 
 
+def test_the_machines_part_of_a_register(tmp_path):
+    results = copy.deepcopy(RECORDED)
+    results["parts"]["registers"]["beside copies"] = [{"p50": 11.5, "p99": 123.5}] * 3
+    assert "a message to a process that only copies" not in page(RECORDED, tmp_path)
+    assert "123.5" in page(results, tmp_path)
+
+
 @pytest.mark.parametrize("part", PARTS)
 def test_missing_part_is_told(tmp_path, part):
     """Also when an earlier page had it: its pictures go."""

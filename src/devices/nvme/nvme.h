@@ -54,6 +54,7 @@ extern const struct ob_device_class ob_nvme_class;
 #define NVME_TURN_BYTES		(64u << 10)	/* copied, then it is over */
 #define NVME_PART_BYTES		(128u << 10)	/* ... but not within one */
 #define NVME_POST_EVERY		8u	/* commands */
+#define NVME_HEAR_EVERY		4u	/* commands: has a message come? */
 #define NVME_LOOK_EVERY		4u	/* turns that leave something to do */
 
 /* Slots of the admin queue come first, so that I/O never takes them. */

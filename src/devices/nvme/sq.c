@@ -183,6 +183,10 @@ bool nvme_sq_serve(struct nvme_lane *lane, unsigned qid, unsigned *budget)
 		/* The guest goes on with these while we do the next. */
 		if (--*budget % NVME_POST_EVERY == 0)
 			nvme_post(lane);
+		/* A message waits for this turn's end. */
+		if (*budget % NVME_HEAR_EVERY == 0 &&
+		    ob_loop_has_news(lane->loop))
+			*budget = 0;
 	}
 	return did;
 }

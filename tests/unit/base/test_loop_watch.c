@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "loop_fixture.h"
+#include "loop_job.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -369,6 +370,54 @@ static void test_a_watch_that_found_no_room_is_armed_before_sleep(void **state)
 	}
 }
 
+/* The pool would have to ask. */
+static void test_news_are_seen_before_they_are_told(void **state)
+{
+	struct ob_loop *loop = *state;
+	struct end end;
+	int fds[2];
+
+	make_pair(fds);
+	end = end_of(loop, fds[0], POLLIN);
+	end.take = 1;
+	assert_int_equal(ob_watch_add(loop, &end.watch), 0);
+	turn_some(loop);
+	assert_false(ob_loop_has_news(loop));
+	assert_int_equal(write(fds[1], "x", 1), 1);
+	assert_int_equal(ob_loop_has_news(loop), ob_loop_is_uring(loop));
+	turn_until(loop, &end.calls, 1);
+	turn_some(loop);
+	assert_false(ob_loop_has_news(loop));
+	ob_watch_remove(loop, &end.watch);
+	close_pair(fds);
+}
+
+/* A read of an empty pipe takes as long as we like. */
+static void test_what_ends_is_no_news(void **state)
+{
+	struct ob_loop *loop = *state;
+	struct job job = { .op.done = on_done };
+	struct iovec iov = { &(char){ 0 }, 1 };
+	struct end end;
+	int fds[2], ends[2];
+
+	if (!ob_loop_is_uring(loop))
+		return;
+	make_pair(fds);
+	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+	end = end_of(loop, fds[0], POLLIN);
+	assert_int_equal(ob_watch_add(loop, &end.watch), 0);
+	ob_op_readv(loop, &job.op, ends[0], &iov, 1, 0);
+	turn_some(loop);
+	assert_int_equal(write(fds[1], "x", 1), 1);
+	assert_false(ob_loop_has_news(loop));
+	assert_int_equal(write(ends[1], "x", 1), 1);
+	turn_until(loop, &job.done, 1);
+	ob_watch_remove(loop, &end.watch);
+	close_pair(ends);
+	close_pair(fds);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -384,6 +433,8 @@ int main(void)
 		ON_BOTH_ENGINES(test_modify_inside_ready),
 		ON_BOTH_ENGINES(test_more_watches_than_the_queue_has_entries),
 		ON_BOTH_ENGINES(test_nothing_holds_the_file_after_remove),
+		ON_BOTH_ENGINES(test_news_are_seen_before_they_are_told),
+		ON_BOTH_ENGINES(test_what_ends_is_no_news),
 		ON_BOTH_ENGINES(
 			test_a_watch_that_found_no_room_is_armed_before_sleep),
 	};

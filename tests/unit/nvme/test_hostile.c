@@ -139,6 +139,44 @@ static void test_R8_turn_is_bounded_in_bytes(void **state)
 	guest_end(g);
 }
 
+/* How many of the commands of a full queue one turn does. */
+static unsigned done_in_a_turn(struct guest *g)
+{
+	struct nvme *n = ob_dev_runtime(g->dev);
+	struct nvme_sqe sqe = guest_rw(g, NVME_IO_READ, 0, 8,
+				       guest_alloc(g, 4096));
+	uint64_t before = n->st->counters.reads;
+	unsigned done;
+
+	for (unsigned i = 0; i < 16; i++)
+		guest_put(g, &g->io[1], &sqe);
+	n->hot->sqs[1].tail = g->io[1].tail;
+	nvme_lane_work(n->lanes);
+	done = (unsigned)(n->st->counters.reads - before);
+	/* Of the rest nobody says a word. */
+	while (n->st->counters.reads - before < 16)
+		guest_turn(g);
+	return done;
+}
+
+/* What has come of it is enough. */
+static void test_R8_a_message_ends_a_turn(void **state)
+{
+	struct guest *g = guest_ready("drive=null:1M");
+	unsigned at_rest, asked;
+
+	(void)state;
+	guest_settle(g);
+	at_rest = done_in_a_turn(g);
+	guest_settle(g);
+	assert_int_equal(write(g->fd, "", 1), 1);
+	asked = done_in_a_turn(g);
+	assert_int_equal(at_rest, 16);
+	assert_in_range(asked, 1, ob_loop_is_uring(g->loop) ? 8 : 16);
+	guest_hang_up(g);
+	guest_end(g);
+}
+
 #define LARGE_PAGES 128u
 
 /* The pages behind the first in the reverse order, so that none are neighbours. */
@@ -552,6 +590,7 @@ int main(void)
 		cmocka_unit_test(test_large_register_read),
 		cmocka_unit_test(test_hot_writes_change_nothing_plain),
 		cmocka_unit_test(test_R8_turn_is_bounded_in_bytes),
+		cmocka_unit_test(test_R8_a_message_ends_a_turn),
 		cmocka_unit_test(test_R8_large_data_is_whole),
 		cmocka_unit_test(test_R10_unmap_within_a_read),
 		cmocka_unit_test(test_R8_completions_take_turns),

@@ -301,34 +301,50 @@ static int sleep_idle(struct ob_loop *loop)
 	return loop->raised ? 0 : ob_loop_wait(loop, ob_timers_left(loop));
 }
 
-/* Runs whatever turns up within the window; false if nothing does. */
-static bool spin(struct ob_loop *loop, uint64_t start)
+/*
+ * Whose turn is it?  An operation that has ended became an answer, to which the
+ * other side may have another one begun; until then it is waited for, not the drive.
+ */
+static unsigned waits_for(const struct ob_loop *loop)
 {
-	uint64_t window = loop->spin.window;
+	return loop->unanswered || !loop->in_flight ? WAIT_PEER : WAIT_DRIVE;
+}
+
+/* Runs whatever turns up within the window; false if nothing does. */
+static bool spin(struct ob_loop *loop, unsigned what, uint64_t start)
+{
+	struct spin *spin = &loop->spins[what];
+	uint64_t window = spin->window;
+	uint32_t unanswered = loop->unanswered;
 
 	if (!window)
 		return false;
 	loop->engine->flush(loop, false);
 	do {
 		if (run_ready(loop)) {
-			ob_spin_hit(&loop->spin);
+			/* A drive's end says nothing about the other side. */
+			if (what == WAIT_DRIVE || loop->unanswered <= unanswered)
+				ob_spin_hit(spin);
 			return true;
 		}
 		ob_relax();
 	} while (!loop->stop && ob_loop_now(loop) - start < window);
-	ob_spin_miss(&loop->spin);
+	ob_spin_miss(spin);
 	return false;
 }
 
 static int spin_or_sleep(struct ob_loop *loop)
 {
 	uint64_t start = ob_loop_now(loop);
-	int r;
+	unsigned what = waits_for(loop);
+	int r = 0;
 
-	if (spin(loop, start) || !all_asleep(loop) || must_not_sleep(loop))
+	if (spin(loop, what, start))
 		return 0;
-	r = sleep_idle(loop);
-	ob_spin_slept(&loop->spin, ob_loop_now(loop) - start);
+	loop->unanswered = 0;
+	if (all_asleep(loop))
+		r = sleep_idle(loop);
+	ob_spin_slept(&loop->spins[what], ob_loop_now(loop) - start);
 	return r;
 }
 

@@ -63,6 +63,8 @@ static bool try_start(struct ob_loop *loop, struct ob_op *op)
 	    loop->engine->op_start(loop, op) < 0)
 		return false;
 	loop->in_flight++;
+	if (loop->unanswered)
+		loop->unanswered--;
 	return true;
 }
 
@@ -106,6 +108,7 @@ static void settle(struct ob_op *op)
 void ob_op_complete(struct ob_op *op, int res)
 {
 	op->loop->in_flight--;
+	op->loop->unanswered++;
 	/* A blocked worker of the kernel is cancelled by a signal. */
 	if (res == -EINTR && op->cancelled)
 		res = -ECANCELED;

@@ -77,6 +77,9 @@ struct spin {
 	uint32_t penalty;		/* the next holdoff */
 };
 
+/* What a wait is for: whoever gives us work, or a drive. */
+enum { WAIT_PEER, WAIT_DRIVE, WAITS };
+
 #define OB_LENT_SLOTS	512
 
 /* loop_lent.c */
@@ -134,13 +137,14 @@ struct ob_loop {
 
 	struct ob_poller *pollers;
 	struct ob_poller *poller_next;	/* where a walk goes on */
-	struct spin spin;
+	struct spin spins[WAITS];
 
 	struct watch_slot *slots;
 	uint32_t slot_count, free_slot;
 	uint32_t wanted;		/* slots to arm later */
 
 	uint32_t depth, in_flight;
+	uint32_t unanswered;		/* have ended, and none has begun since */
 	struct op_list waiting;		/* for room */
 	struct op_list finished;	/* done to be called */
 
@@ -246,7 +250,8 @@ void ob_posts_close(struct ob_loop *loop);
 /* loop_spin.c */
 void ob_spin_hit(struct spin *spin);
 void ob_spin_miss(struct spin *spin);
-/* idle_ns: from the moment there was nothing to do to the waking. */
+/* idle_ns: from the moment there was nothing to do to the waking, or to a
+ * poller's word that there is something to do after all. */
 void ob_spin_slept(struct spin *spin, uint64_t idle_ns);
 
 /* loop_signal.c */

@@ -9,9 +9,15 @@
  * can do nothing while we spin.  There every short sleep promises what no
  * spinning will ever keep, so each miss in a row doubles the number of short
  * sleeps that are ignored, and the cost of trying tends to nothing.
+ *
+ * The other side and a drive are waited for in turn, and one is quick where the other
+ * is not: each has what it has learned for itself.  The penalty is also what keeps
+ * the core from being spent on a drive most of whose requests last longer than the
+ * longest window.
  */
 #include <base/loop_private.h>
 
+#define SPIN_MIN_NS	10000
 #define SPIN_MAX_NS	50000
 #define MAX_PENALTY	1024
 
@@ -38,6 +44,8 @@ void ob_spin_slept(struct spin *spin, uint64_t idle_ns)
 		return;
 	}
 	spin->window = 2 * idle_ns;
+	if (spin->window < SPIN_MIN_NS)
+		spin->window = SPIN_MIN_NS;
 	if (spin->window > SPIN_MAX_NS)
 		spin->window = SPIN_MAX_NS;
 }

@@ -3,6 +3,7 @@
 #include "loop_job.h"
 
 #include <base/fd.h>
+#include <base/loop_private.h>
 
 #include <errno.h>
 #include <fcntl.h>
@@ -46,6 +47,25 @@ static void test_what_is_written_is_read_back(void **state)
 	ob_op_readv(loop, &rd.op, fd, &to, 1, 100);
 	assert_int_equal(wait_for(loop, &rd), 11);
 	assert_string_equal(out, "hello world");
+}
+
+/* What has ended is unanswered until as many have begun. */
+static void test_the_loop_knows_whose_turn_it_is(void **state)
+{
+	struct ob_loop *loop = *state;
+	OB_CLEANUP_FD int fd = make_file();
+	struct job jobs[2] = { { .op.done = on_done }, { .op.done = on_done } };
+
+	ob_op_fdatasync(loop, &jobs[0].op, fd);
+	ob_op_fdatasync(loop, &jobs[1].op, fd);
+	assert_int_equal(loop->unanswered, 0);
+	while (loop->in_flight)
+		ob_loop_turn(loop, false);
+	assert_int_equal(loop->unanswered, 2);
+	jobs[0].done = 0;
+	ob_op_fdatasync(loop, &jobs[0].op, fd);
+	assert_int_equal(loop->unanswered, 1);
+	turn_until(loop, &jobs[0].done, 1);
 }
 
 static void test_write_with_flags_reaches_the_file(void **state)
@@ -288,6 +308,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		ON_BOTH_ENGINES(test_what_is_written_is_read_back),
+		ON_BOTH_ENGINES(test_the_loop_knows_whose_turn_it_is),
 		ON_BOTH_ENGINES(test_write_with_flags_reaches_the_file),
 		ON_BOTH_ENGINES(test_fallocate_extends_and_punches),
 		ON_BOTH_ENGINES(test_errors_come_as_results),

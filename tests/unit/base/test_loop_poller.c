@@ -3,6 +3,7 @@
 #include "loop_fixture.h"
 
 #include <base/fd.h>
+#include <base/loop_private.h>
 
 #include <poll.h>
 #include <pthread.h>
@@ -176,6 +177,82 @@ static void test_a_poller_that_refuses_to_sleep_is_polled(void **state)
 	close_box(&box);
 }
 
+/* Finds something at its second look, which a drive has ended, or the other side sent. */
+struct finder {
+	struct ob_poller poller;
+	struct ob_loop *loop;
+	unsigned looks, finds;		/* at this one; 0: never */
+	bool drive;
+};
+
+static bool find(struct ob_poller *poller)
+{
+	struct finder *finder = (struct finder *)poller;
+
+	if (++finder->looks != finder->finds)
+		return false;
+	finder->loop->unanswered += finder->drive;
+	return true;
+}
+
+static bool never(struct ob_poller *poller)
+{
+	(void)poller;
+	return false;
+}
+
+/* Waits with that many operations under way, and so many of them answered for. */
+static void wait_once(struct finder *finder, uint32_t in_flight,
+		      uint32_t unanswered)
+{
+	struct ob_loop *loop = finder->loop;
+
+	finder->looks = 0;
+	loop->in_flight = in_flight;
+	loop->unanswered = unanswered;
+	for (int i = 0; i < WAITS; i++) {
+		loop->spins[i].penalty = 4;
+		loop->spins[i].window = finder->finds ? UINT64_MAX : 1;
+	}
+	ob_loop_turn(loop, true);
+	loop->in_flight = 0;
+}
+
+static void expect_penalties(const struct finder *finder, uint32_t peer,
+			     uint32_t drive)
+{
+	assert_int_equal(finder->loop->spins[WAIT_PEER].penalty, peer);
+	assert_int_equal(finder->loop->spins[WAIT_DRIVE].penalty, drive);
+}
+
+static void test_a_wait_says_nothing_about_the_other_kind(void **state)
+{
+	struct finder finder = {
+		.poller = { .poll = find, .sleep = never }, .loop = *state,
+	};
+
+	ob_poller_add(*state, &finder.poller);
+	/* In vain. */
+	wait_once(&finder, 0, 0);
+	expect_penalties(&finder, 8, 4);
+	wait_once(&finder, 3, 0);
+	expect_penalties(&finder, 4, 8);
+	wait_once(&finder, 3, 1);
+	expect_penalties(&finder, 8, 4);
+	assert_int_equal(finder.loop->unanswered, 0);
+	/* The other side has answered; a drive was quick. */
+	finder.finds = 2;
+	wait_once(&finder, 3, 1);
+	expect_penalties(&finder, 0, 4);
+	finder.drive = true;
+	wait_once(&finder, 3, 0);
+	expect_penalties(&finder, 4, 0);
+	/* A drive was, while the other side was waited for. */
+	wait_once(&finder, 3, 1);
+	expect_penalties(&finder, 4, 4);
+	ob_poller_remove(*state, &finder.poller);
+}
+
 static void test_a_busy_poller_is_never_asked_to_sleep(void **state)
 {
 	struct ob_loop *loop = *state;
@@ -307,6 +384,7 @@ int main(void)
 		ON_BOTH_ENGINES(
 			test_no_event_is_missed_between_spinning_and_sleep),
 		ON_BOTH_ENGINES(test_a_poller_that_refuses_to_sleep_is_polled),
+		ON_BOTH_ENGINES(test_a_wait_says_nothing_about_the_other_kind),
 		ON_BOTH_ENGINES(test_a_busy_poller_is_never_asked_to_sleep),
 		ON_BOTH_ENGINES(test_a_busy_loop_still_sees_events),
 		ON_BOTH_ENGINES(test_a_poller_may_remove_itself_and_others),

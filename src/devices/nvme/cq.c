@@ -77,8 +77,10 @@ static void assign(struct nvme *n, unsigned qid, uint32_t count)
 	struct nvme_cmd *c = n->cqs[qid].done.first;
 	uint64_t post = n->hot->cqs[qid].posted;
 
-	for (uint32_t i = 0; i < count; i++, c = c->next)
+	for (uint32_t i = 0; i < count; i++, c = c->next) {
+		nvme_sq_tail_behind(n, c->slot->sqid);
 		__atomic_store_n(&c->slot->post, ++post, __ATOMIC_RELEASE);
+	}
 	n->cqs[qid].assigned = count;
 }
 

@@ -355,6 +355,16 @@ static void tail_behind(struct nvme *n, unsigned qid)
 		put_behind(n->sqs[qid].lane, 2 * qid, tail, entries);
 }
 
+/*
+ * Before posting, if it stands where a sleep has put it: what the guest submits next
+ * comes while the device is awake, and looks.
+ */
+void nvme_sq_tail_behind(struct nvme *n, unsigned qid)
+{
+	if (n->batches->indexes[2 * qid] == n->hot->sqs[qid].tail)
+		tail_behind(n, qid);
+}
+
 /* Before posting: the guest's head may be wherever our tail was. */
 void nvme_cq_head_behind(struct nvme *n, unsigned qid)
 {

@@ -706,6 +706,7 @@ void nvme_doorbells_halt(struct nvme *n);
 void nvme_doorbells_resume(struct nvme *n);
 void nvme_cq_head_refresh(struct nvme *n, unsigned qid);
 void nvme_cq_head_behind(struct nvme *n, unsigned qid);
+void nvme_sq_tail_behind(struct nvme *n, unsigned qid);
 /* The guest's next move of the head, if it has not come yet, is a message. */
 void nvme_cq_head_arm(struct nvme *n, unsigned qid);
 void nvme_admin_index(struct nvme *n);

@@ -83,8 +83,10 @@ const struct ob_options *ob_dev_options(const struct ob_device *dev)
 	return dev->opts;
 }
 
+/* Whatever comes wakes the loop, which asks its pollers before it sleeps again. */
 void ob_dev_enter(struct ob_device *dev)
 {
+	dev->asleep = false;
 	home_of(dev)->entered++;
 }
 

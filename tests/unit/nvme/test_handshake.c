@@ -451,6 +451,7 @@ static void serve(struct device *d, unsigned q)
 	if (in_queue(cq->head, cq->tail, setup.cq) == setup.cq - 1u)
 		return;
 	nvme_cq_head_behind(&n, q + 1);
+	nvme_sq_tail_behind(&n, q + 1);
 	room = setup.cq - 1u - in_queue(cq->head, cq->tail, setup.cq);
 	if (room > d->waiting[q])
 		room = d->waiting[q];

@@ -18,6 +18,7 @@
 #include <linux/nvme_ioctl.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -329,6 +330,7 @@ struct known {
 	uint64_t magic;
 	uint32_t nsid, shift, flags, max_transfer;
 	uint64_t max_zero, max_discard;
+	uint64_t rdev;		/* whose answers they are */
 };
 
 static bool is_limit(const struct known *known, uint64_t limit, uint64_t most)
@@ -373,9 +375,10 @@ static bool is_known(struct file_drive *file)
 {
 	OB_CLEANUP_FD int fd = ob_drive_kept(&file->drive, KNOWN_WORD);
 	struct known known;
+	struct stat st;
 
 	if (fd < 0 || pread(fd, &known, sizeof(known), 0) != sizeof(known) ||
-	    !is_sane(&known))
+	    !is_sane(&known) || fstat(file->fd, &st) || known.rdev != st.st_rdev)
 		return false;
 	recall(file, &known);
 	return true;
@@ -386,7 +389,7 @@ static void keep(struct file_drive *file)
 {
 	const struct ob_drive_info *info = &file->drive.info;
 	const struct file_nvme *nvme = &file->nvme;
-	const struct known known = {
+	struct known known = {
 		.magic = KNOWN_MAGIC, .nsid = nvme->nsid, .shift = nvme->shift,
 		.flags = (nvme->deallocates ? KNOWN_DEALLOCATES : 0) |
 			 (file->no_zero_range ? 0 : KNOWN_ZEROES) |
@@ -396,18 +399,26 @@ static void keep(struct file_drive *file)
 		.max_zero = nvme->max_zero, .max_discard = nvme->max_discard,
 	};
 	OB_CLEANUP_FD int fd = ob_memfd_create("drive-identify", 0);
+	struct stat st;
 
-	if (fd >= 0 && pwrite(fd, &known, sizeof(known), 0) == sizeof(known))
+	if (fd < 0 || fstat(file->fd, &st))
+		return;
+	known.rdev = st.st_rdev;
+	if (pwrite(fd, &known, sizeof(known), 0) == sizeof(known))
 		(void)ob_drive_keep(&file->drive, KNOWN_WORD, fd);
 }
 
-/* The record says whether it lived: what lies there without one counts for nothing. */
+/*
+ * The record says whether it lived: what lies there without one counts for nothing, and
+ * goes before the device is asked, since what is kept then may not get there.
+ */
 int file_nvme_probe(struct file_drive *file, struct ob_err *err)
 {
 	int r;
 
 	if (file->drive.info.size && is_known(file))
 		return 0;
+	ob_drive_forget(&file->drive, KNOWN_WORD);
 	r = probe(file, err);
 	if (!r)
 		keep(file);

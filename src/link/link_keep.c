@@ -43,7 +43,11 @@ static int put(struct ob_keep *keep, const char *name, int fd)
 	return r ? r : ob_held_put(&link->held, name, -1);
 }
 
-/* Waits for the keeper's answer; what comes before it is for later. */
+/*
+ * Waits for the keeper's answer; what comes before it is for later.  The name is
+ * known, so that one without a descriptor (there was no room for it here, or in the
+ * keeper) does not say that there is none.
+ */
 static int ask(struct ob_link *link, const char *name)
 {
 	struct ob_keeper_msg msg;
@@ -54,13 +58,13 @@ static int ask(struct ob_link *link, const char *name)
 		if (r == 0)
 			ob_link_set_gone(link);
 		else if (r == 1 && msg.op == OB_KEEPER_GIVE)
-			return fd < 0 ? -ENOENT : fd;
+			return fd < 0 ? -EIO : fd;
 		else if (r == 1)
 			ob_link_later(link, &msg, fd);
 		if (r == 1 || r == -EBADMSG)
 			r = 0;
 	}
-	return r ? r : -ENOENT;
+	return r ? r : -EIO;
 }
 
 static int get(struct ob_keep *keep, const char *name)

@@ -26,11 +26,20 @@
 #include "server/session.h"
 #include "state/old.h"
 
-static size_t written(int fd)
+/* Whoever asks for it again waits for the keeper. */
+static int look_at(struct ob_device *dev, int fd, struct ob_err *err)
 {
 	struct stat st;
 
-	return fstat(fd, &st) ? 0 : (size_t)st.st_blocks * 512;
+	if (fstat(fd, &st))
+		return ob_fail(err, errno, "the state that is kept: %s", strerror(errno));
+	dev->old_file.dev = st.st_dev;
+	dev->old_file.ino = st.st_ino;
+	if (dev->rehearsal)
+		*dev->rehearsal = (struct ob_rehearsal){
+			.state_bytes = (size_t)st.st_blocks * 512,
+		};
+	return 0;
 }
 
 int ob_adopt_begin(struct ob_device *dev, struct ob_err *err)
@@ -44,12 +53,10 @@ int ob_adopt_begin(struct ob_device *dev, struct ob_err *err)
 	fd = ob_dev_kept(dev, "%s", name);
 	if (fd < 0)
 		return dev->rehearsal ? ob_fail(err, ENOENT, "no copy of its state is kept") : 0;
-	if (dev->rehearsal)
-		*dev->rehearsal = (struct ob_rehearsal){
-			.state_bytes = written(fd),
-		};
 	dev->found = true;
-	r = dev->rehearsal ? 0 : ob_fuse_taking(dev, fd, err);
+	r = look_at(dev, fd, err);
+	if (!r && !dev->rehearsal)
+		r = ob_fuse_taking(dev, fd, err);
 	return r ? r : ob_adopt_open(dev, fd, err);
 }
 
@@ -251,14 +258,12 @@ static int hand_over(struct ob_device *dev, struct ob_err *err)
 
 	hdr->generation = ob_old_state_header(dev->old)->generation + 1;
 	ob_fuse_taken(dev, false);
-	r = ob_mig_keep_half(dev);
-	if (!r)
-		r = ob_dev_keep(dev, dev->mem.fd, "state");
+	r = ob_dev_keep(dev, dev->mem.fd, "state");
 	if (r)
 		return ob_fail(err, -r, "the keeper does not take the state: %s",
 			       strerror(-r));
 	dev->counts = dev->kept;
-	ob_mig_half_over(dev);
+	ob_mig_forget_half(dev);
 	ob_lanes_adopted(dev);
 	return 0;
 }
@@ -275,8 +280,7 @@ static int take_over(struct ob_device *dev, const struct ob_adopt_parts *parts,
 	adopt_client(dev);
 	ob_arrival_adopt(dev);
 	ob_fuse_judge(dev);
-	ob_mig_adopt_half(dev);
-	return 0;
+	return ob_mig_adopt_half(dev, err);
 }
 
 /* The device stands still as long as the dead one's requests go on. */
@@ -325,7 +329,7 @@ void ob_adopt_nothing(struct ob_device *dev)
 	ob_dev_unkeep_client(dev);
 	ob_dev_unkeep(dev, "bar/");
 	ob_dev_unkeep(dev, "copy");
-	ob_dev_unkeep(dev, "half/");
+	ob_mig_forget_half(dev);
 	ob_dev_unkeep(dev, "recorder/");
 	wait_for_past(dev);
 }

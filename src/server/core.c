@@ -72,6 +72,7 @@ static const struct ob_field session_rows[] = {
 	      .max = OB_MIG_OPERATOR, .optional = true),
 	OB_U8(24, struct ob_session_state, operator, "0.3",
 	      .max = OB_OPERATOR_BITS, .optional = true),
+	OB_U64(25, struct ob_session_state, half, "0.3", .max = 1, .optional = true),
 	OB_U32(16, struct ob_session_state, wire, "0.3"),
 	OB_U64(17, struct ob_session_state, pgsizes, "0.3"),
 	OB_U64(18, struct ob_session_state, socket_dev, "0.3"),

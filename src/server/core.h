@@ -103,6 +103,7 @@ struct ob_session_state {
 	uint64_t socket_dev, socket_ino;	/* the file that is ours to remove */
 	uint64_t triggers[(OB_NR_TRIGGERS + 63) / 64];
 	struct ob_conn_journal main, twin;
+	uint64_t half;	/* 1: content may be another state's; it waits for a reset */
 };
 
 extern const struct ob_table ob_core_table;

@@ -86,6 +86,7 @@ struct ob_device {
 	struct ob_rehearsal *rehearsal;
 	bool practice;			/* a rehearsal of its own state */
 	struct ob_old_state *old;
+	struct { dev_t dev; ino_t ino; } old_file;	/* what that is in */
 	struct ob_wire wire;
 	struct ob_recorder rec;
 	unsigned nr_dead_lanes;		/* of the one before */

@@ -42,7 +42,7 @@ struct ob_mig {
 	bool halted;			/* no DMA, no interrupt */
 	bool given;			/* END left: others may run it now */
 	bool broken;			/* the session died with its process */
-	bool half;			/* a name says that content may be another's */
+	bool half;			/* a name says so until the step is over */
 
 	ob_mig_try held;		/* what is waited for, or NULL, */
 	enum ob_mig_party holder;	/* by whom, */
@@ -149,10 +149,10 @@ int ob_mig_load_begin(struct ob_device *dev, struct ob_err *err);
 /* Judges it, and makes it the device's if it is good. */
 int ob_mig_load_commit(struct ob_device *dev, struct ob_err *err);
 /* A successor, within its first step: has its predecessor died in the middle of that? */
-void ob_mig_adopt_half(struct ob_device *dev);
-/* Before our state is the truth: of a device that failed of it, and says so nowhere else. */
-int ob_mig_keep_half(struct ob_device *dev);
-/* It has not, or what followed from it is in the state. */
+int ob_mig_adopt_half(struct ob_device *dev, struct ob_err *err);
+/* What followed from it is in the state that is the truth. */
+void ob_mig_forget_half(struct ob_device *dev);
+/* After a step: has it been in that? */
 void ob_mig_half_over(struct ob_device *dev);
 void ob_mig_load_end(struct ob_device *dev);
 int ob_mig_load_push(struct ob_device *dev, const void *bytes, size_t len,

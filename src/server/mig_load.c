@@ -280,35 +280,37 @@ static void commit(struct ob_device *dev, const struct ob_mig_load *load)
 /*
  * The names have the state that is half one thing and half another, so that they say
  * nothing about any other, should they be left behind: a release that does not know
- * them may go on, drop nothing, and be followed by one that does.  "load" is who
- * loads; a device that has failed of it, and cannot say so in its own state, has a number:
- * states that follow each other have different ones, since the next one's comes
- * before that state is the truth.
+ * them may go on, drop nothing, and be followed by one that does.  Older releases
+ * say "half".
  */
-static unsigned place_of(const struct ob_state_header *hdr)
+static const char *const notes[] = { "half/load", "half" };
+
+/* Takes fd.  Does it have the state that is taken over? */
+static int is_its_state(const struct ob_device *dev, int fd, bool *is)
 {
-	return hdr->generation & 1;
+	OB_CLEANUP_FD int note = fd;
+	struct stat st;
+
+	if (fd < 0)
+		return fd == -ENOENT ? 0 : fd;
+	if (fstat(note, &st))
+		return -errno;
+	*is |= st.st_dev == dev->old_file.dev && st.st_ino == dev->old_file.ino;
+	return 0;
 }
 
-/* Takes b. */
-static bool is_same_file(int a, int b)
+/* Who cannot tell drops nothing, and is followed by one who can. */
+static int was_half(const struct ob_device *dev, bool *is, struct ob_err *err)
 {
-	OB_CLEANUP_FD int fd = b;
-	struct stat x, y;
+	unsigned i;
+	int r = 0;
 
-	return a >= 0 && fd >= 0 && !fstat(a, &x) && !fstat(fd, &y) &&
-	       x.st_dev == y.st_dev && x.st_ino == y.st_ino;
-}
-
-/* Of the state that is taken over. */
-static bool was_half(const struct ob_device *dev)
-{
-	OB_CLEANUP_FD int state = ob_dev_kept(dev, "state");
-	unsigned place = place_of(ob_old_state_header(dev->old));
-
-	return (dev->mig.state == OB_MIG_RESUMING &&
-		is_same_file(state, ob_dev_kept(dev, "half/load"))) ||
-	       is_same_file(state, ob_dev_kept(dev, "half/%u", place));
+	*is = false;
+	if (dev->mig.state != OB_MIG_RESUMING)
+		return 0;
+	for (i = 0; i < sizeof(notes) / sizeof(notes[0]) && !r; i++)
+		r = is_its_state(dev, ob_dev_kept(dev, "%s", notes[i]), is);
+	return r ? ob_fail(err, -r, "the note of a load: %s", strerror(-r)) : 0;
 }
 
 /*
@@ -331,31 +333,35 @@ static int begin_commit(struct ob_device *dev, const struct ob_mig_load *load,
 	return 0;
 }
 
-/* Neither the old state nor the new one: the guest begins anew. */
-void ob_mig_adopt_half(struct ob_device *dev)
+/*
+ * Neither the old state nor the new one: the guest begins anew.  A device that cannot say
+ * in its own state that it has failed has a word in ours, which a reset takes back.
+ */
+int ob_mig_adopt_half(struct ob_device *dev, struct ob_err *err)
 {
-	dev->mig.half = was_half(dev);
-	if (!dev->mig.half) {
-		ob_dev_unkeep(dev, "half/");
-		return;
-	}
+	bool half;
+	int r = was_half(dev, &half, err);
+
+	if (r || !(half || dev->ss->half))
+		return r;
 	ob_log(&dev->log, OB_LOG_ERROR, "its process died when a state had come "
 	       "in and its content, or a part of it, was in place already");
 	ob_fuse_fail(dev);
+	dev->ss->half = dev->failed;
+	return 0;
 }
 
-int ob_mig_keep_half(struct ob_device *dev)
+void ob_mig_forget_half(struct ob_device *dev)
 {
-	return dev->mig.half && dev->failed ?
-		ob_dev_keep(dev, dev->mem.fd, "half/%u",
-			    place_of(ob_state_header(&dev->mem))) : 0;
+	dev->mig.half = false;
+	ob_dev_unkeep(dev, "half/");
+	ob_dev_unkeep(dev, "half");
 }
 
 void ob_mig_half_over(struct ob_device *dev)
 {
-	if (dev->mig.half && !dev->failed)
-		ob_dev_unkeep(dev, "half/");
-	dev->mig.half &= dev->failed;
+	if (dev->mig.half)
+		ob_mig_forget_half(dev);
 }
 
 int ob_mig_load_commit(struct ob_device *dev, struct ob_err *err)

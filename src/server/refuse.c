@@ -5,8 +5,10 @@
  * QEMU 11.1 may abort, with its VM, when a connection ends where the answer to
  * VERSION should come; told EBUSY it reports an error and goes on.  So one who
  * is refused gets that answer to whatever its first message is, and then the
- * end.  Few are answered at a time and each for a short while: who is silent,
- * or comes when all of us are busy, only gets the end.
+ * end.  Few are waited for at a time, and each for a short while.  For whom there is
+ * no place, or no memory for one, gets the answer if the message is there already; it
+ * cannot be given before, since it has the message's number.  Who is silent only
+ * gets the end.
  *
  * A death must not take the answer with it: the message stays in the socket, and
  * the socket with the keeper, until the answer has been sent.
@@ -80,21 +82,26 @@ static void answer(int fd, const uint8_t head[OB_HDR_SIZE])
 	read_left(fd);
 }
 
+/* False: there is no message yet.  Of a part of one its end comes, or its time. */
+static bool answer_first(int fd)
+{
+	uint8_t head[OB_HDR_SIZE];
+	ssize_t n = recv(fd, head, sizeof(head), MSG_DONTWAIT | MSG_PEEK);
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return false;
+	if (n > 0 && n < (ssize_t)sizeof(head))
+		return false;
+	if (n > 0)
+		answer(fd, head);
+	return true;
+}
+
 static void head_ready(struct ob_watch *watch, uint32_t events)
 {
-	struct ob_refusal *ref = container_of(watch, struct ob_refusal, watch);
-	uint8_t head[OB_HDR_SIZE];
-	ssize_t n = recv(watch->fd, head, sizeof(head),
-			 MSG_DONTWAIT | MSG_PEEK);
-
 	(void)events;
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		return;
-	if (n > 0 && n < (ssize_t)sizeof(head))
-		return;		/* its end, if that is all, or its time comes */
-	if (n > 0)
-		answer(watch->fd, head);
-	end(ref);
+	if (answer_first(watch->fd))
+		end(container_of(watch, struct ob_refusal, watch));
 }
 
 static void too_long(struct ob_timer *timer)
@@ -119,6 +126,7 @@ void ob_refuse(struct ob_device *dev, unsigned place, int fd)
 	struct ob_refusal *ref = free_place(&dev->listener);
 
 	if (!ref) {
+		(void)answer_first(fd);
 		hang_up(dev, place, fd);
 		return;
 	}
@@ -129,10 +137,12 @@ void ob_refuse(struct ob_device *dev, unsigned place, int fd)
 			   .edge = true },
 		.timer = { .fire = too_long },
 	};
-	if (ob_watch_add(dev->loop, &ref->watch))
+	if (ob_watch_add(dev->loop, &ref->watch)) {
+		(void)answer_first(fd);
 		end(ref);
-	else
+	} else {
 		ob_timer_arm(dev->loop, &ref->timer, PATIENCE_NS);
+	}
 }
 
 void ob_refusals_end(struct ob_device *dev, bool for_good)

@@ -45,8 +45,10 @@ void ob_device_reset(struct ob_device *dev, enum ob_reset kind)
 {
 	bool failed = dev->failed && kind != OB_RESET_INIT;
 
-	if (failed)
+	if (failed) {
 		dev->failed = false;
+		dev->ss->half = 0;
+	}
 	ob_dev_note(dev, OB_EVENT_RESET, (uint16_t)kind, 0, 0);
 	ob_dev_poll(dev, false, false);
 	ob_config_reset(dev);
@@ -54,8 +56,6 @@ void ob_device_reset(struct ob_device *dev, enum ob_reset kind)
 	ob_bus_master_update(dev);
 	if (dev->cls->reset)
 		dev->cls->reset(dev, kind);
-	if (failed) {
-		dev->unsettled |= dev->mig.half;
+	if (failed)
 		ob_mig_still_over(dev);
-	}
 }

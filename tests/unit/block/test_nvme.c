@@ -704,30 +704,58 @@ static void is_possible(const struct file_drive *file)
 		    file->nvme.max_discard % block == 0);
 }
 
-/* What cannot be is not believed: then it asks. */
+#define KNOWN 48	/* bytes */
+
+/* What cannot be, or is of another device, is not believed: then it asks. */
 static void a_successor_asks_if_what_is_kept_is_nonsense(void **state)
 {
 	struct heirs heirs;
 	struct rig rig;
-	uint8_t was[40], bad[40];
+	uint8_t was[KNOWN], bad[KNOWN];
 
 	begin_heirs(&rig, &heirs, state);
-	assert_int_equal(pread(kept_as(&heirs, "identify"), was, 40, 0), 40);
-	for (unsigned i = 0; i < 40; i++) {
+	assert_int_equal(pread(kept_as(&heirs, "identify"), was, KNOWN, 0),
+			 KNOWN);
+	for (unsigned i = 0; i < KNOWN; i++) {
 		memcpy(bad, was, sizeof(bad));
 		bad[i] ^= 0x80;
-		assert_int_equal(pwrite(kept_as(&heirs, "identify"), bad, 40, 0),
-				 40);
+		assert_int_equal(pwrite(kept_as(&heirs, "identify"), bad, KNOWN, 0),
+				 KNOWN);
 		namespace.asked = 0;
 		heirs_must_open(&heirs, &rig);
 		is_possible(file_of(&rig));
 		if (namespace.asked)
 			is_as_it_was(file_of(&rig));
 		else
-			assert_true(i >= 8);	/* behind the magic number */
+			assert_true(i >= 8 && i < 40);	/* magic, device */
 		rig_close(&rig);
 	}
 	heirs_must_open(&heirs, &rig);
+	end_heirs(&rig, &heirs);
+}
+
+static int (*heirs_put)(struct ob_keep *keep, const char *name, int fd);
+
+static int put_no_answers(struct ob_keep *keep, const char *name, int fd)
+{
+	return strstr(name, "identify") ? -ENFILE : heirs_put(keep, name, fd);
+}
+
+/* A life that asked, and could not have it kept, leaves no older answer behind. */
+static void what_was_not_kept_is_not_there(void **state)
+{
+	struct heirs heirs;
+	struct rig rig;
+
+	begin_heirs(&rig, &heirs, state);
+	heirs.ops.drop(&heirs.ops, "disk0/drive/0/record");
+	namespace.mdts = 2;
+	heirs_put = heirs.ops.put;
+	heirs.ops.put = put_no_answers;
+	heirs_live(&heirs, nothing, NULL);
+	heirs_must_open(&heirs, &rig);
+	assert_true(namespace.asked);
+	assert_int_equal(file_of(&rig)->nvme.max_transfer, 16 * KIB);
 	end_heirs(&rig, &heirs);
 }
 
@@ -880,6 +908,7 @@ int main(void)
 		ON_BOTH_ENGINES(who_hands_over_gives_it_up),
 		ON_BOTH_ENGINES(a_successor_does_not_ask),
 		ON_BOTH_ENGINES(a_successor_asks_if_what_is_kept_is_nonsense),
+		ON_BOTH_ENGINES(what_was_not_kept_is_not_there),
 		ON_BOTH_ENGINES(the_block_device_is_claimed_too),
 		ON_BOTH_ENGINES(who_has_the_block_device_keeps_us_out),
 		ON_BOTH_ENGINES(without_a_block_device_there_is_a_warning),

@@ -115,6 +115,8 @@ static int get(struct ob_keep *keep, const char *name)
 	now(fake);
 	if (at < 0)
 		return -ENOENT;
+	if (fake->lost && !strcmp(name, fake->lost))
+		return -EIO;
 	at = fcntl(fake->names[at].fd, F_DUPFD_CLOEXEC, 0);
 	return at < 0 ? -errno : at;
 }

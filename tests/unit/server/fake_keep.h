@@ -16,6 +16,7 @@ struct fake_keep {
 	struct ob_keep keep;		/* first */
 	int channel;			/* -1: none */
 	unsigned puts;
+	const char *lost;		/* gets of that name fail; or NULL */
 	void (*called)(void);		/* before and after each call; or NULL */
 	struct {
 		char name[OB_KEEP_NAME_MAX + 1];

@@ -224,16 +224,19 @@ static unsigned pages(const struct rig *rig)
 	struct stat st;
 
 	assert_int_equal(fstat(rig->dev->mem.fd, &st), 0);
-	return (unsigned)(st.st_blocks / (4096 / 512));
+	return (unsigned)(st.st_blocks / (sysconf(_SC_PAGESIZE) / 512));
 }
 
 /* There may be a thousand of them: header, core, plain, hot, session, and two for the
  * schema; none for the undo, and no more when a client was there. */
 static void test_an_idle_disk_is_a_few_pages(void **state)
 {
-	struct rig *rig = rig_start_model(&ob_nvme_class, "nvme,drive=null:1G");
+	struct rig *rig;
 
 	(void)state;
+	if (sysconf(_SC_PAGESIZE) != 4096)
+		skip();		/* what is in one page is otherwise */
+	rig = rig_start_model(&ob_nvme_class, "nvme,drive=null:1G");
 	assert_int_equal(pages(rig), 7);
 	rig_connect(rig);
 	assert_int_equal(rig_version(rig, NULL), 0);

@@ -333,6 +333,34 @@ static void r11_a_second_client_is_told_that_the_device_is_busy(void **arg)
 	rig_end(rig);
 }
 
+/* However many there are that say nothing, whose first message is there is answered. */
+static void r11_a_client_is_told_so_when_many_are_waited_for(void **arg)
+{
+	const uint32_t version[5] = { 0x00010007, 20, 0, 0, 0x00010000 };
+	struct rig *rig = rig_ready();
+	int silent[20], last;
+	uint32_t reply[5];
+	unsigned i;
+
+	(void)arg;
+	for (i = 0; i < 20; i++) {
+		silent[i] = rig_connect(rig);
+		rig_settle(rig);
+	}
+	last = rig_connect(rig);
+	assert_int_equal(send(last, version, 20, 0), 20);
+	rig_settle(rig);
+	assert_int_equal(recv(last, reply, 20, MSG_DONTWAIT), 20);
+	assert_int_equal(reply[0], version[0]);
+	assert_int_equal(reply[3], EBUSY);
+	assert_int_equal(recv(last, reply, 20, MSG_DONTWAIT), 0);
+	for (i = 0; i < 20; i++)
+		close(silent[i]);
+	close(last);
+	assert_int_equal(rig_call(rig, RESET, NULL, 0), 0);
+	rig_end(rig);
+}
+
 /* Hang-up and new connection wait together: the old one's end comes first. */
 static void r11_a_client_may_come_back_at_once(void **arg)
 {
@@ -447,6 +475,7 @@ int main(void)
 		cmocka_unit_test(a_model_that_contradicts_itself_is_refused),
 		cmocka_unit_test(devices_have_names_and_numbers),
 		cmocka_unit_test(r11_a_second_client_is_told_that_the_device_is_busy),
+		cmocka_unit_test(r11_a_client_is_told_so_when_many_are_waited_for),
 		cmocka_unit_test(r11_a_client_may_come_back_at_once),
 		cmocka_unit_test(r11_without_fds_a_client_is_refused_at_once),
 		cmocka_unit_test(r11_a_storm_of_connections_disturbs_nobody),

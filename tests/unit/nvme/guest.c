@@ -172,13 +172,20 @@ void guest_ring_head(struct guest *g, struct queue *q)
 	doorbell(g, 2 * q->id + 1, q->head);
 }
 
-bool guest_take(struct guest *g, struct queue *q, struct nvme_cqe *cqe)
+static bool has_come(struct guest *g, struct queue *q)
 {
 	struct nvme_cqe *cq = guest_ptr(g, q->cq);
 	uint16_t status = __atomic_load_n(&cq[q->head].status,
 					  __ATOMIC_ACQUIRE);
 
-	if ((status & 1) != q->phase)
+	return (status & 1) == q->phase;
+}
+
+bool guest_take(struct guest *g, struct queue *q, struct nvme_cqe *cqe)
+{
+	struct nvme_cqe *cq = guest_ptr(g, q->cq);
+
+	if (!has_come(g, q))
 		return false;
 	*cqe = cq[q->head];
 	if (++q->head == q->entries) {
@@ -188,15 +195,22 @@ bool guest_take(struct guest *g, struct queue *q, struct nvme_cqe *cqe)
 	return true;
 }
 
-struct nvme_cqe guest_wait(struct guest *g, struct queue *q)
+void guest_wait_for(struct guest *g, struct queue *q)
 {
 	uint64_t end = ob_loop_now(g->loop) + PATIENCE_NS;
-	struct nvme_cqe cqe;
 
-	while (!guest_take(g, q, &cqe)) {
+	while (!has_come(g, q)) {
 		guest_turn(g);
 		assert_true(ob_loop_now(g->loop) < end);
 	}
+}
+
+struct nvme_cqe guest_wait(struct guest *g, struct queue *q)
+{
+	struct nvme_cqe cqe;
+
+	while (!guest_take(g, q, &cqe))
+		guest_wait_for(g, q);
 	guest_ring_head(g, q);
 	return cqe;
 }
@@ -330,6 +344,7 @@ void guest_nap(struct guest *g, unsigned us)
 {
 	uint64_t end = ob_loop_now(g->loop) + us * 1000ull;
 
-	while (ob_loop_now(g->loop) < end)
+	do
 		guest_turn(g);
+	while (ob_loop_now(g->loop) < end);
 }

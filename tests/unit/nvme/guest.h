@@ -68,7 +68,7 @@ void guest_connect(struct guest *g);
 void guest_hang_up(struct guest *g);
 void guest_turn(struct guest *g);	/* what is ready now */
 void guest_settle(struct guest *g);	/* many turns */
-void guest_nap(struct guest *g, unsigned us);
+void guest_nap(struct guest *g, unsigned us);	/* a turn at least */
 
 uint32_t guest_reg(struct guest *g, uint64_t offset);
 uint64_t guest_reg64(struct guest *g, uint64_t offset);
@@ -105,7 +105,9 @@ void guest_ring(struct guest *g, struct queue *q);
 void guest_ring_head(struct guest *g, struct queue *q);
 /* Takes one completion, if there is one; the head is not rung. */
 bool guest_take(struct guest *g, struct queue *q, struct nvme_cqe *cqe);
-/* Waits for one (a hang fails the test), rings the head. */
+/* Waits until there is one (a hang fails the test). */
+void guest_wait_for(struct guest *g, struct queue *q);
+/* The same, takes it and rings the head. */
 struct nvme_cqe guest_wait(struct guest *g, struct queue *q);
 /* One command from start to end; its status without phase, More and DNR. */
 uint16_t guest_do(struct guest *g, struct queue *q, struct nvme_sqe sqe);

@@ -432,6 +432,7 @@ static void check_full(struct guest *g, bool shadow)
 	while (got < 60) {
 		unsigned round = 0;
 
+		guest_wait_for(g, &g->io[1]);
 		while (guest_take(g, &g->io[1], &cqe)) {
 			assert_int_equal(cqe.cid, got++);
 			assert_int_equal(cqe.sq_id, 2);
@@ -439,7 +440,7 @@ static void check_full(struct guest *g, bool shadow)
 		}
 		assert_in_range(round, 1, 7);
 		guest_ring_head(g, &g->io[1]);
-		guest_nap(g, 500);
+		guest_nap(g, 500);	/* so that there may be as many as fit */
 	}
 	guest_end(g);
 }

@@ -460,13 +460,23 @@ static void let_it_rest(const struct life *life)
 	} while (state[2] == 'R' && poll(NULL, 0, 1) == 0);
 }
 
-void life_kill(struct life *life)
+static void end_by(struct life *life, int signal)
 {
 	if (getenv("OB_TEST_POOL"))
 		let_it_rest(life);
-	kill(life->pid, SIGKILL);
+	kill(life->pid, signal);
 	reap(life);
-	assert_int_equal(life->signal, SIGKILL);
+	assert_int_equal(life->signal, signal);
+}
+
+void life_kill(struct life *life)
+{
+	end_by(life, SIGKILL);
+}
+
+void life_crash(struct life *life)
+{
+	end_by(life, SIGSEGV);
 }
 
 bool life_is_dead(const struct life *life)

@@ -87,6 +87,8 @@ void life_comes(struct life *life, unsigned place, int fd);
 /* A new client, in place of one that is gone. */
 void life_connect(struct life *life);
 void life_kill(struct life *life);
+/* By a fault that would be its own. */
+void life_crash(struct life *life);
 /* It died, and nobody has waited for it yet. */
 bool life_is_dead(const struct life *life);
 /* Until it answers the message that waits; false: it died before. */

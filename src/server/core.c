@@ -16,8 +16,9 @@ static const struct ob_table msix_table = {
 
 static const struct ob_field core_rows[] = {
 	OB_BYTES(1, struct ob_core, config, "0.1"),
-	OB_U16(2, struct ob_core, intx_level, "0.1", .max = 1),
-	OB_U16(3, struct ob_core, intx_masked, "0.1", .max = OB_INTX_MASKED),
+	OB_U8(2, struct ob_core, intx_level, "0.1", .max = 1),
+	OB_U8(3, struct ob_core, intx_masked, "0.1", .max = OB_INTX_MASKED),
+	OB_RESERVED(struct ob_core, reserved),
 	OB_U32(4, struct ob_core, msi_pending, "0.1"),
 	OB_U64(5, struct ob_core, msix_pending, "0.1"),
 	OB_STRUCTS(6, struct ob_core, msix, struct ob_msix_entry, &msix_table, "0.1"),
@@ -42,7 +43,8 @@ static const struct ob_table dma_entry_table = {
 };
 
 static const struct ob_field dma_table_rows[] = {
-	OB_U64(2, struct ob_dma_table, used, "0.3", .max = OB_DMA_MAPS_MAX),
+	OB_U32(2, struct ob_dma_table, used, "0.3", .max = OB_DMA_MAPS_MAX),
+	OB_RESERVED(struct ob_dma_table, reserved),
 	OB_STRUCTS(1, struct ob_dma_table, entries, struct ob_dma_entry,
 		   &dma_entry_table, "0.1"),
 	OB_END

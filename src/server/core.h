@@ -13,8 +13,6 @@
 #include "transport/kept.h"
 
 #define OB_CONFIG_SIZE 4096u
-/* Behind it there is nothing but zeros that stay so. */
-#define OB_CONFIG_USED 0x110u
 #define OB_MSIX_MAX 2048u
 #define OB_MSIX_MASKED 1u	/* bit 0 of the vector control */
 #define OB_DMA_MAPS_MAX 65535u
@@ -30,11 +28,11 @@ enum ob_intx {
 	OB_INTX_MASKED,		/* by the client's own request */
 };
 
-/* What a device with up to 222 vectors uses is in one page. */
 struct ob_core {
-	uint8_t config[OB_CONFIG_USED];
-	uint16_t intx_level;	/* the model asserts the pin */
-	uint16_t intx_masked;	/* enum ob_intx */
+	uint8_t config[OB_CONFIG_SIZE];
+	uint8_t intx_level;	/* the model asserts the pin */
+	uint8_t intx_masked;	/* enum ob_intx */
+	uint8_t reserved[2];
 	uint32_t msi_pending;
 	uint64_t msix_pending[OB_MSIX_MAX / 64];	/* the PBA */
 	struct ob_msix_entry msix[OB_MSIX_MAX];
@@ -49,7 +47,8 @@ struct ob_dma_entry {
 };
 
 struct ob_dma_table {
-	uint64_t used;		/* all entries from here on are free */
+	uint32_t used;		/* all entries from here on are free */
+	uint8_t reserved[4];
 	struct ob_dma_entry entries[OB_DMA_MAPS_MAX];
 };
 

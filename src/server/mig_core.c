@@ -73,7 +73,14 @@ static uint8_t changeable(const struct ob_config_space *cfg, uint32_t offset)
 {
 	uint8_t ours = offset == PCI_STATUS ? PCI_STS_INTX : 0;
 
+	if (offset >= OB_CONFIG_USED)
+		return 0;
 	return cfg->writable[offset] | cfg->w1c[offset] | ours;
+}
+
+static uint8_t initial(const struct ob_config_space *cfg, uint32_t offset)
+{
+	return offset < OB_CONFIG_USED ? cfg->initial[offset] : 0;
 }
 
 static int check_config(const struct ob_device *dev, const uint8_t *config,
@@ -81,14 +88,14 @@ static int check_config(const struct ob_device *dev, const uint8_t *config,
 {
 	uint32_t i;
 
-	for (i = 0; i < OB_CONFIG_USED; i++)
-		if ((config[i] ^ dev->cfg.initial[i]) &
+	for (i = 0; i < OB_CONFIG_SIZE; i++)
+		if ((config[i] ^ initial(&dev->cfg, i)) &
 		    (uint8_t)~changeable(&dev->cfg, i))
 			return ob_fail(err, EINVAL, "core.config[%#x] (%s): "
 				       "%#x in the stream, %#x in this device, "
 				       "which has other options",
 				       i, register_name(dev, i), config[i],
-				       dev->cfg.initial[i]);
+				       initial(&dev->cfg, i));
 	return 0;
 }
 

@@ -20,6 +20,9 @@ struct ob_config_hook {
 
 #define OB_MAX_HOOKS 8
 
+/* Behind it there is nothing but zeros that stay so. */
+#define OB_CONFIG_USED 0x110u
+
 struct ob_config_space {
 	uint32_t size;			/* 256, or 4096 with PCI Express */
 	uint16_t pm, msi, msix, express;	/* capability offsets; 0: none */

@@ -38,13 +38,7 @@ void ob_config_set_bits(struct ob_device *dev, uint32_t offset, uint16_t bits,
 void ob_config_read(struct ob_device *dev, uint32_t offset, void *buf,
 		    uint32_t len)
 {
-	uint32_t have = offset < OB_CONFIG_USED ? OB_CONFIG_USED - offset : 0;
-
-	if (have > len)
-		have = len;
-	if (have)
-		memcpy(buf, dev->core->config + offset, have);
-	memset((uint8_t *)buf + have, 0, len - have);
+	memcpy(buf, dev->core->config + offset, len);
 }
 
 static void store(struct ob_device *dev, uint32_t offset, const uint8_t *buf,
@@ -86,7 +80,10 @@ void ob_config_write(struct ob_device *dev, uint32_t offset, const void *buf,
 
 void ob_config_reset(struct ob_device *dev)
 {
-	memcpy(dev->core->config, dev->cfg.initial, OB_CONFIG_USED);
+	uint8_t *config = dev->core->config;
+
+	memcpy(config, dev->cfg.initial, OB_CONFIG_USED);
+	memset(config + OB_CONFIG_USED, 0, OB_CONFIG_SIZE - OB_CONFIG_USED);
 }
 
 static uint64_t bar_address(const struct ob_device *dev, unsigned bar)

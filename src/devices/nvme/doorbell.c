@@ -341,7 +341,8 @@ static void put_behind(const struct nvme_lane *lane, unsigned i, uint32_t at,
 {
 	uint32_t *page = index_page(lane);
 
-	if (page)
+	/* Who cannot look does not say so. */
+	if (page && doorbell_page(lane))
 		set_index(lane, page, i, (at ? at : entries) - 1);
 }
 

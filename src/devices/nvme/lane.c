@@ -28,6 +28,14 @@ void nvme_kick_all(struct nvme *n)
 		nvme_kick(lane);
 }
 
+/* Those on other threads. */
+void nvme_kick_others(struct nvme *n)
+{
+	nvme_for_each_lane(n, lane)
+		if (lane->number)
+			nvme_kick(lane);
+}
+
 /* What was fetched and has no slot yet is still the queue's. */
 static bool has_entries(const struct nvme *n, unsigned qid)
 {

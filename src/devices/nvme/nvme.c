@@ -168,6 +168,10 @@ static void nvme_memory_changed(struct ob_device *dev)
 {
 	struct nvme *n = ob_dev_runtime(dev);
 
+	/* The message has woken this thread only, and who slept without the
+	 * doorbells' pages, or with others, has asked nobody to wake him (R18). */
+	if (n->st->dbbuf)
+		nvme_kick_others(n);
 	if (!n->frozen || !nvme_queues_mapped(n))
 		return;
 	n->frozen = false;

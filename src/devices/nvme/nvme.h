@@ -515,6 +515,7 @@ void nvme_lanes_finish(struct nvme *n);
 /* There may be something to do: look in the next turn. */
 void nvme_kick(struct nvme_lane *lane);
 void nvme_kick_all(struct nvme *n);
+void nvme_kick_others(struct nvme *n);
 /* One turn's share of work; true if something was done. */
 bool nvme_lane_work(struct nvme_lane *lane);
 bool nvme_lane_poll(struct nvme_lane *lane);

@@ -215,6 +215,47 @@ static void test_file(void **state)
 	unlink(path);
 }
 
+/* -- sleep --------------------------------------------------------------- */
+
+static bool is_armed(struct guest *g, unsigned qid)
+{
+	const uint32_t *index = guest_ptr(g, g->index);
+
+	return __atomic_load_n(&index[2 * qid], __ATOMIC_ACQUIRE) ==
+	       g->io[qid].tail;
+}
+
+static void wait_until_armed(struct guest *g, unsigned qid)
+{
+	uint64_t end = ob_loop_now(g->loop) + 30000000000ull;
+
+	while (!is_armed(g, qid)) {
+		guest_turn(g);
+		assert_true(ob_loop_now(g->loop) < end);
+	}
+}
+
+/* A lane sleeps without the pages; who maps them wakes it, since nobody else can. */
+static void test_R18_doorbells_that_come_back(void **state)
+{
+	struct guest *g = start("drive=mem:4M,lanes=2");
+	unsigned qid = queue_away(g);
+	uint32_t *index;
+
+	(void)state;
+	guest_shadow(g);
+	wait_until_armed(g, qid);
+	guest_unmap_all(g);
+	guest_nap(g, 20000);
+	index = guest_ptr(g, g->index);
+	__atomic_store_n(&index[2 * qid], g->io[qid].entries - 1,
+			 __ATOMIC_RELEASE);
+	guest_map(g, GUEST_BASE, GUEST_SIZE, 0, 3);
+	wait_until_armed(g, qid);
+	rounds(g, 4, nothing);
+	guest_end(g);
+}
+
 /* -- what only lane 0 can do -------------------------------------------- */
 
 static void test_rare_commands(void **state)
@@ -614,6 +655,7 @@ int main(void)
 		ON_BOTH(test_trapped_doorbells),
 		ON_BOTH(test_shadow_doorbells),
 		ON_BOTH(test_file),
+		ON_BOTH(test_R18_doorbells_that_come_back),
 		ON_BOTH(test_rare_commands),
 		ON_BOTH(test_errors_are_logged),
 		ON_BOTH(test_bad_doorbell),

@@ -34,7 +34,8 @@ void ob_step_protect_journal(struct ob_device *dev)
  * interrupt (R18), unless the model raises again what may be owed.  So they stay
  * as they are; one that this step set and does again is one message.  Bits are cleared
  * in control steps only, which save all of it: what was cleared and may not have been
- * told is set again.
+ * told is set again.  In pieces then, too, so that nothing is saved twice by a step that
+ * was beside others first: check_undo counts it once.
  */
 static void protect_core(struct ob_device *dev)
 {
@@ -43,11 +44,13 @@ static void protect_core(struct ob_device *dev)
 	size_t size = offsetof(struct ob_core, msix) +
 		      dev->pci.msix_vectors * sizeof(struct ob_msix_entry);
 
-	if (!ob_lanes_are_in(dev)) {
+	if (!dev->lanes) {
 		ob_undo_add(&dev->mem, dev->core, size);
 		return;
 	}
 	ob_undo_add(&dev->mem, dev->core, bits);
+	if (!ob_lanes_are_in(dev))
+		ob_undo_add(&dev->mem, dev->core->msix_pending, end - bits);
 	ob_undo_add(&dev->mem, (const uint8_t *)dev->core + end, size - end);
 }
 

@@ -497,6 +497,18 @@ bool life_is_up(struct life *life)
 	return true;
 }
 
+bool life_goes_on(struct life *life)
+{
+	bool up = life_is_up(life);
+
+	if (!up)
+		life_wait(life);
+	life->shared->die_at_call = 0;
+	if (!up)
+		life_begin(life);
+	return up;
+}
+
 void life_judge(struct life *life)
 {
 	int status;

@@ -93,6 +93,8 @@ void life_crash(struct life *life);
 bool life_is_dead(const struct life *life);
 /* Until it answers the message that waits; false: it died before. */
 bool life_is_up(struct life *life);
+/* The same of one that is to die at a call, after which the next begins. */
+bool life_goes_on(struct life *life);
 /* Waits for the child to die by itself. */
 void life_wait(struct life *life);
 /* Kills it after a moment; it may have refused to serve, no more. */

@@ -814,12 +814,7 @@ static void test_each_call(void **unused)
 			 0);
 		life->shared->die_at_call = ++n;
 		life_begin(life);
-		up = life_is_up(life);
-		if (!up)
-			life_wait(life);
-		life->shared->die_at_call = 0;
-		if (!up)
-			life_begin(life);
+		up = life_goes_on(life);
 		assert_true(rig_receive(&life->rig));
 		assert_int_equal(life->rig.hdr.id, life->rig.id);
 		assert_int_equal(life_get(life, LIFE_ADD), n);

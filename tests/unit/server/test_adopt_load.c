@@ -165,12 +165,7 @@ static void test_failed_ones_stay_failed(void **unused)
 			 NULL, 0);
 		life->shared->die_at_call = n;
 		life_begin(life);
-		up = life_is_up(life);
-		if (!up)
-			life_wait(life);
-		life->shared->die_at_call = 0;
-		if (!up)
-			life_begin(life);
+		up = life_goes_on(life);
 		assert_true(rig_receive(&life->rig));
 		assert_int_equal(life->shared->runs, runs);
 	}
@@ -207,12 +202,7 @@ static void test_reset_and_death(void **unused)
 		runs = life->shared->runs;
 		life->shared->die_at_call = n;
 		rig_send(&life->rig, RESET, 0, NULL, 0, NULL, 0);
-		up = life_is_up(life);
-		life->shared->die_at_call = 0;
-		if (!up) {
-			life_wait(life);
-			life_begin(life);
-		}
+		up = life_goes_on(life);
 		assert_true(rig_receive(&life->rig));
 		assert_int_equal(life->rig.hdr.error, 0);
 		assert_int_equal(life_get(life, LIFE_ADD), 0);
@@ -247,12 +237,7 @@ static void test_load_and_death(void **unused)
 		rig_load(&life->rig, &stream);
 		life->shared->die_at_call = n;
 		rig_mig_ask(&life->rig, S_STOP);
-		up = life_is_up(life);
-		life->shared->die_at_call = 0;
-		if (!up) {
-			life_wait(life);
-			life_begin(life);
-		}
+		up = life_goes_on(life);
 		assert_true(rig_receive(&life->rig));
 		assert_true(!up || !life->rig.hdr.error);
 		if (!life->rig.hdr.error) {

@@ -114,12 +114,7 @@ static bool begin_twice(struct life *life, unsigned call)
 
 	life->shared->die_at_call = call;
 	life_begin(life);
-	up = life_is_up(life);
-	life->shared->die_at_call = 0;
-	if (!up) {
-		life_wait(life);
-		life_begin(life);
-	}
+	up = life_goes_on(life);
 	answered(life);
 	return up;
 }

@@ -59,8 +59,7 @@ static void tell_slot(const struct teller *t, unsigned i)
 		return;
 	io.since = t->n->cmds[i].since;
 	if (has_range(slot)) {
-		io.offset = ((uint64_t)slot->sqe.cdw11 << 32 |
-			     slot->sqe.cdw10) << shift;
+		io.offset = nvme_start(&slot->sqe) << shift;
 		io.bytes = ((slot->sqe.cdw12 & 0xffffull) + 1) << shift;
 	}
 	t->each(t->arg, &io);

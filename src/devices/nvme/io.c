@@ -191,16 +191,14 @@ static int submit(struct nvme_cmd *c, enum ob_block_op op, uint32_t flags,
 
 static int check_blocks(struct nvme_cmd *c, uint64_t start, uint64_t count)
 {
-	if (start > c->ns->blocks || count > c->ns->blocks - start)
-		return NVME_LBA_OUT_OF_RANGE;
-	return 0;
+	return nvme_ns_has(c->ns, start, count) ? 0 : NVME_LBA_OUT_OF_RANGE;
 }
 
 /* Start and number of blocks, the latter 0's based, as most commands say. */
 static int step_range(struct nvme_cmd *c)
 {
 	const struct nvme_sqe *sqe = &c->slot->sqe;
-	uint64_t start = sqe->cdw10 | (uint64_t)sqe->cdw11 << 32;
+	uint64_t start = nvme_start(sqe);
 	uint64_t count = (sqe->cdw12 & 0xffff) + 1;
 	int rc = check_blocks(c, start, count);
 
@@ -350,7 +348,7 @@ bool nvme_io_is_in_place(const struct nvme_cmd *c)
  * when it begins; this asks for nothing outside of the drive. */
 static const uint8_t *place_of(const struct nvme *n, const struct nvme_sqe *sqe)
 {
-	uint64_t block = sqe->cdw10 | (uint64_t)sqe->cdw11 << 32;
+	uint64_t block = nvme_start(sqe);
 	const struct nvme_ns *ns;
 
 	if (sqe->nsid - 1 >= n->nr_ns ||

@@ -30,7 +30,7 @@ void nvme_error_command(struct nvme_cmd *c, uint16_t status)
 	};
 
 	if (c->slot->sqid)
-		e.lba = sqe->cdw10 | (uint64_t)sqe->cdw11 << 32;
+		e.lba = nvme_start(sqe);
 	if (status >> 8 == 2)
 		c->n->st->counters.media_errors++;
 	nvme_error_add(c->n, &e);

@@ -468,6 +468,18 @@ struct nvme {
 	struct nvme_cell *cells;	/* with several lanes, else NULL */
 };
 
+/* SLBA, where a command has one. */
+static inline uint64_t nvme_start(const struct nvme_sqe *sqe)
+{
+	return sqe->cdw10 | (uint64_t)sqe->cdw11 << 32;
+}
+
+static inline bool nvme_ns_has(const struct nvme_ns *ns, uint64_t start,
+			       uint64_t count)
+{
+	return start <= ns->blocks && count <= ns->blocks - start;
+}
+
 static inline uint32_t nvme_page_size(const struct nvme *n)
 {
 	return 4096u << ((n->st->cc & NVME_CC_MPS_MASK) >> NVME_CC_MPS_SHIFT);

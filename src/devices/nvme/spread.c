@@ -204,17 +204,15 @@ void nvme_spread_changed(struct ob_device *dev)
 /* Only what such a command moves; one that will be refused moves nothing. */
 static uint64_t bytes_moved(const struct nvme *n, const struct nvme_sqe *sqe)
 {
-	uint64_t start = sqe->cdw10 | (uint64_t)sqe->cdw11 << 32;
-	uint64_t count = (sqe->cdw12 & 0xffff) + 1, blocks;
+	uint64_t count = (sqe->cdw12 & 0xffff) + 1;
 
 	if (sqe->opcode != NVME_IO_READ && sqe->opcode != NVME_IO_WRITE &&
 	    sqe->opcode != NVME_IO_COMPARE)
 		return 0;
 	if (!sqe->nsid || sqe->nsid > n->nr_ns)
 		return 0;
-	blocks = n->ns[sqe->nsid - 1].blocks;
-	if (count << n->lba_shift > NVME_MAX_TRANSFER || start > blocks ||
-	    count > blocks - start)
+	if (count << n->lba_shift > NVME_MAX_TRANSFER ||
+	    !nvme_ns_has(&n->ns[sqe->nsid - 1], nvme_start(sqe), count))
 		return 0;
 	return count << n->lba_shift;
 }

@@ -122,25 +122,6 @@ static void test_cancelled_ones_end_once(void **state)
 	free(jobs);
 }
 
-static void test_destroy_ends_every_command(void **state)
-{
-	OB_CLEANUP_FD int fd = open_null();
-	struct ob_loop *loop = loop_like(*state, 32);
-	struct job jobs[100] = { 0 };
-
-	if (ob_loop_nvme(loop)) {
-		ob_loop_destroy(loop);
-		skip();
-	}
-	for (int i = 0; i < 100; i++) {
-		jobs[i].op.done = on_done;
-		ob_op_nvme(loop, &jobs[i].op, fd, &flush);
-	}
-	ob_loop_destroy(loop);
-	for (int i = 0; i < 100; i++)
-		assert_int_equal(jobs[i].done, 1);
-}
-
 /* -- a kernel that does not take them ----------------------------------- */
 
 static struct {
@@ -192,10 +173,11 @@ static void test_refused_ones_are_given_again(void **state)
 	free(jobs);
 }
 
-static void test_destroy_ends_refused_ones(void **state)
+/* times: so often the kernel does not take them, first. */
+static void destroy_ends_all(struct ob_loop *like, int times)
 {
 	OB_CLEANUP_FD int fd = open_null();
-	struct ob_loop *loop = loop_like(*state, 32);
+	struct ob_loop *loop = loop_like(like, 32);
 	struct job jobs[100] = { 0 };
 
 	if (ob_loop_nvme(loop)) {
@@ -203,7 +185,7 @@ static void test_destroy_ends_refused_ones(void **state)
 		skip();
 	}
 	refuse.error = -EAGAIN;
-	refuse.times = 5;
+	refuse.times = times;
 	for (int i = 0; i < 100; i++) {
 		jobs[i].op.done = on_done;
 		ob_op_nvme(loop, &jobs[i].op, fd, &flush);
@@ -212,6 +194,16 @@ static void test_destroy_ends_refused_ones(void **state)
 	refuse.times = 0;
 	for (int i = 0; i < 100; i++)
 		assert_int_equal(jobs[i].done, 1);
+}
+
+static void test_destroy_ends_every_command(void **state)
+{
+	destroy_ends_all(*state, 0);
+}
+
+static void test_destroy_ends_refused_ones(void **state)
+{
+	destroy_ends_all(*state, 5);
 }
 
 /* As when it cannot wait any more: the process is to end, and has a successor. */
